@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * pool: a fixed team of threads for data-parallel loops.
+ *
+ * pool_run calls task(argument, index, thread) for every index in [0, count), the caller's thread
+ * taking part, and returns when all are done. Indices are claimed one by one from an atomic
+ * counter, so who runs which is not defined: tasks must write disjoint memory, and results must
+ * not depend on `thread`, which only selects scratch. Workers spin briefly, then sleep.
+ * One loop at a time; pool_run from inside a task is a bug (CHECK).
+ */
+#ifndef TAILOR_LIB_POOL_H
+#define TAILOR_LIB_POOL_H
+
+#include <stddef.h>
+
+struct pool;
+
+typedef void pool_task(void *argument, size_t index, int thread);
+
+struct pool *pool_create(int threads); /* 1 … POOL_THREADS_MAX; 1 starts no thread */
+void pool_free(struct pool *pool);
+int pool_threads(const struct pool *pool);
+void pool_run(struct pool *pool, size_t count, pool_task *task, void *argument);
+
+/* Cores this process may use: the affinity mask, cut by a cgroup CPU quota. At least 1. */
+int cpu_count(void);
+
+enum { POOL_THREADS_MAX = 256 };
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * gemm: C (+)= A·B in fp32 for any strides, under the numeric contract of ops.h:
+ * every element of C is one chain of fused multiply-adds in ascending k, from 0, the old C or the
+ * bias. The bits depend on nothing else: not on threads, tiles, instruction set or other rows.
+ *
+ *     gemm        all threads of a pool; scratch from gemm_scratch_bytes(threads)
+ *     gemm_block  the caller's thread alone, for use inside tasks (attention)
+ *
+ * A(i,k) = a[i·a_row + k·a_k],  B(k,n) = b[k·b_k + n·b_n],  C(i,n) = c[i·ldc + n]. Any strides are
+ * right; those with a 1 among a matrix's two are fast. C may not overlap A or B. K = 0 is allowed
+ * (C = 0, bias or itself), and so are M = 0 and N = 0.
+ */
+#ifndef TAILOR_WORKER_OPS_CPU_GEMM_H
+#define TAILOR_WORKER_OPS_CPU_GEMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/pool.h"
+#include "worker/ops/cpu/isa.h"
+
+struct gemm {
+    float *c;
+    int64_t ldc;
+    const float *a;
+    int64_t a_row, a_k;
+    const float *b;
+    int64_t b_k, b_n;
+    const float *bias; /* (N): the chains' beginnings, or NULL; not with accumulate */
+    int64_t M, N, K;
+    bool accumulate;
+    bool bf16; /* round A and B to bf16 as they are read */
+};
+
+void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch);
+size_t OPS_FN(gemm_scratch_bytes)(int threads);
+
+/* `scratch` is 64-byte aligned and holds gemm_block_scratch(…) bytes for any M, N, K not above the
+ * maxima. */
+void OPS_FN(gemm_block)(float *c, int64_t ldc, const float *a, int64_t a_row, int64_t a_k,
+                        const float *b, int64_t b_k, int64_t b_n, int64_t M, int64_t N, int64_t K,
+                        bool accumulate, float *scratch);
+size_t OPS_FN(gemm_block_scratch)(int64_t M_max, int64_t N_max, int64_t K_max);
+
+#endif

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ops: the device. One table of functions; nothing above it knows whether a CPU or a GPU computes.
+ *
+ *     struct device *device;
+ *     TRY(device_open(&(struct device_options){.isa = "auto", .threads = 2}, &device, error));
+ *     device->ops->linear_forward(device, y, N, x, w, NULL, S, N, K, false);
+ *
+ * Implementations: ops/ref (readable C, the oracle), ops/cpu (the same source compiled for AVX2 and
+ * for AVX-512), chosen at run time; TAILOR_ISA or device_options.isa forces one.
+ *
+ * The alphabet (also model/shapes.h): S packed tokens, C channels, H query heads, G key/value heads,
+ * D head size, F feed-forward width, V vocabulary, R rewards read. Tensors are row-major, last index
+ * fastest; "(S, C)" is the shape; `ld…` is the distance between rows in elements.
+ * Outputs come first, then inputs, then sizes. The gradient of x is dx.
+ *
+ * Accumulation, once for all: gradients of *parameters* are added to (+=), so that packs and
+ * micro-batches just follow one another; gradients of *activations* are overwritten (=), except
+ * where the name of the parameter says `accumulate` or the comment says +=.
+ *
+ * THE NUMERIC CONTRACT of fp32. Every output of a matrix product is one chain of fused
+ * multiply-adds in ascending k, beginning at 0 (or at the old value when accumulating):
+ *     for k in 0 … K-1:  acc = fma(a[k], b[k], acc)
+ * No split of K, no partial sums. Hence: the same bits from the reference, AVX2 and AVX-512; for
+ * any number of threads; for any number of rows at any offset (scores are batch-invariant); and a
+ * weight gradient accumulated over two packs has the bits of one pack that holds both.
+ * Every other reduction that reaches a reward (norms, softmax, pooling, head) has an order that
+ * depends on the logical row alone: reductions over channels or keys use 16 partial sums, element j
+ * into partial j mod 16, then the tree (0+8, 1+9, …), (0+4, …), (0+2, …), (0+1); tails are masked,
+ * never computed by a scalar variant. Attention's PV is a chain in logical key order.
+ * Transcendentals are one polynomial, the same in every lane. No reduction crosses threads except in
+ * fixed blocks whose order does not depend on the number of threads.
+ * The rejected alternative, blocks of K summed in order (what oneDNN does), gains a little accuracy
+ * and loses all of the above, since the block size then depends on shape and version.
+ *
+ * dtype bf16 without native instructions: inputs of linear_* are rounded to bf16 (nearest even), the
+ * accumulation stays the fp32 chain. Norms' statistics, softmax, head, losses and optimizer are fp32
+ * always.
+ *
+ * Threads: one caller at a time for a device. Errors: sizes and pointers are CHECKed (a wrong one is
+ * our bug); only memory can fail because of the world.
+ */
+#ifndef TAILOR_WORKER_OPS_OPS_H
+#define TAILOR_WORKER_OPS_OPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/pool.h"
+#include "lib/status.h"
+#include "worker/ops/layout.h"
+
+/* An activation or a compute weight. CUDA's build of the trainer has its own width. */
+typedef float real;
+
+enum dtype { DTYPE_FP32, DTYPE_BF16 };
+
+struct device;
+struct ops;
+
+struct attention_shape {
+    int32_t H, G, D; /* H is a multiple of G: query head h reads key/value head h / (H / G) */
+    float scale;     /* 1 / sqrt(D) */
+};
+
+/* LoRA: rows [row0, row0 + rows) use adapter `adapter`. Ranges are disjoint and ascending; rows in
+ * no range get no adapter. One adapter today; many tenants' over one base later. */
+struct lora_range {
+    int32_t row0, rows, adapter;
+};
+
+struct lora_factors {
+    const real *A; /* (r, K) */
+    const real *B; /* (N, r) */
+    float *dA;     /* (r, K), += ; NULL when not training */
+    float *dB;     /* (N, r), += */
+    int32_t r;
+    float scale; /* alpha / r, or alpha / sqrt(r) */
+};
+
+struct adamw_step {
+    float learning_rate, beta1, beta2, epsilon, weight_decay;
+    float correction1, correction2; /* 1 - beta^t, computed in double by the caller */
+    float gradient_scale;           /* min(1, clip / (norm + 1e-6)) */
+};
+
+/* What scratch depends on; scratch_bytes() is a pure function of it, so the memory ledger can print
+ * it before anything is allocated. */
+struct scratch_shape {
+    int32_t S, C, H, G, D, F, V;
+    int32_t row_tokens_max;
+    int32_t lora_rank;      /* 0 without LoRA */
+    bool backward, cross_entropy;
+};
+
+struct ops {
+    const char *name; /* "ref", "avx2", "avx512" */
+
+    /* ---- memory ------------------------------------------------------------------------------ */
+    enum status (*block_alloc)(struct device *device, size_t bytes, const char *purpose,
+                               void **block_out, struct error *error); /* zeroed */
+    void (*block_free)(struct device *device, void *block, size_t bytes);
+    void (*copy_in)(struct device *device, void *on_device, const void *on_host, size_t bytes);
+    void (*copy_out)(struct device *device, void *on_host, const void *on_device, size_t bytes);
+    void (*zero)(struct device *device, void *block, size_t bytes);
+    /* Bytes of scratch that ops will use for this shape; scratch_reserve allocates them. Ops called
+     * without enough scratch CHECK. */
+    size_t (*scratch_bytes)(const struct device *device, const struct scratch_shape *shape);
+    enum status (*scratch_reserve)(struct device *device, const struct scratch_shape *shape,
+                                   struct error *error);
+
+    /* ---- embedding --------------------------------------------------------------------------- */
+    void (*embed_forward)(struct device *device, real *x /*(S,C)*/, const int32_t *ids /*(S)*/,
+                          const real *table /*(V,C)*/, int32_t S, int32_t C);
+    /* dtable[ids[i]] += dx[i], in ascending i: deterministic for any number of threads. */
+    void (*embed_backward)(struct device *device, float *dtable, const real *dx,
+                           const int32_t *ids, int32_t S, int32_t C);
+
+    /* ---- norms ------------------------------------------------------------------------------- */
+    /* If delta is not NULL, first x_out = x + delta (x_out may be x); else x_out is not touched and
+     * may be NULL. Then rstd = 1/sqrt(mean(x²) + eps), y = x · rstd · w. */
+    void (*rmsnorm_forward)(struct device *device, real *y /*(rows,C)*/, float *rstd /*(rows)*/,
+                            real *x_out, const real *x, const real *delta, const real *w /*(C)*/,
+                            int32_t rows, int32_t C, float eps);
+    /* dx = (accumulate ? dx : 0) + rstd·(w·dy − x·rstd²·mean(w·dy·x));  dw += Σ dy·x·rstd in row order
+     * within fixed blocks of rows (dw may be NULL: frozen). */
+    void (*rmsnorm_backward)(struct device *device, real *dx, float *dw, const real *dy,
+                             const real *x, const float *rstd, const real *w, int32_t rows,
+                             int32_t C, bool accumulate);
+    /* The same over each head of size D (Qwen3's q/k norm): row i, head h at x + i·ldx + h·D. rstd is
+     * (rows, heads). y and x may be different buffers with their own strides; not the same one. */
+    void (*head_norm_forward)(struct device *device, real *y, int32_t ldy, float *rstd,
+                              const real *x, int32_t ldx, const real *w /*(D)*/, int32_t rows,
+                              int32_t heads, int32_t D, float eps);
+    void (*head_norm_backward)(struct device *device, real *dx, int32_t lddx, float *dw,
+                               const real *dy, int32_t lddy, const real *x, int32_t ldx,
+                               const float *rstd, const real *w, int32_t rows, int32_t heads,
+                               int32_t D);
+
+    /* ---- matrix products (the contract above) -------------------------------------------------- */
+    /* y[i][n] = (accumulate ? y : bias or 0) + Σ_k x[i][k]·w[n][k]. The bias, where there is one, is
+     * the chain's beginning; not with accumulate. */
+    void (*linear_forward)(struct device *device, real *y, int32_t ldy, const real *x, int32_t ldx,
+                           const real *w /*(N,K)*/, const real *bias /*(N) or NULL*/, int32_t rows,
+                           int32_t N, int32_t K, bool accumulate);
+    /* dx[i][k] = (accumulate ? dx : 0) + Σ_n dy[i][n]·w[n][k], ascending n. */
+    void (*linear_backward_input)(struct device *device, real *dx, int32_t lddx, const real *dy,
+                                  int32_t lddy, const real *w, int32_t rows, int32_t N, int32_t K,
+                                  bool accumulate);
+    /* dw[n][k] += Σ_i dy[i][n]·x[i][k], ascending i; dbias[n] += Σ_i dy[i][n] (NULL: none). */
+    void (*linear_backward_weight)(struct device *device, float *dw, float *dbias, const real *dy,
+                                   int32_t lddy, const real *x, int32_t ldx, int32_t rows,
+                                   int32_t N, int32_t K);
+    /* u = scale·(x Aᵀ) is kept for the backward pass, (rows, r_max) with stride ldu; y += u Bᵀ. */
+    void (*lora_forward)(struct device *device, real *y, int32_t ldy, real *u, int32_t ldu,
+                         const real *x, int32_t ldx, const struct lora_factors *adapters,
+                         const struct lora_range *ranges, int32_t range_count, int32_t N,
+                         int32_t K);
+    /* du = scale·(dy B); dB += dyᵀ u; dA += duᵀ x; dx += du A (dx may be NULL). */
+    void (*lora_backward)(struct device *device, real *dx, int32_t lddx, const real *dy,
+                          int32_t lddy, const real *u, int32_t ldu, const real *x, int32_t ldx,
+                          const struct lora_factors *adapters, const struct lora_range *ranges,
+                          int32_t range_count, int32_t N, int32_t K);
+
+    /* ---- attention ----------------------------------------------------------------------------- */
+    /* Rotates halves in place: for pair j < D/2 of each head, with c,s = table[position[i]][j]:
+     *   (a, b) = (x[j], x[j+D/2])  →  (a·c − b·s, b·c + a·s);  backward: s → −s. */
+    void (*rope)(struct device *device, real *x, int32_t ldx, const int32_t *position /*(rows)*/,
+                 const float *table /*(positions, D/2, 2): cos, sin*/, int32_t rows, int32_t heads,
+                 int32_t D, bool backward);
+    /* queries: the packed indices that are queried, ascending; NULL for all S (then query_count = S).
+     * q, o, lse have query_count rows; k, v have S rows. q: (.,H·D) stride ldq; k,v: (.,G·D) stride
+     * ldkv; o: (query_count, H·D) contiguous; lse: (query_count, H), log Σ exp of the scaled scores. */
+    void (*attention_forward)(struct device *device, real *o, float *lse, const real *q,
+                              int32_t ldq, const real *k, const real *v, int32_t ldkv,
+                              const struct layout *layout, const int32_t *queries,
+                              int32_t query_count, const struct attention_shape *shape);
+    /* dq has query_count rows, dk and dv S rows (overwritten, zero where nothing attends).
+     * With Δ = Σ do·o:  dS = P·(do·v − Δ)·scale;  dq = dS k;  dk = dSᵀ q;  dv = Pᵀ do. */
+    void (*attention_backward)(struct device *device, real *dq, int32_t lddq, real *dk, real *dv,
+                               int32_t lddkv, const real *d_o, const real *o, const float *lse,
+                               const real *q, int32_t ldq, const real *k, const real *v,
+                               int32_t ldkv, const struct layout *layout, const int32_t *queries,
+                               int32_t query_count, const struct attention_shape *shape);
+
+    /* ---- elementwise and gathers ------------------------------------------------------------------ */
+    /* h = silu(g)·u with gate_up row = [g (F), u (F)]. */
+    void (*swiglu_forward)(struct device *device, real *h /*(rows,F)*/,
+                           const real *gate_up /*(rows,2F)*/, int32_t rows, int32_t F);
+    /* dgate_up from dh; h is computed again into `h` for the weight gradient that follows. dgate_up
+     * may be gate_up (in place); h may be NULL. */
+    void (*swiglu_backward)(struct device *device, real *dgate_up, real *h, const real *dh,
+                            const real *gate_up, int32_t rows, int32_t F);
+    void (*gather_rows)(struct device *device, real *y /*(rows,C)*/, const real *x,
+                        const int32_t *index /*(rows)*/, int32_t rows, int32_t C);
+    /* dx[index[i]] += dy[i], in ascending i (duplicates allowed). */
+    void (*scatter_add_rows)(struct device *device, real *dx, const real *dy, const int32_t *index,
+                             int32_t rows, int32_t C);
+    void (*add)(struct device *device, float *y, const float *x, size_t count); /* y += x */
+
+    /* ---- pooling and head -------------------------------------------------------------------------- */
+    /* Over each row's tokens, listed in logical order: token[offset[r]] … token[offset[r+1]−1] index x.
+     * mean: chain of additions in that order, divided at the end. max: per channel, the first of
+     * equals; argmax (R,C) remembers which token. */
+    void (*pool_mean_forward)(struct device *device, real *pooled /*(R,C)*/, const real *x,
+                              const int32_t *offset, const int32_t *token, int32_t R, int32_t C);
+    void (*pool_mean_backward)(struct device *device, real *dx /* += */, const real *dpooled,
+                               const int32_t *offset, const int32_t *token, int32_t R, int32_t C);
+    void (*pool_max_forward)(struct device *device, real *pooled, int32_t *argmax, const real *x,
+                             const int32_t *offset, const int32_t *token, int32_t R, int32_t C);
+    void (*pool_max_backward)(struct device *device, real *dx /* += */, const real *dpooled,
+                              const int32_t *argmax, int32_t R, int32_t C);
+    void (*reward_forward)(struct device *device, float *reward /*(R)*/, const real *pooled,
+                           const float *w /*(C)*/, int32_t R, int32_t C);
+    void (*reward_backward)(struct device *device, real *dpooled, float *dw /* +=, NULL: frozen */,
+                            const float *dreward, const real *pooled, const float *w, int32_t R,
+                            int32_t C);
+
+    /* ---- losses ------------------------------------------------------------------------------------- */
+    /* Linear cross-entropy without ever holding (count, V): in chunks of rows, forward and backward in
+     * one go. For entry i:  z = x[index[i]] · wᵀ;  nll[i] = log Σ exp z − z[target[i]];
+     * g = weight[i]·(softmax(z) − onehot);  dx[index[i]] += g·w;  dw += gᵀ x.
+     * dx NULL: forward only; dw NULL: frozen head. index may repeat. */
+    void (*cross_entropy)(struct device *device, float *nll, real *dx, float *dw, const real *x,
+                          const real *w /*(V,C)*/, const int32_t *index, const int32_t *target,
+                          const float *weight, int32_t count, int32_t C, int32_t V);
+
+    /* ---- optimizer ------------------------------------------------------------------------------------ */
+    /* Σ x² in double over fixed blocks of SUMSQ_BLOCK elements, blocks in order: any number of threads. */
+    double (*sumsq)(struct device *device, const float *x, size_t count);
+    /* g ← g·gradient_scale; m ← β1 m + (1−β1) g; v ← β2 v + (1−β2) g²; w ← w(1 − lr·decay);
+     * w ← w − lr·(m/correction1) / (sqrt(v/correction2) + ε). */
+    void (*adamw)(struct device *device, float *w, float *m, float *v, const float *g, size_t count,
+                  const struct adamw_step *step);
+};
+
+enum { SUMSQ_BLOCK = 16384, NORM_WEIGHT_BLOCK_ROWS = 64 };
+
+struct device_options {
+    const char *isa; /* "auto", "ref", "avx2", "avx512"; NULL: TAILOR_ISA or auto */
+    int threads;     /* 0: cpu_count() */
+    enum dtype dtype;
+};
+
+struct device {
+    const struct ops *ops;
+    struct pool *pool;
+    enum dtype dtype;
+    void *scratch; /* owned by the implementation */
+    size_t scratch_size;
+};
+
+/* STATUS_UNSUPPORTED names the missing instructions when a forced isa is not on this machine. */
+enum status device_open(const struct device_options *options, struct device **device_out,
+                        struct error *error);
+void device_close(struct device *device);
+
+/* The implementations; NULL where not built. */
+extern const struct ops ops_ref;
+extern const struct ops ops_avx2;
+extern const struct ops ops_avx512;
+
+/* "fp32-chain-1" or "bf16-emulated-chain-1": what the bits of a run depend on. All of ref, AVX2 and
+ * AVX-512 share one id for the products; the other ops of ref differ from the vector ones, hence
+ * "…/ref". */
+const char *device_numerics(const struct device *device);
+
+#endif
