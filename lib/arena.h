@@ -41,7 +41,7 @@ struct arena_mark arena_mark(const struct arena *arena);
 void arena_reset(struct arena *arena, struct arena_mark mark);
 void arena_release(struct arena *arena);
 
-#define arena_array(arena, type, count) \
+#define arena_array(arena, type, count)                                                            \
     ((type *)arena_alloc((arena), size_mul(sizeof(type), (size_t)(count))))
 #define arena_new(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 

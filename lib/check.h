@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#define CHECK(condition) \
+#define CHECK(condition)                                                                           \
     ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__, __func__))
 
 _Noreturn void check_failed(const char *condition, const char *file, int line,

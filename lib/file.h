@@ -28,10 +28,8 @@ enum status file_map_open(const char *path, struct file_map *map_out, struct err
 void file_map_close(struct file_map *map);
 
 /* Reads a whole regular file of at most size_max bytes; STATUS_LIMIT names both sizes. */
-enum status file_read(const char *path, size_t size_max, struct buf *buf_out,
-                      struct error *error);
-enum status file_write_atomic(const char *path, const void *data, size_t size,
-                              struct error *error);
+enum status file_read(const char *path, size_t size_max, struct buf *buf_out, struct error *error);
+enum status file_write_atomic(const char *path, const void *data, size_t size, struct error *error);
 /* Appends one line (newline added) in a single write. */
 enum status file_append_line(const char *path, const char *line, size_t length,
                              struct error *error);

@@ -30,16 +30,16 @@ enum status json_read_file(const char *path, size_t size_max, json_t **root_out,
  * taken as integers; strings that parse exactly as the number are accepted. */
 enum status json_get_i64(const json_t *object, const char *key, int64_t min, int64_t max,
                          int64_t *out, struct error *error);
-enum status json_get_f64(const json_t *object, const char *key, double *out,
-                         struct error *error);
+enum status json_get_f64(const json_t *object, const char *key, double *out, struct error *error);
 enum status json_get_bool(const json_t *object, const char *key, bool *out, struct error *error);
 enum status json_get_string(const json_t *object, const char *key, const char **out,
-                            struct error *error); /* borrowed */
+                            struct error *error);           /* borrowed */
 bool json_is_absent(const json_t *object, const char *key); /* missing or null */
 
 /* Appends the value as compact JSON, keys in insertion order; reals with 17 significant digits
  * reduced to the shortest that restores the same double. */
 void json_append(struct buf *buf, const json_t *value);
-enum status json_write_file(const char *path, const json_t *value, struct error *error); /* indented, atomic */
+enum status json_write_file(const char *path, const json_t *value,
+                            struct error *error); /* indented, atomic */
 
 #endif

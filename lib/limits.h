@@ -10,33 +10,33 @@
 #define GIB (1024 * MIB)
 
 /* Text that people hand in. */
-#define SPEC_BYTES_MAX (1 * MIB)
-#define DATA_LINE_BYTES_MAX (1 * MIB)    /* one JSONL record */
-#define DATA_FILE_BYTES_MAX (16 * GIB)   /* after decompression */
-#define DATA_GROUPS_MAX 50000000         /* int32 indices stay valid with room */
-#define GROUP_RESPONSES_MAX 64           /* K */
-#define MESSAGES_MAX 1024                /* turns of one conversation */
-#define CONFIG_BYTES_MAX (1 * MIB)
-#define TOKENIZER_BYTES_MAX (64 * MIB)   /* 256 k tokens and merges take about 30 MiB */
-#define TOKENIZER_TOKENS_MAX 2000000
+#define SPEC_BYTES_MAX               (1 * MIB)
+#define DATA_LINE_BYTES_MAX          (1 * MIB)  /* one JSONL record */
+#define DATA_FILE_BYTES_MAX          (16 * GIB) /* after decompression */
+#define DATA_GROUPS_MAX              50000000   /* int32 indices stay valid with room */
+#define GROUP_RESPONSES_MAX          64         /* K */
+#define MESSAGES_MAX                 1024       /* turns of one conversation */
+#define CONFIG_BYTES_MAX             (1 * MIB)
+#define TOKENIZER_BYTES_MAX          (64 * MIB) /* 256 k tokens and merges take about 30 MiB */
+#define TOKENIZER_TOKENS_MAX         2000000
 #define SAFETENSORS_HEADER_BYTES_MAX (16 * MIB)
-#define SAFETENSORS_TENSORS_MAX 20000    /* 80 layers x 12 tensors, twenty times over */
-#define SAFETENSORS_SHARDS_MAX 256
+#define SAFETENSORS_TENSORS_MAX      20000 /* 80 layers x 12 tensors, twenty times over */
+#define SAFETENSORS_SHARDS_MAX       256
 
 /* Shapes of a model: what a config.json may ask for. */
-#define MODEL_LAYERS_MAX 256
-#define MODEL_HIDDEN_MAX 65536
-#define MODEL_HEADS_MAX 1024
+#define MODEL_LAYERS_MAX   256
+#define MODEL_HIDDEN_MAX   65536
+#define MODEL_HEADS_MAX    1024
 #define MODEL_HEAD_DIM_MAX 256
-#define MODEL_FFN_MAX 262144
-#define MODEL_VOCAB_MAX 2000000
-#define LORA_RANK_MAX 512
+#define MODEL_FFN_MAX      262144
+#define MODEL_VOCAB_MAX    2000000
+#define LORA_RANK_MAX      512
 
 /* A step. */
-#define ROW_TOKENS_MAX 131072
-#define PACK_TOKENS_MAX 1048576
-#define SLICES_MAX 64
-#define NONFINITE_STEPS_MAX 3            /* skipped in a row before the job fails */
-#define PROBES_COUNT 8                   /* short rows that pin head continuity */
+#define ROW_TOKENS_MAX      131072
+#define PACK_TOKENS_MAX     1048576
+#define SLICES_MAX          64
+#define NONFINITE_STEPS_MAX 3 /* skipped in a row before the job fails */
+#define PROBES_COUNT        8 /* short rows that pin head continuity */
 
 #endif

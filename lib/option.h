@@ -3,9 +3,9 @@
  * option: one table of command-line options gives the parser, --help and completion.
  *
  *     static const struct option_row rows[] = {
- *         {"from", 'f', OPTION_STRING, offsetof(struct run_options, from), "DIR", "base or model to start from"},
- *         {"set", 's', OPTION_LIST, offsetof(struct run_options, set), "KEY=VALUE", "set a field of the spec; may repeat"},
- *         {"plan", 0, OPTION_FLAG, offsetof(struct run_options, plan), NULL, "print the memory ledger and stop"},
+ *         {"from", 'f', OPTION_STRING, offsetof(struct run_options, from), "DIR", "base or model"},
+ *         {"set", 's', OPTION_LIST, offsetof(struct run_options, set), "KEY=VALUE", "may repeat"},
+ *         {"plan", 0, OPTION_FLAG, offsetof(struct run_options, plan), NULL, "plan and stop"},
  *     };
  *
  * "--name value", "--name=value", "-n value", "-nvalue"; "--" ends options; options and positional

@@ -5,7 +5,8 @@
  * pool_run calls task(argument, index, thread) for every index in [0, count), the caller's thread
  * taking part, and returns when all are done. Indices are claimed one by one from an atomic
  * counter, so who runs which is not defined: tasks must write disjoint memory, and results must
- * not depend on `thread`, which only selects scratch. Workers spin briefly, then sleep.
+ * not depend on `thread`, which only selects scratch. Workers spin briefly, then sleep. A team as
+ * large as the affinity mask is bound, one worker a core; the caller never is.
  * One loop at a time; pool_run from inside a task is a bug (CHECK).
  */
 #ifndef TAILOR_LIB_POOL_H
@@ -24,6 +25,8 @@ void pool_run(struct pool *pool, size_t count, pool_task *task, void *argument);
 
 /* Cores this process may use: the affinity mask, cut by a cgroup CPU quota. At least 1. */
 int cpu_count(void);
+/* The quota alone, in cores; 0: none. `root` goes before /proc and /sys ("" outside tests). */
+double cpu_quota(const char *root);
 
 enum { POOL_THREADS_MAX = 256 };
 

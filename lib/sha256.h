@@ -17,7 +17,6 @@ struct sha256 *sha256_create(void);
 void sha256_update(struct sha256 *sha, const void *data, size_t size);
 void sha256_finish_hex(struct sha256 *sha, char hex_out[SHA256_HEX_SIZE]); /* frees sha */
 void sha256_hex(const void *data, size_t size, char hex_out[SHA256_HEX_SIZE]);
-enum status sha256_file_hex(const char *path, char hex_out[SHA256_HEX_SIZE],
-                            struct error *error);
+enum status sha256_file_hex(const char *path, char hex_out[SHA256_HEX_SIZE], struct error *error);
 
 #endif

@@ -57,11 +57,11 @@ const char *status_name(enum status status);
  * 5 conflict, 8 cancelled. */
 int status_exit_code(enum status status);
 
-#define TRY(call)                            \
-    do {                                     \
-        enum status status_of_try_ = (call); \
-        if (status_of_try_ != STATUS_OK)     \
-            return status_of_try_;           \
+#define TRY(call)                                                                                  \
+    do {                                                                                           \
+        enum status status_of_try_ = (call);                                                       \
+        if (status_of_try_ != STATUS_OK)                                                           \
+            return status_of_try_;                                                                 \
     } while (0)
 
 #endif

@@ -30,12 +30,12 @@ enum { TABLE_COLUMNS_MAX = 24 };
 struct table;
 
 struct table *table_create_columns(const char *const *names, int count);
-#define table_create(...)                                    \
-    table_create_columns((const char *const[]){__VA_ARGS__}, \
+#define table_create(...)                                                                          \
+    table_create_columns((const char *const[]){__VA_ARGS__},                                       \
                          (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)))
 void table_row_cells(struct table *table, const char *const *cells, int count);
-#define table_row(table, ...)                                       \
-    table_row_cells((table), (const char *const[]){__VA_ARGS__}, \
+#define table_row(table, ...)                                                                      \
+    table_row_cells((table), (const char *const[]){__VA_ARGS__},                                   \
                     (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)))
 void table_print(const struct table *table, enum table_format format, FILE *out);
 void table_free(struct table *table);

@@ -17,6 +17,10 @@ size_t utf8_valid_prefix(const char *text, size_t length);
 uint32_t utf8_next(const char *text, size_t length, size_t *offset);
 size_t utf8_put(uint32_t code_point, char out[4]); /* bytes written */
 
+/* Copies text into out[size] as one line for people: cut between code points, newlines and tabs as
+ * blanks, other control characters and bytes that are not UTF-8 as '?'. Returns the length. */
+size_t text_clean(const char *text, char *out, size_t size);
+
 /* Whole-string parses: no leading or trailing bytes, range checked, finite. */
 bool parse_i64(const char *text, int64_t *out);
 bool parse_f64(const char *text, double *out);
@@ -26,8 +30,8 @@ bool parse_duration_s(const char *text, double *seconds_out); /* "90", "10m", "2
  * third of its length away). */
 const char *nearest_name(const char *name, const char *const *candidates, size_t count);
 
-void format_bytes(double bytes, char out[16]);     /* "1.4 GiB" */
-void format_count(double count, char out[16]);     /* "12.3 k" */
+void format_bytes(double bytes, char out[16]);      /* "1.4 GiB" */
+void format_count(double count, char out[16]);      /* "12.3 k" */
 void format_duration(double seconds, char out[16]); /* "2m 05s" */
 
 #endif

@@ -37,34 +37,34 @@ void test_expect_close(double expected, double got, double tolerance, const char
 void test_expect_bytes(const void *expected, const void *got, size_t size, const char *what,
                        const char *file, int line);
 
-#define TEST(name)                                                           \
-    static void name(void);                                                  \
-    __attribute__((constructor)) static void name##_register(void)           \
-    {                                                                        \
-        test_register(#name, name);                                          \
-    }                                                                        \
+#define TEST(name)                                                                                 \
+    static void name(void);                                                                        \
+    __attribute__((constructor)) static void name##_register(void)                                 \
+    {                                                                                              \
+        test_register(#name, name);                                                                \
+    }                                                                                              \
     static void name(void)
-#define TEST_MAIN()                   \
-    int main(int argc, char **argv)   \
-    {                                 \
-        return test_main(argc, argv); \
+#define TEST_MAIN()                                                                                \
+    int main(int argc, char **argv)                                                                \
+    {                                                                                              \
+        return test_main(argc, argv);                                                              \
     }
-#define EXPECT(condition) \
+#define EXPECT(condition)                                                                          \
     ((condition) ? (void)0 : test_fail(__FILE__, __LINE__, "expected %s", #condition))
-#define REQUIRE(condition)                                             \
-    do {                                                               \
-        if (!(condition)) {                                            \
-            test_fail(__FILE__, __LINE__, "required %s", #condition);  \
-            return;                                                    \
-        }                                                              \
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            test_fail(__FILE__, __LINE__, "required %s", #condition);                              \
+            return;                                                                                \
+        }                                                                                          \
     } while (0)
 #define EXPECT_I64(expected, got) test_expect_i64((expected), (got), #got, __FILE__, __LINE__)
 #define EXPECT_STR(expected, got) test_expect_str((expected), (got), #got, __FILE__, __LINE__)
-#define EXPECT_CONTAINS(needle, haystack) \
+#define EXPECT_CONTAINS(needle, haystack)                                                          \
     test_expect_contains((needle), (haystack), #haystack, __FILE__, __LINE__)
-#define EXPECT_CLOSE(expected, got, tolerance) \
+#define EXPECT_CLOSE(expected, got, tolerance)                                                     \
     test_expect_close((expected), (got), (tolerance), #got, __FILE__, __LINE__)
-#define EXPECT_BYTES(expected, got, size) \
+#define EXPECT_BYTES(expected, got, size)                                                          \
     test_expect_bytes((expected), (got), (size), #got, __FILE__, __LINE__)
 
 #endif

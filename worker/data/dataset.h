@@ -27,23 +27,24 @@ struct admission; /* worker/data/admission.h: the report */
 /* One source: a file and how to read it. Strings are borrowed for the call. */
 struct data_source {
     const char *path;
-    const char *name;       /* for reports; NULL: the file's base name */
-    const char *domain;     /* DSP domains: the preferred one; NULL otherwise */
-    bool pairs;             /* split a DSP-domain group into K-1 pairs */
-    int64_t limit;          /* use only the first `limit` groups; 0: all */
-    struct data_columns {   /* renames: NULL means the form's own name */
+    const char *name;     /* for reports; NULL: the file's base name */
+    const char *domain;   /* DSP domains: the preferred one; NULL otherwise */
+    bool pairs;           /* split a DSP-domain group into K-1 pairs */
+    int64_t limit;        /* use only the first `limit` groups; 0: all */
+    struct data_columns { /* renames: NULL means the form's own name */
         const char *prompt, *chosen, *rejected, *responses, *scores, *text, *margin, *query;
     } columns;
-    bool language_model;    /* stage lm: texts to imitate, no preference needed */
+    bool language_model; /* stage lm: texts to imitate, no preference needed */
 };
 
 struct data_group {
-    int64_t row0;      /* index of its first row */
-    int32_t rows;      /* K; 1 for a text of stage lm */
-    int32_t source;    /* which source it came from */
-    int64_t line;      /* line (or list index) in the source, 1-based, for reports */
-    int32_t pairs;     /* ordered pairs with different scores */
-    int32_t tokens;    /* sum of its rows' tokens (not shared) */
+    int64_t row0;         /* index of its first row */
+    int32_t rows;         /* K; 1 for a text of stage lm */
+    int32_t source;       /* which source it came from */
+    int64_t line;         /* line (or list index) in the source, 1-based, for reports */
+    int32_t pairs;        /* ordered pairs with different scores */
+    int32_t tokens;       /* sum of its rows' tokens (not shared) */
+    uint64_t prompt_hash; /* of the prompt's text: equal prompts, equal hashes, in every source */
 };
 
 struct data_row {
@@ -53,7 +54,7 @@ struct data_row {
     float score;          /* raw */
     float normalised;     /* the imitation threshold's scale (engine.md, Losses) */
     float margin;         /* of this row's pair where the data give one (K = 2), else 0 */
-    int32_t answer_token; /* first token of the response (0 where unknown), for lm_loss_on: response */
+    int32_t answer_token; /* first token of the response, 0 where unknown (lm_loss_on: response) */
 };
 
 struct dataset {
@@ -77,13 +78,15 @@ enum status dataset_open(const struct data_source *sources, int count,
                          struct admission **admission_out, struct error *error);
 void dataset_free(struct dataset *dataset);
 
-/* A deterministic split of the groups by a hash of the prompt's tokens: `evaluation` gets about
- * `fraction` of them, never one whose prompt is also in `train`. Both borrow `whole`'s storage, which
- * must live longer. */
+/* A deterministic split of the groups by their prompt_hash: `evaluation` gets about `fraction` of
+ * them, never one whose prompt is also in `train`. STATUS_USAGE where a side would be empty. Both
+ * borrow `whole`'s tokens and names, which must live longer; groups and rows are their own. */
 enum status dataset_split(const struct dataset *whole, double fraction, uint64_t seed,
                           struct dataset **train_out, struct dataset **evaluation_out,
                           struct error *error);
-/* A seeded sample of at most `pairs` pairs' worth of groups (all when pairs is 0), borrowing. */
+/* A seeded sample of at most `pairs` pairs' worth of groups (all when pairs is 0), in their order,
+ * borrowing as above. Groups without a pair are left out, unless no group has one (stage lm): then
+ * a group counts as one pair. */
 struct dataset *dataset_sample(const struct dataset *whole, int64_t pairs, uint64_t seed);
 
 /* Scores of one group, sorted as the rows are: raw → order and normalised values.
@@ -91,7 +94,7 @@ struct dataset *dataset_sample(const struct dataset *whole, int64_t pairs, uint6
  * order_out[i] = index in `raw` of the i-th row. */
 void scores_normalise(const float *raw, int32_t count, int32_t *order_out, float *normalised_out);
 
-/* Texts again, for reports and previews: the rendered text of one row, read from the source file. */
+/* Texts again, for reports and previews: one row's rendered text, read from the source file. */
 enum status dataset_row_text(const struct data_source *source, const struct text_format *format,
                              const struct tokenizer *tokenizer, int64_t line, int32_t response,
                              struct buf *text, struct error *error);

@@ -22,6 +22,9 @@
 
 struct tokenizer;
 
+/* Of one text: eight records of DATA_LINE_BYTES_MAX. */
+enum { TOKENIZER_TEXT_BYTES_MAX = 8 << 20 };
+
 /* A growing list of token ids. Zero-initialise; free with ids_release. */
 struct ids {
     int32_t *items;
@@ -29,6 +32,7 @@ struct ids {
 };
 
 void ids_push(struct ids *ids, int32_t id);
+void ids_append(struct ids *ids, const int32_t *items, size_t count);
 void ids_release(struct ids *ids);
 
 /* Reads dir/tokenizer.json, and dir/tokenizer_config.json, dir/special_tokens_map.json or
@@ -38,8 +42,8 @@ enum status tokenizer_open(const char *dir, struct tokenizer **tokenizer_out,
                            struct error *error);
 void tokenizer_free(struct tokenizer *tokenizer);
 
-/* Appends the ids of valid UTF-8 `text`, without the post-processor's special tokens. Time is
- * O(n log n) for any input. */
+/* Appends the ids of valid UTF-8 `text` of at most TOKENIZER_TEXT_BYTES_MAX bytes (both CHECKed),
+ * without the post-processor's special tokens. Time is O(n log n) for any input. */
 void tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t length,
                       struct ids *ids);
 /* The same with the post-processor's special tokens around it (what `tokenizer(text)` gives). */

@@ -47,6 +47,8 @@ struct model {
     char directory[4096];  /* where it came from */
     char digest[SHA256_HEX_SIZE]; /* over config, weights, adapter, tokenizer and parent digest */
     json_t *card; /* tailor.json, owned; NULL if there was none */
+    char parent_digest[SHA256_HEX_SIZE]; /* of the model the adapter was trained over; or empty */
+    json_t *format_card; /* owned: the card (maybe a parent's) whose strings `format` borrows */
 };
 
 struct model_open_options {

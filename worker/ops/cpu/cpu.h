@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cpu: the prototypes of the fast path's table entries (ops_cpu.c). What each does: ops.h.
+ * cpu: the fast path's ops, each with the type that its entry has in `struct ops` (ops.h says what
+ * each does; ops_cpu.c makes the table). Memory is host memory: block_alloc, block_free, copy_in
+ * and copy_out are the reference implementation's.
  */
 #ifndef TAILOR_WORKER_OPS_CPU_CPU_H
 #define TAILOR_WORKER_OPS_CPU_CPU_H
@@ -8,35 +10,52 @@
 #include "worker/ops/cpu/isa.h"
 #include "worker/ops/ops.h"
 
-/* scratch.c */
-size_t OPS_FN(scratch_bytes)(const struct device *device, const struct scratch_shape *shape);
-enum status OPS_FN(scratch_reserve)(struct device *device, const struct scratch_shape *shape,
-                                    struct error *error);
+/* Every op of the fast path: once for the declarations, once for the table. */
+#define CPU_OPS(X)                                                                                 \
+    /* scratch.c */                                                                                \
+    X(scratch_bytes)                                                                               \
+    X(scratch_reserve)                                                                             \
+    /* elementwise.c */                                                                            \
+    X(zero)                                                                                        \
+    X(add)                                                                                         \
+    X(swiglu_forward)                                                                              \
+    X(swiglu_backward)                                                                             \
+    /* rows.c */                                                                                   \
+    X(embed_forward)                                                                               \
+    X(embed_backward)                                                                              \
+    X(gather_rows)                                                                                 \
+    X(scatter_add_rows)                                                                            \
+    /* norm.c */                                                                                   \
+    X(rmsnorm_forward)                                                                             \
+    X(rmsnorm_backward)                                                                            \
+    X(head_norm_forward)                                                                           \
+    X(head_norm_backward)                                                                          \
+    /* linear.c, lora.c */                                                                         \
+    X(linear_forward)                                                                              \
+    X(linear_backward_input)                                                                       \
+    X(linear_backward_weight)                                                                      \
+    X(lora_forward)                                                                                \
+    X(lora_backward)                                                                               \
+    /* rope.c, attention_forward.c, attention_backward.c */                                        \
+    X(rope)                                                                                        \
+    X(attention_forward)                                                                           \
+    X(attention_backward)                                                                          \
+    /* pooling.c */                                                                                \
+    X(pool_mean_forward)                                                                           \
+    X(pool_mean_backward)                                                                          \
+    X(pool_max_forward)                                                                            \
+    X(pool_max_backward)                                                                           \
+    X(reward_forward)                                                                              \
+    X(reward_backward)                                                                             \
+    /* cross_entropy.c */                                                                          \
+    X(cross_entropy)                                                                               \
+    /* adamw.c */                                                                                  \
+    X(sumsq)                                                                                       \
+    X(adamw)
 
-/* linear.c */
-void OPS_FN(linear_forward)(struct device *device, real *y, int32_t ldy, const real *x,
-                            int32_t ldx, const real *w, const real *bias, int32_t rows, int32_t N,
-                            int32_t K, bool accumulate);
-void OPS_FN(linear_backward_input)(struct device *device, real *dx, int32_t lddx, const real *dy,
-                                   int32_t lddy, const real *w, int32_t rows, int32_t N, int32_t K,
-                                   bool accumulate);
-void OPS_FN(linear_backward_weight)(struct device *device, float *dw, float *dbias,
-                                    const real *dy, int32_t lddy, const real *x, int32_t ldx,
-                                    int32_t rows, int32_t N, int32_t K);
-
-/* lora.c */
-void OPS_FN(lora_forward)(struct device *device, real *y, int32_t ldy, real *u, int32_t ldu,
-                          const real *x, int32_t ldx, const struct lora_factors *adapters,
-                          const struct lora_range *ranges, int32_t range_count, int32_t N,
-                          int32_t K);
-void OPS_FN(lora_backward)(struct device *device, real *dx, int32_t lddx, const real *dy,
-                           int32_t lddy, const real *u, int32_t ldu, const real *x, int32_t ldx,
-                           const struct lora_factors *adapters, const struct lora_range *ranges,
-                           int32_t range_count, int32_t N, int32_t K);
-
-/* cross_entropy.c */
-void OPS_FN(cross_entropy)(struct device *device, float *nll, real *dx, float *dw, const real *x,
-                           const real *w, const int32_t *index, const int32_t *target,
-                           const float *weight, int32_t count, int32_t C, int32_t V);
+/* Declares NAME_avx2 or NAME_avx512 with the function type that NAME has in `struct ops`. */
+#define CPU_DECLARE(op) __typeof__(*((const struct ops *)0)->op) OPS_FN(op);
+CPU_OPS(CPU_DECLARE)
+#undef CPU_DECLARE
 
 #endif

@@ -44,4 +44,8 @@ void OPS_FN(gemm_block)(float *c, int64_t ldc, const float *a, int64_t a_row, in
                         bool accumulate, float *scratch);
 size_t OPS_FN(gemm_block_scratch)(int64_t M_max, int64_t N_max, int64_t K_max);
 
+/* The caller's thread alone, nothing packed: for operands that are in its caches. b_n = 1, K > 0,
+ * no bias, no bf16. */
+void OPS_FN(gemm_direct)(const struct gemm *gemm);
+
 #endif

@@ -10,6 +10,7 @@
  *   gemm              packed panels: fixed for a number of threads
  *   rows              du of lora_backward; gathered rows of cross_entropy
  *   logits            one chunk of cross_entropy
+ *   norm              norm_scratch_bytes(shape): block sums of a norm weight's gradient
  *   attention shared  attention_shared_bytes(shape)
  *   attention thread  threads × attention_scratch_bytes(shape)
  */
@@ -29,10 +30,12 @@ struct scratch_area {
 void *OPS_FN(scratch_gemm)(const struct device *device);
 float *OPS_FN(scratch_rows)(const struct device *device, size_t bytes);
 float *OPS_FN(scratch_logits)(const struct device *device, size_t bytes);
+float *OPS_FN(scratch_norm)(const struct device *device, size_t bytes);
 void *OPS_FN(scratch_attention_shared)(const struct device *device, size_t bytes);
 void *OPS_FN(scratch_attention)(const struct device *device, int thread, size_t bytes);
 
-/* attention.c gives its needs: for one thread, and for all together. Pure functions. */
+/* norm.c gives its needs; attention_plan.c for one thread, and for all together. Pure functions. */
+size_t OPS_FN(norm_scratch_bytes)(const struct scratch_shape *shape);
 size_t OPS_FN(attention_scratch_bytes)(const struct scratch_shape *shape);
 size_t OPS_FN(attention_shared_bytes)(const struct scratch_shape *shape);
 

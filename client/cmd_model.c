@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tailor model: the rewards of a model, two models side by side, and the way out.
+ */
+#include <string.h>
+
+#include "client/commands.h"
+#include "client/offline.h"
+
+static const struct option_row score_rows[] = {
+    OFFLINE_DATA_ROWS,
+    OFFLINE_FORMAT_ROWS,
+    OFFLINE_COMPUTE_ROWS,
+};
+
+const struct command cmd_model_score = {
+    .noun = "model",
+    .verb = "score",
+    .summary = "Give texts their rewards, one line each",
+    .details = "Lines of JSON: {\"prompt\", \"response\"} or any form of preference data. The same text "
+               "gets the\nsame bits whatever else is in the file.",
+    .example = "tailor model score ./support/model answers.jsonl -o jsonl",
+    .arguments = {{.placeholder = "DIR"}, {.placeholder = "FILE|-", .optional = true}},
+    OPTION_ROWS(score_rows),
+    .trainer_verb = "score",
+    OFFLINE_COMMAND};
+
+static const struct option_row compare_rows[] = {
+    OFFLINE_ROW("data", 'd', OPTION_LIST, data, "FILE", "preference data; may repeat"),
+    OFFLINE_ROW("worst", 0, OPTION_STRING, worst, "N", "how many flipped rows to show; default 20"),
+    OFFLINE_DATA_ROWS,
+    OFFLINE_FORMAT_ROWS,
+    OFFLINE_COMPUTE_ROWS,
+};
+
+const struct command cmd_model_compare = {
+    .noun = "model",
+    .verb = "compare",
+    .summary = "Compare two models on the same rows: the difference, its interval, what flipped",
+    .example = "tailor model compare ./general/model ./support/model --data test.jsonl",
+    .arguments = {{.placeholder = "DIR"}, {.placeholder = "DIR"}},
+    OPTION_ROWS(compare_rows),
+    .required = "data",
+    .trainer_verb = "compare",
+    OFFLINE_COMMAND};
+
+static enum status export_run(const struct call *call, struct error *error)
+{
+    const struct offline_options *options = call->options;
+    bool peft = strcmp(options->format, "peft") == 0;
+    if (!peft && strcmp(options->format, "hf") != 0) {
+        return error_set(error, STATUS_USAGE, "--format is %s: it must be hf or peft",
+                         options->format);
+    }
+    if (peft && options->merge) {
+        return error_set(error, STATUS_USAGE,
+                         "--merge folds the adapter into the weights, which leaves nothing for "
+                         "--format peft: leave one of them out");
+    }
+    return offline_run(call, error);
+}
+
+static const struct option_row export_rows[] = {
+    OFFLINE_ROW("format", 0, OPTION_STRING, format, "FORMAT",
+                "hf: a ForSequenceClassification directory; peft: the adapter"),
+    OFFLINE_ROW("merge", 0, OPTION_FLAG, merge, NULL, "fold the adapter into the weights (hf)"),
+    OFFLINE_ROW("dtype", 0, OPTION_STRING, dtype, "TYPE", "fp32 or bf16; default: as stored"),
+};
+
+const struct command cmd_model_export = {
+    .noun = "model",
+    .verb = "export",
+    .summary = "Write a model for Transformers, PEFT and vLLM",
+    .details = "It reads back what it wrote and fails if a score moved.",
+    .example = "tailor model export ./support/model ./support-hf --format hf --merge --dtype bf16",
+    .arguments = {{.placeholder = "DIR"}, {.placeholder = "OUT"}},
+    OPTION_ROWS(export_rows),
+    .required = "format",
+    .options_size = sizeof(struct offline_options),
+    .trainer_verb = "export",
+    .run = export_run};

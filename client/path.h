@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * path: what people name on the command line and in a spec, when there is no service to ask.
+ */
+#ifndef TAILOR_CLIENT_PATH_H
+#define TAILOR_CLIENT_PATH_H
+
+#include "lib/arena.h"
+#include "lib/status.h"
+
+/* Checks a value against its placeholder: FILE, FILE|- and DIR must exist (STATUS_NOT_FOUND with
+ * the nearest name of the same directory, STATUS_USAGE for the wrong kind); others are free. */
+enum status path_check(const char *placeholder, const char *path, struct error *error);
+
+/* The absolute path, links resolved but for the last part, in the arena. A name that only a service could resolve is
+ * told apart from a file that is missing. `field` is for the sentence: "data.train[0].dataset". */
+enum status path_resolve(struct arena *arena, const char *field, const char *placeholder,
+                         const char *path, const char **path_out, struct error *error);
+
+/* Absolute without being there yet: the present directory in front of a relative path. */
+enum status path_absolute(struct arena *arena, const char *path, const char **path_out,
+                          struct error *error);
+
+#endif

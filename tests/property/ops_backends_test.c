@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Matrix products: the same bits from every implementation, for any number of threads, in both
+ * dtypes, at any stride. What is held here is the numeric contract of worker/ops/ops.h.
+ */
+#include "tests/ops_backends.h"
+#include "tests/test.h"
+
+/* ---- linear ---------------------------------------------------------------------------------- */
+
+struct product {
+    int32_t rows, N, K;
+};
+
+/* Mostly around the edges of a register tile; now and then across several blocks of a cache. */
+static struct product draw_product(struct device *device, struct fixture *fixture)
+{
+    const bool large = draw_int(fixture, 0, 15) == 0;
+    const int32_t max = large ? 1100 : 200;
+    struct product p = {draw_size(fixture, 200), draw_size(fixture, max), draw_size(fixture, max)};
+    device->dtype = draw_int(fixture, 0, 3) == 0 ? DTYPE_BF16 : DTYPE_FP32;
+    backend_reserve(device, &(struct scratch_shape){
+                                .S = p.rows, .C = p.K, .F = p.N, .V = p.N, .backward = true});
+    return p;
+}
+
+static void linear_forward(struct device *device, struct fixture *fixture)
+{
+    struct product p = draw_product(device, fixture);
+    const bool accumulate = draw_bool(fixture);
+    const bool biased = draw_bool(fixture) && !accumulate;
+    struct matrix x = draw_matrix(fixture, p.rows, p.K);
+    struct matrix w = draw_block(fixture, p.N, p.K);
+    struct matrix bias = draw_block(fixture, 1, p.N);
+    struct matrix y = draw_matrix(fixture, p.rows, p.N);
+    device->ops->linear_forward(device, y.at, y.ld, x.at, x.ld, w.at, biased ? bias.at : NULL,
+                                p.rows, p.N, p.K, accumulate);
+    fixture_result(fixture, "y", y, SAME_AS_REFERENCE);
+}
+
+TEST(linear_forward_has_the_same_bits)
+{
+    expect_backends_agree(linear_forward, 120);
+}
+
+static void linear_backward_input(struct device *device, struct fixture *fixture)
+{
+    struct product p = draw_product(device, fixture);
+    const bool accumulate = draw_bool(fixture);
+    struct matrix dy = draw_matrix(fixture, p.rows, p.N);
+    struct matrix w = draw_block(fixture, p.N, p.K);
+    struct matrix dx = draw_matrix(fixture, p.rows, p.K);
+    device->ops->linear_backward_input(device, dx.at, dx.ld, dy.at, dy.ld, w.at, p.rows, p.N, p.K,
+                                       accumulate);
+    fixture_result(fixture, "dx", dx, SAME_AS_REFERENCE);
+}
+
+TEST(linear_backward_input_has_the_same_bits)
+{
+    expect_backends_agree(linear_backward_input, 120);
+}
+
+static void linear_backward_weight(struct device *device, struct fixture *fixture)
+{
+    struct product p = draw_product(device, fixture);
+    struct matrix dy = draw_matrix(fixture, p.rows, p.N);
+    struct matrix x = draw_matrix(fixture, p.rows, p.K);
+    struct matrix dw = draw_block(fixture, p.N, p.K);
+    struct matrix dbias = draw_block(fixture, 1, p.N);
+    device->ops->linear_backward_weight(device, dw.at, draw_bool(fixture) ? dbias.at : NULL, dy.at,
+                                        dy.ld, x.at, x.ld, p.rows, p.N, p.K);
+    fixture_result(fixture, "dw", dw, SAME_AS_REFERENCE);
+    fixture_result(fixture, "dbias", dbias, SAME_AS_REFERENCE);
+}
+
+TEST(linear_backward_weight_has_the_same_bits)
+{
+    expect_backends_agree(linear_backward_weight, 120);
+}
+
+/* A row's product does not know which rows it was computed with. */
+static void rows_alone(struct device *device, struct fixture *fixture)
+{
+    struct product p = draw_product(device, fixture);
+    struct matrix x = draw_matrix(fixture, p.rows, p.K);
+    struct matrix w = draw_block(fixture, p.N, p.K);
+    struct matrix y = blank_matrix(fixture, p.rows, p.N);
+    device->ops->linear_forward(device, y.at, y.ld, x.at, x.ld, w.at, NULL, p.rows, p.N, p.K,
+                                false);
+    const int32_t first = draw_int(fixture, 0, p.rows - 1);
+    const int32_t rows = draw_int(fixture, 1, p.rows - first);
+    struct matrix some = blank_matrix(fixture, rows, p.N);
+    device->ops->linear_forward(device, some.at, some.ld, x.at + (size_t)first * x.ld, x.ld, w.at,
+                                NULL, rows, p.N, p.K, false);
+    expect_same_rows("linear_forward", device, fixture, y, first, some, 0, rows);
+}
+
+TEST(linear_forward_is_batch_invariant)
+{
+    for_each_backend(rows_alone, 60);
+}
+
+/* Two packs one after the other leave the gradient of one pack that holds both. */
+static void packs_in_turn(struct device *device, struct fixture *fixture)
+{
+    struct product p = draw_product(device, fixture);
+    struct matrix dy = draw_matrix(fixture, p.rows, p.N);
+    struct matrix x = draw_matrix(fixture, p.rows, p.K);
+    struct matrix dw = draw_block(fixture, p.N, p.K);
+    struct matrix in_turn = copy_matrix(fixture, dw);
+    device->ops->linear_backward_weight(device, dw.at, NULL, dy.at, dy.ld, x.at, x.ld, p.rows, p.N,
+                                        p.K);
+    const int32_t first = draw_int(fixture, 0, p.rows);
+    device->ops->linear_backward_weight(device, in_turn.at, NULL, dy.at, dy.ld, x.at, x.ld, first,
+                                        p.N, p.K);
+    device->ops->linear_backward_weight(device, in_turn.at, NULL, dy.at + (size_t)first * dy.ld,
+                                        dy.ld, x.at + (size_t)first * x.ld, x.ld, p.rows - first,
+                                        p.N, p.K);
+    expect_same_rows("linear_backward_weight", device, fixture, dw, 0, in_turn, 0, p.N);
+}
+
+TEST(weight_gradients_of_two_packs_are_those_of_one)
+{
+    for_each_backend(packs_in_turn, 60);
+}
+
+/* ---- lora ------------------------------------------------------------------------------------ */
+
+enum { ADAPTERS = 2 };
+
+struct lora {
+    int32_t rows, N, K, range_count;
+    struct lora_range *ranges;
+    struct lora_factors adapters[ADAPTERS];
+    struct matrix dA[ADAPTERS], dB[ADAPTERS];
+    struct matrix x, u;
+};
+
+static struct lora draw_lora(struct device *device, struct fixture *fixture)
+{
+    static const int32_t ranks[] = {1, 3, 4, 8, 16, 17, 64};
+    struct product p = draw_product(device, fixture);
+    struct lora t = {.rows = p.rows, .N = p.N, .K = p.K};
+    t.ranges = draw_lora_ranges(fixture, p.rows, ADAPTERS, &t.range_count);
+    int32_t rank_max = 0;
+    for (int a = 0; a < ADAPTERS; a++) {
+        int32_t r = ranks[draw_int(fixture, 0, 6)];
+        rank_max = r > rank_max ? r : rank_max;
+        t.dA[a] = draw_block(fixture, r, p.K);
+        t.dB[a] = draw_block(fixture, p.N, r);
+        t.adapters[a] = (struct lora_factors){.A = draw_block(fixture, r, p.K).at,
+                                              .B = draw_block(fixture, p.N, r).at,
+                                              .dA = t.dA[a].at,
+                                              .dB = t.dB[a].at,
+                                              .r = r,
+                                              .scale = 0.3f + (float)a};
+    }
+    t.x = draw_matrix(fixture, p.rows, p.K);
+    t.u = draw_matrix(fixture, p.rows, rank_max);
+    backend_reserve(device,
+                    &(struct scratch_shape){
+                        .S = p.rows, .C = p.K, .F = p.N, .lora_rank = rank_max, .backward = true});
+    return t;
+}
+
+static void lora_forward(struct device *device, struct fixture *fixture)
+{
+    struct lora t = draw_lora(device, fixture);
+    struct matrix y = draw_matrix(fixture, t.rows, t.N);
+    device->ops->lora_forward(device, y.at, y.ld, t.u.at, t.u.ld, t.x.at, t.x.ld, t.adapters,
+                              t.ranges, t.range_count, t.N, t.K);
+    fixture_result(fixture, "u", t.u, SAME_AS_REFERENCE);
+    fixture_result(fixture, "y", y, SAME_AS_REFERENCE);
+}
+
+TEST(lora_forward_has_the_same_bits)
+{
+    expect_backends_agree(lora_forward, 80);
+}
+
+static void lora_backward(struct device *device, struct fixture *fixture)
+{
+    struct lora t = draw_lora(device, fixture);
+    struct matrix dy = draw_matrix(fixture, t.rows, t.N);
+    struct matrix dx = draw_matrix(fixture, t.rows, t.K);
+    const bool want_dx = draw_int(fixture, 0, 3) > 0;
+    if (draw_int(fixture, 0, 3) == 0) {
+        t.adapters[1].dA = NULL; /* one trains, the other does not */
+        t.adapters[1].dB = NULL;
+    }
+    device->ops->lora_backward(device, want_dx ? dx.at : NULL, dx.ld, dy.at, dy.ld, t.u.at, t.u.ld,
+                               t.x.at, t.x.ld, t.adapters, t.ranges, t.range_count, t.N, t.K);
+    fixture_result(fixture, "dx", dx, SAME_AS_REFERENCE);
+    for (int a = 0; a < ADAPTERS; a++) {
+        fixture_result(fixture, "dA", t.dA[a], SAME_AS_REFERENCE);
+        fixture_result(fixture, "dB", t.dB[a], SAME_AS_REFERENCE);
+    }
+}
+
+TEST(lora_backward_has_the_same_bits)
+{
+    expect_backends_agree(lora_backward, 80);
+}
+
+/* ---- linear cross-entropy -------------------------------------------------------------------- */
+
+static void cross_entropy(struct device *device, struct fixture *fixture)
+{
+    const int32_t S = draw_size(fixture, 70);
+    const int32_t count = draw_size(fixture, 90);
+    const int32_t C = draw_size(fixture, 80);
+    const int32_t V =
+        draw_int(fixture, 0, 3) == 0 ? draw_int(fixture, 1000, 3000) : draw_size(fixture, 300);
+    const bool backward = draw_int(fixture, 0, 3) > 0;
+    const bool frozen = draw_bool(fixture);
+    const int32_t *index = draw_indices(fixture, count, S);
+    const int32_t *target = draw_indices(fixture, count, V);
+    struct matrix x = draw_block(fixture, S, C);
+    struct matrix w = draw_block(fixture, V, C);
+    struct matrix weight = draw_block(fixture, 1, count);
+    struct matrix nll = blank_block(fixture, 1, count);
+    struct matrix dx = draw_block(fixture, S, C);
+    struct matrix dw = draw_block(fixture, V, C);
+    backend_reserve(device, &(struct scratch_shape){.S = S > count ? S : count,
+                                                    .C = C,
+                                                    .V = V,
+                                                    .backward = backward,
+                                                    .cross_entropy = true});
+    device->ops->cross_entropy(device, nll.at, backward ? dx.at : NULL,
+                               backward && !frozen ? dw.at : NULL, x.at, w.at, index, target,
+                               weight.at, count, C, V);
+    fixture_result(fixture, "nll", nll, SAME_AS_VECTOR);
+    fixture_result(fixture, "dx", dx, CLOSE);
+    fixture_result(fixture, "dw", dw, CLOSE);
+}
+
+TEST(cross_entropy_agrees)
+{
+    expect_backends_agree(cross_entropy, 60);
+}
+
+TEST_MAIN()

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define OPS_ISA avx2
+#include "worker/ops/cpu/gemm.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/arena.h"
+#include "lib/rng.h"
+#include "tests/test.h"
+#include "worker/ops/bf16.h"
+
+/* The same prototypes for the second instruction set. */
+__typeof__(gemm_avx2) gemm_avx512;
+__typeof__(gemm_scratch_bytes_avx2) gemm_scratch_bytes_avx512;
+__typeof__(gemm_block_avx2) gemm_block_avx512;
+__typeof__(gemm_block_scratch_avx2) gemm_block_scratch_avx512;
+
+static const struct implementation {
+    const char *name;
+    __typeof__(gemm_avx2) *gemm;
+    __typeof__(gemm_scratch_bytes_avx2) *scratch_bytes;
+    __typeof__(gemm_block_avx2) *block;
+    __typeof__(gemm_block_scratch_avx2) *block_scratch;
+} implementations[] = {
+    {"avx2", gemm_avx2, gemm_scratch_bytes_avx2, gemm_block_avx2, gemm_block_scratch_avx2},
+    {"avx512", gemm_avx512, gemm_scratch_bytes_avx512, gemm_block_avx512,
+     gemm_block_scratch_avx512},
+};
+
+enum { THREADS_MAX = 3 };
+
+static int implementation_count(void)
+{
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+        test_skip("no AVX2 here");
+        return 0;
+    }
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
+        !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) {
+        test_skip("no AVX-512 here: AVX2 alone");
+        return 1;
+    }
+    return 2;
+}
+
+static struct pool *team(int threads)
+{
+    static struct pool *pools[THREADS_MAX + 1];
+    if (!pools[threads]) {
+        pools[threads] = pool_create(threads);
+    }
+    return pools[threads];
+}
+
+/* ---- problems -------------------------------------------------------------------------------- */
+
+/* Which of its two strides an operand has small. */
+enum order { ROWS_CONTIGUOUS, COLUMNS_CONTIGUOUS, NEITHER, ORDERS };
+
+struct problem {
+    struct arena arena;
+    struct gemm gemm;
+    float *c;        /* as it is before */
+    size_t c_floats; /* ldc · M: with the gaps between rows, which nobody may touch */
+};
+
+struct draws {
+    uint64_t seed, count;
+};
+
+static float draw_normal(struct draws *draws)
+{
+    return (float)rng_normal(draws->seed, 0, draws->count++);
+}
+
+static uint64_t draw_below(struct draws *draws, uint64_t bound)
+{
+    return rng_below(draws->seed, 1, draws->count++, bound);
+}
+
+static float *random_floats(struct arena *arena, struct draws *draws, size_t count)
+{
+    float *values = arena_array(arena, float, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        values[i] = draw_normal(draws);
+    }
+    return values;
+}
+
+static int64_t gap(struct draws *draws)
+{
+    return (int64_t)draw_below(draws, 4);
+}
+
+/* An operand of rows x columns; the arena's block ends where its last element does, so that ASan
+ * sees a load behind it. */
+static const float *operand(struct problem *problem, struct draws *draws, enum order order,
+                            int64_t rows, int64_t columns, int64_t *row, int64_t *column)
+{
+    int64_t inner = order == NEITHER ? 3 : 1;
+    bool by_row = order != COLUMNS_CONTIGUOUS;
+    int64_t outer = (by_row ? columns : rows) * inner + gap(draws);
+    *row = by_row ? outer : inner;
+    *column = by_row ? inner : outer;
+    size_t count = (size_t)((rows - 1) * *row + (columns - 1) * *column + 1);
+    float *memory = arena_array(&problem->arena, float, count + 16);
+    memset(memory, 0xff, (count + 16) * sizeof(float));
+    float *at = memory + gap(draws);
+    for (size_t i = 0; i < count; i++) {
+        at[i] = draw_normal(draws);
+    }
+    return at;
+}
+
+static struct problem problem_draw(struct draws *draws, int64_t M, int64_t N, int64_t K,
+                                   enum order a_order, enum order b_order)
+{
+    struct problem problem = {.gemm = {.M = M, .N = N, .K = K}};
+    struct gemm *g = &problem.gemm;
+    int64_t k = K > 0 ? K : 1;
+    g->a = operand(&problem, draws, a_order, M, k, &g->a_row, &g->a_k);
+    g->b = operand(&problem, draws, b_order, k, N, &g->b_k, &g->b_n);
+    g->ldc = N + gap(draws);
+    problem.c_floats = (size_t)(M * g->ldc);
+    problem.c = random_floats(&problem.arena, draws, problem.c_floats);
+    uint64_t start = draw_below(draws, 3);
+    g->accumulate = start == 1;
+    g->bias = start == 2 ? random_floats(&problem.arena, draws, (size_t)N) : NULL;
+    return problem;
+}
+
+static float element(const struct gemm *g, const float *at)
+{
+    return g->bf16 ? bf16_round(*at) : *at;
+}
+
+/* What the contract of ops.h says. */
+static float chain(const struct problem *problem, int64_t i, int64_t n)
+{
+    const struct gemm *g = &problem->gemm;
+    float sum = g->accumulate ? problem->c[i * g->ldc + n] : g->bias ? g->bias[n] : 0.0f;
+    for (int64_t k = 0; k < g->K; k++) {
+        sum = fmaf(element(g, g->a + i * g->a_row + k * g->a_k),
+                   element(g, g->b + k * g->b_k + n * g->b_n), sum);
+    }
+    return sum;
+}
+
+static float *expected_c(struct problem *problem)
+{
+    const struct gemm *g = &problem->gemm;
+    float *expected = arena_array(&problem->arena, float, problem->c_floats + 1);
+    memcpy(expected, problem->c, problem->c_floats * sizeof(float));
+    for (int64_t i = 0; i < g->M; i++) {
+        for (int64_t n = 0; n < g->N; n++) {
+            expected[i * g->ldc + n] = chain(problem, i, n);
+        }
+    }
+    return expected;
+}
+
+static void expect_equal(const struct problem *problem, const float *expected, const float *got,
+                         const char *what, const char *name, int threads)
+{
+    const struct gemm *g = &problem->gemm;
+    for (size_t at = 0; at < problem->c_floats; at++) {
+        if (memcmp(&expected[at], &got[at], sizeof(float)) != 0) {
+            test_fail(
+                __FILE__, __LINE__,
+                "%s %s, %d threads, M %lld N %lld K %lld, a %lld %lld, b %lld %lld, ldc %lld%s%s%s:"
+                " [%zu] is %.9g, not %.9g",
+                what, name, threads, (long long)g->M, (long long)g->N, (long long)g->K,
+                (long long)g->a_row, (long long)g->a_k, (long long)g->b_k, (long long)g->b_n,
+                (long long)g->ldc, g->accumulate ? " accumulate" : "", g->bias ? " bias" : "",
+                g->bf16 ? " bf16" : "", at, (double)got[at], (double)expected[at]);
+            return;
+        }
+    }
+}
+
+static float *copy_of_c(struct problem *problem)
+{
+    float *c = arena_array(&problem->arena, float, problem->c_floats + 1);
+    memcpy(c, problem->c, problem->c_floats * sizeof(float));
+    return c;
+}
+
+static void expect_gemm(struct problem *problem, const float *expected, int threads_max)
+{
+    for (int isa = 0; isa < implementation_count(); isa++) {
+        for (int threads = 1; threads <= threads_max; threads++) {
+            void *scratch = aligned_alloc(64, implementations[isa].scratch_bytes(threads));
+            problem->gemm.c = copy_of_c(problem);
+            implementations[isa].gemm(team(threads), &problem->gemm, scratch);
+            expect_equal(problem, expected, problem->gemm.c, "gemm", implementations[isa].name,
+                         threads);
+            free(scratch);
+        }
+    }
+}
+
+static void expect_gemm_block(struct problem *problem, const float *expected)
+{
+    const struct gemm *g = &problem->gemm;
+    for (int isa = 0; isa < implementation_count(); isa++) {
+        size_t bytes = implementations[isa].block_scratch(g->M, g->N, g->K);
+        float *scratch = aligned_alloc(64, bytes);
+        float *c = copy_of_c(problem);
+        implementations[isa].block(c, g->ldc, g->a, g->a_row, g->a_k, g->b, g->b_k, g->b_n, g->M,
+                                   g->N, g->K, g->accumulate, scratch);
+        expect_equal(problem, expected, c, "gemm_block", implementations[isa].name, 1);
+        free(scratch);
+    }
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+/* Sizes around the tiles, blocks and steps of k. */
+static int64_t awkward(struct draws *draws, int64_t max)
+{
+    static const int64_t around[] = {1, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 192, 384};
+    int64_t size = around[draw_below(draws, sizeof(around) / sizeof(*around))];
+    size += (int64_t)draw_below(draws, 3) - 1;
+    return size < 1 ? 1 : size > max ? 1 + size % max : size;
+}
+
+TEST(every_output_is_one_chain_for_any_shape_strides_threads_and_instruction_set)
+{
+    struct draws draws = {.seed = 1};
+    for (int trial = 0; trial < 400 && !test_failed(); trial++) {
+        int64_t M = awkward(&draws, 200), N = awkward(&draws, 200), K = awkward(&draws, 400);
+        struct problem problem =
+            problem_draw(&draws, M, N, K, (enum order)draw_below(&draws, ORDERS),
+                         (enum order)draw_below(&draws, ORDERS));
+        problem.gemm.bf16 = draw_below(&draws, 4) == 0;
+        expect_gemm(&problem, expected_c(&problem), THREADS_MAX);
+        arena_release(&problem.arena);
+    }
+}
+
+TEST(a_block_in_a_task_is_the_same_chain)
+{
+    struct draws draws = {.seed = 2};
+    for (int trial = 0; trial < 300 && !test_failed(); trial++) {
+        int64_t M = awkward(&draws, 300), N = awkward(&draws, 200), K = awkward(&draws, 800);
+        struct problem problem =
+            problem_draw(&draws, M, N, K, (enum order)draw_below(&draws, ORDERS),
+                         (enum order)draw_below(&draws, ORDERS));
+        problem.gemm.bias = NULL;
+        expect_gemm_block(&problem, expected_c(&problem));
+        arena_release(&problem.arena);
+    }
+}
+
+/* More columns than a chunk of B, more k than a chunk: a sample of the outputs is checked. */
+TEST(chunks_of_a_large_product_join_without_a_seam)
+{
+    static const struct {
+        int64_t M, N, K;
+        enum order a, b;
+    } shapes[] = {
+        {130, 3200, 800, ROWS_CONTIGUOUS, COLUMNS_CONTIGUOUS},
+        {600, 560, 4200, COLUMNS_CONTIGUOUS, ROWS_CONTIGUOUS},
+        {17, 5000, 1100, ROWS_CONTIGUOUS, COLUMNS_CONTIGUOUS},
+        {2000, 16, 1500, COLUMNS_CONTIGUOUS, ROWS_CONTIGUOUS},
+        {64, 3100, 900, ROWS_CONTIGUOUS, COLUMNS_CONTIGUOUS},
+    };
+    struct draws draws = {.seed = 3};
+    for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++) {
+        struct problem problem =
+            problem_draw(&draws, shapes[s].M, shapes[s].N, shapes[s].K, shapes[s].a, shapes[s].b);
+        struct gemm *g = &problem.gemm;
+        for (int isa = 0; isa < implementation_count(); isa++) {
+            void *scratch = aligned_alloc(64, implementations[isa].scratch_bytes(2));
+            g->c = copy_of_c(&problem);
+            implementations[isa].gemm(team(2), g, scratch);
+            for (int sample = 0; sample < 5000; sample++) {
+                int64_t i = (int64_t)draw_below(&draws, (uint64_t)g->M);
+                int64_t n = (int64_t)draw_below(&draws, (uint64_t)g->N);
+                float expected = chain(&problem, i, n);
+                if (memcmp(&expected, &g->c[i * g->ldc + n], sizeof(float)) != 0) {
+                    test_fail(__FILE__, __LINE__, "%s, shape %zu: (%lld, %lld) is %.9g, not %.9g",
+                              implementations[isa].name, s, (long long)i, (long long)n,
+                              (double)g->c[i * g->ldc + n], (double)expected);
+                    break;
+                }
+            }
+            free(scratch);
+        }
+        arena_release(&problem.arena);
+    }
+}
+
+TEST(an_infinite_column_spoils_no_other)
+{
+    struct draws draws = {.seed = 4};
+    for (int64_t N = 30; N < 70 && !test_failed(); N += 3) {
+        struct problem problem =
+            problem_draw(&draws, 10, N, 20, ROWS_CONTIGUOUS, (enum order)(N % ORDERS));
+        struct gemm *g = &problem.gemm;
+        for (int64_t k = 0; k < g->K; k++) {
+            ((float *)(uintptr_t)g->b)[k * g->b_k + (N - 1) * g->b_n] = INFINITY;
+        }
+        ((float *)(uintptr_t)g->a)[0] = INFINITY;
+        expect_gemm(&problem, expected_c(&problem), 1);
+        arena_release(&problem.arena);
+    }
+}
+
+TEST(nothing_to_add_leaves_zero_the_bias_or_the_old_values)
+{
+    struct draws draws = {.seed = 5};
+    for (int trial = 0; trial < 30; trial++) {
+        struct problem problem = problem_draw(&draws, awkward(&draws, 200), awkward(&draws, 200), 0,
+                                              (enum order)draw_below(&draws, ORDERS),
+                                              (enum order)draw_below(&draws, ORDERS));
+        expect_gemm(&problem, expected_c(&problem), 2);
+        problem.gemm.M = 0;
+        expect_gemm(&problem, problem.c, 2);
+        problem.gemm.M = 1;
+        problem.gemm.N = 0;
+        expect_gemm(&problem, problem.c, 2);
+        arena_release(&problem.arena);
+    }
+}
+
+TEST_MAIN()

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * device: which implementation runs here.
+ *
+ * The choice is made once, when the device is opened: the fastest whose instructions this machine
+ * has, or the one that was asked for by name. A name that cannot run here is an error, never a
+ * silent fallback: someone who forces an instruction set wants to know what was measured.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/arena.h"
+#include "lib/check.h"
+#include "worker/ops/ops.h"
+
+/* What the processor lacks for an instruction set, by name: " fma avx2"; empty if it can run. The
+ * builtin takes string literals only, so this is a list and not a loop. Processors with AVX2 also
+ * have F16C, which clang's builtin does not know. */
+enum { LACKS_MAX = 64 };
+
+#define LACKS(feature) (__builtin_cpu_supports(feature) ? "" : " " feature)
+
+static void lacks_nothing(char lacks[LACKS_MAX])
+{
+    lacks[0] = '\0';
+}
+
+static void lacks_for_avx2(char lacks[LACKS_MAX])
+{
+    snprintf(lacks, LACKS_MAX, "%s%s", LACKS("avx2"), LACKS("fma"));
+}
+
+static void lacks_for_avx512(char lacks[LACKS_MAX])
+{
+    snprintf(lacks, LACKS_MAX, "%s%s%s%s%s", LACKS("avx512f"), LACKS("avx512bw"), LACKS("avx512vl"),
+             LACKS("avx512dq"), LACKS("fma"));
+}
+
+/* Fastest first: "auto" takes the first that lacks nothing. */
+static const struct implementation {
+    const struct ops *ops;
+    void (*lacks)(char lacks[LACKS_MAX]);
+} implementations[] = {
+    {&ops_avx512, lacks_for_avx512},
+    {&ops_avx2, lacks_for_avx2},
+    {&ops_ref, lacks_nothing},
+};
+
+static enum status choose(const char *isa, const struct ops **ops_out, struct error *error)
+{
+    const bool automatic = strcmp(isa, "auto") == 0;
+    for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
+        const struct implementation *implementation = &implementations[i];
+        if (!automatic && strcmp(isa, implementation->ops->name) != 0) {
+            continue;
+        }
+        char lacks[LACKS_MAX];
+        implementation->lacks(lacks);
+        if (lacks[0] == '\0') {
+            *ops_out = implementation->ops;
+            return STATUS_OK;
+        }
+        if (!automatic) {
+            return error_set(error, STATUS_UNSUPPORTED,
+                             "instruction set \"%s\" cannot run here: this processor lacks%s; "
+                             "use \"auto\"",
+                             isa, lacks);
+        }
+    }
+    return error_set(error, STATUS_USAGE,
+                     "unknown instruction set \"%s\": use auto, avx512, avx2 or ref", isa);
+}
+
+enum status device_open(const struct device_options *options, struct device **device_out,
+                        struct error *error)
+{
+    CHECK(options->threads >= 0 && options->threads <= POOL_THREADS_MAX);
+    const char *isa = options->isa ? options->isa : getenv("TAILOR_ISA");
+    const struct ops *ops = NULL;
+    TRY(choose(isa && isa[0] != '\0' ? isa : "auto", &ops, error));
+    struct device *device = mem_alloc(sizeof(*device));
+    device->ops = ops;
+    device->pool = pool_create(options->threads > 0 ? options->threads : cpu_count());
+    device->dtype = options->dtype;
+    *device_out = device;
+    return STATUS_OK;
+}
+
+void device_close(struct device *device)
+{
+    if (device->scratch) {
+        device->ops->block_free(device, device->scratch, device->scratch_size);
+    }
+    pool_free(device->pool);
+    mem_free(device);
+}
+
+const char *device_numerics(const struct device *device)
+{
+    const bool reference = device->ops == &ops_ref;
+    if (device->dtype == DTYPE_BF16) {
+        return reference ? "bf16-emulated-chain-1/ref" : "bf16-emulated-chain-1";
+    }
+    return reference ? "fp32-chain-1/ref" : "fp32-chain-1";
+}

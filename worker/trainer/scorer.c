@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The shared part of a group is computed once here too: evaluating K responses of one prompt costs
+ * little more than one.
+ */
+#include "worker/trainer/scorer.h"
+
+#include <math.h>
+
+#include "lib/arena.h"
+#include "lib/check.h"
+#include "worker/model/reading.h"
+#include "worker/model/transformer.h"
+#include "worker/trainer/batch.h"
+
+/* The groups [first, first + count) that fill one pack; at least one. */
+static int64_t groups_that_fit(struct arena *arena, const struct scorer *scorer,
+                               const struct dataset *dataset, int64_t first,
+                               struct pack_group *groups)
+{
+    const struct pass_capacity *capacity = &scorer->acts->capacity;
+    int64_t count = 0, tokens = 0, rows = 0;
+    for (int64_t g = first; g < dataset->group_count; g++) {
+        int32_t K = dataset->groups[g].rows;
+        group_rows(arena, dataset, g, &groups[count]);
+        tokens += scorer->mode == PACK_SHARED ? pack_group_tokens(&groups[count])
+                                              : dataset->groups[g].tokens;
+        rows += K;
+        if (count > 0 && (tokens > capacity->S || rows > capacity->R))
+            break;
+        count++;
+        if (count == capacity->R)
+            break;
+    }
+    return count;
+}
+
+static bool keep_going(const struct scorer *scorer, const struct dataset *dataset, int64_t rows)
+{
+    return scorer->progress == NULL ||
+           scorer->progress(scorer->progress_argument, rows, dataset->row_count);
+}
+
+enum status scorer_rewards(const struct scorer *scorer, const struct dataset *dataset,
+                           float *reward_out, struct error *error)
+{
+    struct arena arena = {0};
+    enum status status = STATUS_OK;
+    int64_t row = 0;
+    for (int64_t g = 0; g < dataset->group_count && status == STATUS_OK;) {
+        struct arena_mark mark = arena_mark(&arena);
+        struct pack_group *groups = arena_array(&arena, struct pack_group, scorer->acts->capacity.R + 1);
+        int64_t count = groups_that_fit(&arena, scorer, dataset, g, groups);
+        struct pack pack;
+        struct reading reading;
+        pack_build(&arena, groups, (int32_t)count, scorer->mode, &pack);
+        reading_build(&arena, &pack, scorer->pooling, scorer->model->config.eos, NULL, true, true,
+                      &reading);
+        activations_stage(scorer->acts, &pack, &reading);
+        transformer_forward(scorer->model, scorer->acts, &reading, 0, NULL, reward_out + row,
+                            NULL);
+        for (int32_t r = 0; r < pack.row_count; r++) {
+            if (status == STATUS_OK && !isfinite(reward_out[row + r]))
+                status = error_set(error, STATUS_NUMERIC,
+                                   "the reward of group %lld, row %d is not finite",
+                                   (long long)(g + pack.rows[r].group + 1),
+                                   pack.rows[r].index + 1);
+        }
+        row += pack.row_count;
+        g += count;
+        arena_reset(&arena, mark);
+        if (status == STATUS_OK && !keep_going(scorer, dataset, row))
+            status = error_set(error, STATUS_CANCELLED, "stopped while scoring");
+    }
+    arena_release(&arena);
+    return status;
+}
+
+/* One text; every token after the first counts. */
+static double nll_of_row(const struct scorer *scorer, struct arena *arena,
+                         const struct pack_group *group)
+{
+    struct pack pack;
+    struct reading reading;
+    struct imitation imitation = {.weight = 1, .answer_token = 1};
+    pack_build(arena, group, 1, scorer->mode, &pack);
+    reading_build(arena, &pack, scorer->pooling, scorer->model->config.eos, &imitation, false, true,
+                  &reading);
+    float *nll = arena_array(arena, float, reading.lm_count);
+    activations_stage(scorer->acts, &pack, &reading);
+    transformer_forward(scorer->model, scorer->acts, &reading, 0, NULL, NULL, nll);
+    double sum = 0;
+    for (int32_t i = 0; i < reading.lm_count; i++)
+        sum += nll[i];
+    return sum / reading.lm_count;
+}
+
+enum status scorer_nll(const struct scorer *scorer, const struct dataset *dataset,
+                       float *row_nll_out, double *mean_out, struct error *error)
+{
+    struct arena arena = {0};
+    enum status status = STATUS_OK;
+    double sum = 0;
+    int64_t counted = 0, row = 0;
+    for (int64_t g = 0; g < dataset->group_count && status == STATUS_OK; g++) {
+        struct pack_group group;
+        struct arena_mark mark = arena_mark(&arena);
+        group_rows(&arena, dataset, g, &group);
+        for (int32_t k = 0; k < group.rows; k++, row++) {
+            double nll = 0;
+            struct pack_group one = {.ids = &group.ids[k], .counts = &group.counts[k], .rows = 1};
+            if (one.counts[0] >= 2) {
+                nll = nll_of_row(scorer, &arena, &one);
+                sum += nll;
+                counted++;
+            }
+            if (row_nll_out != NULL)
+                row_nll_out[row] = (float)nll;
+        }
+        arena_reset(&arena, mark);
+        if (!keep_going(scorer, dataset, row))
+            status = error_set(error, STATUS_CANCELLED, "stopped while evaluating");
+    }
+    arena_release(&arena);
+    if (status == STATUS_OK)
+        *mean_out = counted > 0 ? sum / (double)counted : 0;
+    return status;
+}
+
+float scorer_row(const struct scorer *scorer, const int32_t *ids, int32_t count)
+{
+    struct arena arena = {0};
+    struct pack_group group = {.ids = &ids, .counts = &count, .rows = 1};
+    struct pack pack;
+    struct reading reading;
+    float reward;
+    pack_build(&arena, &group, 1, scorer->mode, &pack);
+    reading_build(&arena, &pack, scorer->pooling, scorer->model->config.eos, NULL, true, true,
+                  &reading);
+    activations_stage(scorer->acts, &pack, &reading);
+    transformer_forward(scorer->model, scorer->acts, &reading, 0, NULL, &reward, NULL);
+    arena_release(&arena);
+    return reward;
+}

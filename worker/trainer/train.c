@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The loop only decides *when*; what a step is stands in step.c, what a checkpoint holds in resume.c,
+ * what remains of a run in outcome.c.
+ *
+ * Invariant: nothing between two steps changes a bit of the next: evaluation, checkpoints, signals and
+ * the clock may come and go. So a run that was killed and resumed has the losses it would have had.
+ */
+#include "worker/trainer/train.h"
+
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+
+#include "lib/check.h"
+#include "lib/limits.h"
+#include "lib/log.h"
+#include "lib/text.h"
+#include "worker/trainer/continuity.h"
+#include "worker/trainer/evaluation.h"
+#include "worker/trainer/findings.h"
+#include "worker/trainer/journal.h"
+#include "worker/trainer/outcome.h"
+#include "worker/trainer/progress.h"
+#include "worker/trainer/resume.h"
+#include "worker/trainer/verify.h"
+
+static volatile sig_atomic_t stop_requested;
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    stop_requested = 1;
+}
+
+static void signals_install(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    stop_requested = 0;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* One run of the loop. */
+struct training {
+    struct session *session;
+    const struct train_options *options;
+    struct journal journal;
+    struct progress progress;
+    struct findings findings;
+    struct train_state state;
+    double checkpoint_at; /* monotonic time of the last checkpoint */
+    struct arena arena;   /* of a step */
+};
+
+/* ---- evaluation ---------------------------------------------------------------------------------------- */
+
+static bool evaluation_progress(void *argument, int64_t rows_done, int64_t rows)
+{
+    struct training *t = argument;
+    char detail[64];
+    snprintf(detail, sizeof(detail), "rows of this set");
+    t->progress.total = rows;
+    progress_update(&t->progress, rows_done, detail);
+    return stop_requested == 0;
+}
+
+static enum status evaluate_full(struct training *t, enum evaluation_when when,
+                                 struct error *error)
+{
+    if (t->session->eval_count == 0)
+        return STATUS_OK;
+    progress_start(&t->progress, when == EVALUATION_BEFORE ? "evaluate before" : "evaluate after", 0,
+                   0, t->options->quiet);
+    enum status status = evaluation_full(t->session, when, evaluation_progress, t, error);
+    progress_end(&t->progress);
+    return status;
+}
+
+/* Higher is better; NaN: this figure does not exist here. */
+static double figure_of_merit(const struct session *s, const struct evaluation_summary *summary)
+{
+    switch (s->spec->checkpoint.keep_best.by) {
+    case SPEC_KEEP_BEST_ACCURACY:
+        return summary->accuracy;
+    case SPEC_KEEP_BEST_CUSTOM_ACCURACY:
+        return isfinite(summary->custom_accuracy) ? summary->custom_accuracy : summary->accuracy;
+    case SPEC_KEEP_BEST_LOSS:
+        return -summary->loss;
+    default:
+        return NAN;
+    }
+}
+
+static bool drop_is_allowed(const struct training *t, const struct evaluation_summary *summary)
+{
+    const struct spec *spec = t->session->spec;
+    if (spec->checkpoint.keep_best.subject_to != SPEC_SUBJECT_TO_GENERAL_DROP ||
+        !isfinite(t->state.general_accuracy_before) || !isfinite(summary->general_accuracy))
+        return true;
+    double drop = t->state.general_accuracy_before - summary->general_accuracy;
+    return drop <= spec->gate.general_drop_max;
+}
+
+static enum status evaluate_now(struct training *t, struct error *error)
+{
+    struct evaluation_summary summary;
+    json_t *line;
+    TRY(evaluation_sample(t->session, &summary, &line, error));
+    json_object_set_new(line, "step", json_integer(t->state.step));
+    TRY(journal_metrics(&t->journal, line, error));
+    if (t->state.step == 0) {
+        t->state.general_accuracy_before = summary.general_accuracy;
+        return STATUS_OK;
+    }
+    TRY(findings_on_evaluation(&t->findings, &t->journal, t->state.step,
+                               t->state.general_accuracy_before, summary.general_accuracy, error));
+    double merit = figure_of_merit(t->session, &summary);
+    if (!isfinite(merit) || !drop_is_allowed(t, &summary) ||
+        (t->state.best_step > 0 && merit <= t->state.best_merit))
+        return STATUS_OK;
+    t->state.best_step = t->state.step;
+    t->state.best_merit = merit;
+    return best_save(t->session, &t->state, error);
+}
+
+static bool evaluation_due(const struct training *t)
+{
+    int64_t every = t->session->spec->evaluate.every_steps;
+    if (every == 0 || t->session->eval_count == 0)
+        return false;
+    return t->state.step % every == 0 || t->state.step == t->session->sampler.steps;
+}
+
+/* ---- checkpoints --------------------------------------------------------------------------------------- */
+
+static enum status checkpoint_now(struct training *t, struct error *error)
+{
+    TRY(resume_save(t->session, &t->state, error));
+    t->checkpoint_at = monotonic_seconds();
+    return journal_event(&t->journal, t->state.step, "checkpoint", error,
+                         "checkpoint written at step %lld", (long long)t->state.step);
+}
+
+static bool checkpoint_due(const struct training *t)
+{
+    double every_s = t->session->spec->checkpoint.every;
+    int64_t every_steps = t->session->spec->checkpoint.every_steps;
+    return (every_s > 0 && monotonic_seconds() - t->checkpoint_at >= every_s) ||
+           (every_steps > 0 && t->state.step % every_steps == 0);
+}
+
+/* ---- one step ------------------------------------------------------------------------------------------- */
+
+static void put(json_t *line, const char *key, double value)
+{
+    json_object_set_new(line, key, isfinite(value) ? json_real(value) : json_null());
+}
+
+/* own_… and general_…: loss, accuracy and tokens of each source apart. */
+static void put_part(json_t *line, const char *part, const struct part_sums *sums)
+{
+    char key[64];
+    double pairs = (double)sums->ranking.pairs;
+    snprintf(key, sizeof(key), "%s_accuracy", part);
+    put(line, key, (double)sums->ranking.correct / pairs);
+    snprintf(key, sizeof(key), "%s_rank_loss", part);
+    put(line, key, sums->ranking.rank / pairs);
+    snprintf(key, sizeof(key), "%s_pairs", part);
+    json_object_set_new(line, key, json_integer(sums->ranking.pairs));
+    snprintf(key, sizeof(key), "%s_tokens", part);
+    json_object_set_new(line, key, json_integer(sums->tokens));
+}
+
+static json_t *metrics_line(const struct training *t, const struct step_result *result,
+                            double epoch, double seconds)
+{
+    struct ranking_sums all;
+    ranking_sums_clear(&all);
+    for (int part = 0; part < MIX_PARTS; part++)
+        ranking_sums_add(&all, &result->part[part].ranking);
+    json_t *line = json_object();
+    json_object_set_new(line, "step", json_integer(t->state.step));
+    put(line, "epoch", epoch);
+    put(line, "loss", result->loss);
+    if (!t->session->loss.language_model) {
+        put(line, "rank_loss", result->rank_loss);
+        put(line, "accuracy", (double)all.correct / (double)all.pairs);
+        put(line, "margin", all.margin / (double)all.pairs);
+        put(line, "mean_reward", all.reward / (double)all.rewards);
+        put(line, "min_reward", all.reward_min);
+        put(line, "max_reward", all.reward_max);
+    }
+    if (result->imitated > 0)
+        put(line, "lm_loss", result->lm_loss);
+    put(line, "grad_norm", result->gradient_norm);
+    put(line, "learning_rate", result->learning_rate);
+    json_object_set_new(line, "num_tokens", json_integer(t->state.tokens));
+    put(line, "tokens_per_second", (double)result->tokens / seconds);
+    put(line, "pairs_per_second", (double)result->pairs / seconds);
+    put(line, "shared_token_ratio", 1 - (double)result->tokens_packed / (double)result->tokens);
+    if (t->session->part[MIX_GENERAL] != NULL) {
+        put_part(line, "own", &result->part[MIX_OWN]);
+        put_part(line, "general", &result->part[MIX_GENERAL]);
+    }
+    json_t *phases = json_object();
+    put(phases, "data", result->data_seconds);
+    put(phases, "forward", result->forward_seconds);
+    put(phases, "backward", result->backward_seconds);
+    put(phases, "optimizer", result->optimizer_seconds);
+    json_object_set_new(line, "step_seconds", phases);
+    return line;
+}
+
+/* What a person sees of a step. */
+static void show_step(struct training *t, const struct step_result *result, double seconds)
+{
+    int64_t pairs = 0, correct = 0;
+    for (int part = 0; part < MIX_PARTS; part++) {
+        pairs += result->part[part].ranking.pairs;
+        correct += result->part[part].ranking.correct;
+    }
+    char rate[16], detail[160], accuracy[32] = "";
+    format_count((double)result->tokens / seconds, rate);
+    if (pairs > 0)
+        snprintf(accuracy, sizeof(accuracy), "  accuracy %.1f %%",
+                 100.0 * (double)correct / (double)pairs);
+    snprintf(detail, sizeof(detail), "loss %.4f%s  %s tokens/s", result->loss, accuracy, rate);
+    progress_update(&t->progress, t->state.step, detail);
+}
+
+/* Too many in a row: names the groups of the last one, so that a person can look at them. */
+static enum status fail_on_nonfinite(struct training *t, const struct sample *samples,
+                                     int64_t count, struct error *error)
+{
+    struct buf lines = {0};
+    for (int64_t i = 0; i < count && i < 8; i++) {
+        const struct dataset *part = t->session->part[samples[i].part];
+        const struct data_group *group = &part->groups[samples[i].group];
+        buf_printf(&lines, "%s%s:%lld", i > 0 ? ", " : "", part->source_names[group->source],
+                   (long long)group->line);
+    }
+    enum status status = error_set(
+        error, STATUS_NUMERIC,
+        "loss or gradient was not finite %d steps in a row, last at step %lld (groups %s%s); lower "
+        "train.learning_rate, or look at those lines",
+        NONFINITE_STEPS_MAX, (long long)t->state.step + 1, lines.data, count > 8 ? ", …" : "");
+    buf_release(&lines);
+    return status;
+}
+
+static enum status one_step(struct training *t, struct error *error)
+{
+    struct session *s = t->session;
+    struct arena_mark mark = arena_mark(&t->arena);
+    struct sample *samples = arena_array(&t->arena, struct sample, s->sampler.batch_groups);
+    struct batch_group *groups =
+        arena_array(&t->arena, struct batch_group, s->sampler.batch_groups);
+    int64_t count = sampler_batch(&s->sampler, t->state.step, samples);
+    double epoch = 0;
+    for (int64_t i = 0; i < count; i++) {
+        groups[i] = (struct batch_group){.dataset = s->part[samples[i].part],
+                                         .group = samples[i].group,
+                                         .part = samples[i].part};
+        if (samples[i].part == MIX_OWN)
+            epoch = samples[i].epoch;
+    }
+    struct step_result result;
+    double start = monotonic_seconds();
+    stepper_step(&s->stepper, t->state.step, groups, (int32_t)count, &result);
+    double seconds = monotonic_seconds() - start;
+    enum status status = STATUS_OK;
+    t->state.nonfinite_in_a_row = result.skipped ? t->state.nonfinite_in_a_row + 1 : 0;
+    t->state.nonfinite += result.skipped;
+    if (result.skipped)
+        log_warn("step %lld skipped: loss or gradient not finite", (long long)t->state.step + 1);
+    if (t->state.nonfinite_in_a_row >= NONFINITE_STEPS_MAX)
+        status = fail_on_nonfinite(t, samples, count, error);
+    t->state.step++;
+    t->state.tokens += result.tokens;
+    t->state.seconds += seconds;
+    for (int part = 0; part < MIX_PARTS; part++) {
+        t->state.part_tokens[part] += result.part[part].tokens;
+        t->state.part_pairs[part] += result.part[part].ranking.pairs;
+    }
+    if (status == STATUS_OK && t->state.step % s->spec->train.logging_steps == 0)
+        status = journal_metrics(&t->journal, metrics_line(t, &result, epoch, seconds), error);
+    if (status == STATUS_OK)
+        status = findings_on_step(&t->findings, &t->journal, t->state.step, &result, error);
+    show_step(t, &result, seconds);
+    arena_reset(&t->arena, mark);
+    return status;
+}
+
+static enum status stopped(struct training *t, struct error *error)
+{
+    progress_end(&t->progress);
+    TRY(checkpoint_now(t, error));
+    return error_set(error, STATUS_CANCELLED,
+                     "stopped at step %lld of %lld; a checkpoint was written: go on with --resume",
+                     (long long)t->state.step, (long long)t->session->sampler.steps);
+}
+
+static enum status loop(struct training *t, struct error *error)
+{
+    int64_t steps = t->session->sampler.steps;
+    progress_start(&t->progress, "train", t->state.step, steps, t->options->quiet);
+    t->checkpoint_at = monotonic_seconds();
+    while (t->state.step < steps) {
+        TRY(one_step(t, error));
+        if (evaluation_due(t))
+            TRY(evaluate_now(t, error));
+        if (stop_requested && t->state.step < steps)
+            return stopped(t, error);
+        if (checkpoint_due(t) || t->state.step == steps)
+            TRY(checkpoint_now(t, error));
+    }
+    progress_end(&t->progress);
+    return STATUS_OK;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------ */
+
+/* Restores the newest checkpoint if there is one and it is wanted. */
+static enum status begin(struct training *t, struct error *error)
+{
+    struct session *s = t->session;
+    t->state = (struct train_state){.general_accuracy_before = NAN};
+    if (t->options->resume)
+        TRY(resume_load(s, &t->state, error));
+    TRY(journal_open(&t->journal, s->run, t->state.step, error));
+    if (t->state.step > 0) {
+        fprintf(stderr, "resuming at step %lld of %lld\n", (long long)t->state.step,
+                (long long)s->sampler.steps);
+        return journal_event(&t->journal, t->state.step, "resume", error,
+                             "resumed at step %lld", (long long)t->state.step);
+    }
+    int probes = 0;
+    struct scorer scorer = session_scorer(s);
+    if (s->parent_card != NULL && !session_is_lm(s))
+        TRY(continuity_check(&scorer, s->parent_card, &probes, error));
+    if (probes > 0 && !t->options->quiet)
+        fprintf(stderr, "head continuity: %d probes score as when the parent was saved\n", probes);
+    if (t->options->verify_packing)
+        TRY(verify_packing(s, stderr, error));
+    if (s->spec->evaluate.every_steps > 0 && s->eval_count > 0)
+        return evaluate_now(t, error);
+    return STATUS_OK;
+}
+
+enum status train_run(struct session *session, const struct train_options *options,
+                      struct error *error)
+{
+    struct training t = {.session = session, .options = options};
+    signals_install();
+    findings_init(&t.findings);
+    enum status status = outcome_begin(session, error);
+    /* Before training the adapter's B is zero and the weights are the parent's: measured first, also on
+     * resume (from the cache), since the checkpoint replaces them. */
+    if (status == STATUS_OK)
+        status = evaluate_full(&t, EVALUATION_BEFORE, error);
+    if (status == STATUS_OK)
+        status = begin(&t, error);
+    if (status == STATUS_OK)
+        status = loop(&t, error);
+    if (status == STATUS_OK && t.state.best_step > 0 && t.state.best_step != t.state.step)
+        status = best_load(session, &t.state, error);
+    if (status == STATUS_OK)
+        status = evaluate_full(&t, EVALUATION_AFTER, error);
+    if (status == STATUS_OK)
+        status = outcome_write(session, &t.state, &t.findings, error);
+    arena_release(&t.arena);
+    return status;
+}
