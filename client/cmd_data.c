@@ -20,9 +20,11 @@ const struct command cmd_data_report = {
     .noun = "data",
     .verb = "report",
     .summary = "Count what is wrong with preference data, and judge it",
-    .details = "Duplicates, contradictions, ties, rows that are too long or become identical, with line "
-               "numbers.\nExit code 1 when the data are rejected.",
-    .example = "tailor data report prefs.jsonl --from ./general/model --rows contradiction -o jsonl",
+    .details =
+        "Duplicates, contradictions, ties, rows that are too long or become identical, with line "
+        "numbers.\nExit code 1 when the data are rejected.",
+    .example =
+        "tailor data report prefs.jsonl --from ./general/model --rows contradiction -o jsonl",
     .arguments = {{.placeholder = "FILE"}},
     OPTION_ROWS(report_rows),
     .required = "from",

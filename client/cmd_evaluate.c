@@ -14,10 +14,11 @@ static const struct option_row rows[] = {
 
 const struct command cmd_evaluate = {
     .noun = "evaluate",
-    .summary = "Measure a model on preference data: accuracy with intervals, calibration, length",
-    .details = "Exact over all pairs; a tie in reward is wrong; intervals by resampling groups.",
+    .summary = "Measure a model on preference data",
+    .details = "Accuracy with intervals, calibration, reward against length. Exact over all pairs; "
+               "a tie in reward is wrong; intervals by resampling groups.",
     .example = "tailor evaluate ./support/model --data test.jsonl --data general-test.jsonl",
-    .arguments = {{.placeholder = "DIR"}},
+    .arguments = {{.placeholder = "MODEL"}},
     OPTION_ROWS(rows),
     .required = "data",
     .trainer_verb = "evaluate",

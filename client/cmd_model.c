@@ -17,10 +17,11 @@ const struct command cmd_model_score = {
     .noun = "model",
     .verb = "score",
     .summary = "Give texts their rewards, one line each",
-    .details = "Lines of JSON: {\"prompt\", \"response\"} or any form of preference data. The same text "
-               "gets the\nsame bits whatever else is in the file.",
+    .details =
+        "Lines of JSON: {\"prompt\", \"response\"} or any form of preference data. The same text "
+        "gets the\nsame bits whatever else is in the file.",
     .example = "tailor model score ./support/model answers.jsonl -o jsonl",
-    .arguments = {{.placeholder = "DIR"}, {.placeholder = "FILE|-", .optional = true}},
+    .arguments = {{.placeholder = "MODEL"}, {.placeholder = "FILE|-", .optional = true}},
     OPTION_ROWS(score_rows),
     .trainer_verb = "score",
     OFFLINE_COMMAND};
@@ -36,9 +37,11 @@ static const struct option_row compare_rows[] = {
 const struct command cmd_model_compare = {
     .noun = "model",
     .verb = "compare",
-    .summary = "Compare two models on the same rows: the difference, its interval, what flipped",
+    .summary = "Compare two models on the same rows",
+    .details =
+        "The paired difference with its interval, and the rows that flipped between A and B.",
     .example = "tailor model compare ./general/model ./support/model --data test.jsonl",
-    .arguments = {{.placeholder = "DIR"}, {.placeholder = "DIR"}},
+    .arguments = {{.placeholder = "A"}, {.placeholder = "B"}},
     OPTION_ROWS(compare_rows),
     .required = "data",
     .trainer_verb = "compare",
@@ -73,7 +76,7 @@ const struct command cmd_model_export = {
     .summary = "Write a model for Transformers, PEFT and vLLM",
     .details = "It reads back what it wrote and fails if a score moved.",
     .example = "tailor model export ./support/model ./support-hf --format hf --merge --dtype bf16",
-    .arguments = {{.placeholder = "DIR"}, {.placeholder = "OUT"}},
+    .arguments = {{.placeholder = "MODEL"}, {.placeholder = "OUT"}},
     OPTION_ROWS(export_rows),
     .required = "format",
     .options_size = sizeof(struct offline_options),

@@ -143,8 +143,8 @@ static const struct command *find(const struct cli *cli, const char *noun, const
 {
     for (int i = 0; i < cli->count; i++) {
         const struct command *command = cli->commands[i];
-        bool same_verb = verb && command->verb ? strcmp(command->verb, verb) == 0
-                                               : verb == command->verb;
+        bool same_verb =
+            verb && command->verb ? strcmp(command->verb, verb) == 0 : verb == command->verb;
         if (strcmp(command->noun, noun) == 0 && same_verb) {
             return command;
         }
@@ -183,8 +183,9 @@ static enum status unknown_word(const struct cli *cli, const char *noun, const c
         near ? error_set(error, STATUS_USAGE,
                          "there is no command 'tailor %s%s%s': did you mean tailor %s%s%s?", noun,
                          space, word, noun, space, near)
-             : error_set(error, STATUS_USAGE, "there is no command 'tailor %s%s%s': see tailor %s%s-h",
-                         noun, space, word, noun, space);
+             : error_set(error, STATUS_USAGE,
+                         "there is no command 'tailor %s%s%s': see tailor %s%s-h", noun, space,
+                         word, noun, space);
     mem_free(names);
     return status;
 }
@@ -217,8 +218,10 @@ static enum status dispatch(const struct cli *cli, int argc, const char *const *
     }
     const char *noun = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
     if (noun[0] == '-') {
-        return error_set(error, STATUS_USAGE, "%s comes before the command: write it behind, as in "
-                         "tailor explain %s", noun, noun);
+        return error_set(error, STATUS_USAGE,
+                         "%s comes before the command: write it behind, as in "
+                         "tailor explain %s",
+                         noun, noun);
     }
     const struct command *command = find(cli, noun, NULL);
     if (command) {

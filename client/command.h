@@ -6,8 +6,9 @@
  * completion. A command that works on tensors has no code here: it names the verb of
  * tailor-trainer that its checked options are passed on to (offline.h).
  *
- * A placeholder says what a value must be, in options as in arguments: FILE is a regular file that
- * exists, FILE|- also standard input, DIR a directory that exists; everything else is a text.
+ * A placeholder says what a value must be, in options as in arguments: FILE… is a file that exists,
+ * FILE|- also standard input; DIR, MODEL, RUN, A and B are directories that exist; everything else
+ * is a text.
  */
 #ifndef TAILOR_CLIENT_COMMAND_H
 #define TAILOR_CLIENT_COMMAND_H

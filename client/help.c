@@ -46,14 +46,16 @@ static void print_commands(const struct cli *cli, const char *noun, FILE *out)
 
 void help_program(const struct cli *cli, FILE *out)
 {
-    fputs("tailor fits a reward model to each customer: a general one first, then one small one per "
-          "tenant.\n\n",
-          out);
+    fputs(
+        "tailor fits a reward model to each customer: a general one first, then one small one per "
+        "tenant.\n\n",
+        out);
     print_commands(cli, NULL, out);
-    fputs("\n  -h behind any command explains it, with an example.\n"
-          "\nTo begin:  tailor doctor\n"
-          "           tailor run general --from ./Qwen2.5-0.5B --train prefs.jsonl --out general/\n",
-          out);
+    fputs(
+        "\n  -h behind any command explains it, with an example.\n"
+        "\nTo begin:  tailor doctor\n"
+        "           tailor run general --from ./Qwen2.5-0.5B --train prefs.jsonl --out general/\n",
+        out);
 }
 
 void help_noun(const struct cli *cli, const char *noun, FILE *out)

@@ -61,8 +61,10 @@ static enum status check_as_spec(const struct call *call, struct error *error)
         const char *equals = strchr(text, '=');
         if (!equals) {
             arena_release(&arena);
-            return error_set(error, STATUS_USAGE, "--column %s: write OURS=THEIRS, as in "
-                             "prompt=question", text);
+            return error_set(error, STATUS_USAGE,
+                             "--column %s: write OURS=THEIRS, as in "
+                             "prompt=question",
+                             text);
         }
         overrides[count++] = (struct spec_override){
             .key = arena_printf(&arena, "data.eval.columns.%.*s", (int)(equals - text), text),
@@ -81,10 +83,7 @@ static enum status check_numbers(const struct call *call, struct error *error)
     static const struct {
         const char *name;
         int64_t min, max;
-    } bounds[] = {{"threads", 1, POOL_THREADS_MAX},
-                  {"worst", 1, 1000000},
-                  {"line", 1, INT32_MAX},
-                  {"seed", 0, (int64_t)1 << 53}};
+    } bounds[] = {{"threads", 1, POOL_THREADS_MAX}, {"worst", 1, 1000000}, {"line", 1, INT32_MAX}};
     for (size_t i = 0; i < call->command->option_count; i++) {
         const struct option_row *row = &call->command->options[i];
         const char *text = option_text(call, row);
@@ -92,9 +91,9 @@ static enum status check_numbers(const struct call *call, struct error *error)
         for (size_t k = 0; text && k < sizeof(bounds) / sizeof(bounds[0]); k++) {
             if (strcmp(row->name, bounds[k].name) == 0 &&
                 (!parse_i64(text, &value) || value < bounds[k].min || value > bounds[k].max)) {
-                return error_set(error, STATUS_USAGE,
-                                 "--%s is %s: it must be a whole number from %lld to %lld", row->name,
-                                 text, (long long)bounds[k].min, (long long)bounds[k].max);
+                return error_set(
+                    error, STATUS_USAGE, "--%s is %s: it must be a whole number from %lld to %lld",
+                    row->name, text, (long long)bounds[k].min, (long long)bounds[k].max);
             }
         }
     }

@@ -16,9 +16,9 @@
 struct offline_options {
     struct globals globals;
     struct option_list data, columns;
-    const char *from, *against, *domain, *template, *max_length, *overlong, *pooling, *dtype,
-        *format, *rows, *batch_tokens, *limit, *seed, *max_shard_size;
-    const char *worst, *threads, *line;
+    const char *from, *against, *rows, *line, *worst; /* which data, which rows */
+    const char *domain, *limit, *template, *max_length, *overlong, *pooling; /* how they are read */
+    const char *threads, *batch_tokens, *dtype, *format, *out;
     bool pairs, merge, ids;
 };
 
@@ -53,8 +53,7 @@ struct offline_options {
 /* command->run of all of them. */
 enum status offline_run(const struct call *call, struct error *error);
 
-#define OFFLINE_COMMAND                                     \
-    .options_size = sizeof(struct offline_options), .run = offline_run
+#define OFFLINE_COMMAND   .options_size = sizeof(struct offline_options), .run = offline_run
 #define OPTION_ROWS(rows) .options = (rows), .option_count = sizeof(rows) / sizeof((rows)[0])
 
 #endif

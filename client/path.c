@@ -41,6 +41,12 @@ static const char *nearest_path(struct arena *arena, const char *path)
 
 static enum status missing(const char *path, struct error *error)
 {
+    if (strncmp(path, "sha256:", 7) == 0 || strchr(path, '@')) {
+        return error_set(error, STATUS_NOT_FOUND,
+                         "%s is a name in a service, and this works without one: name a file or "
+                         "directory",
+                         path);
+    }
     struct arena arena = {0};
     const char *near = nearest_path(&arena, path);
     enum status status =
@@ -51,10 +57,21 @@ static enum status missing(const char *path, struct error *error)
     return status;
 }
 
+static bool is_directory_word(const char *placeholder)
+{
+    static const char *const words[] = {"DIR", "MODEL", "RUN", "A", "B"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(placeholder, words[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum status path_check(const char *placeholder, const char *path, struct error *error)
 {
     bool file = placeholder && strncmp(placeholder, "FILE", 4) == 0;
-    bool dir = placeholder && strcmp(placeholder, "DIR") == 0;
+    bool dir = placeholder && is_directory_word(placeholder);
     if (!(file || dir) || (file && strcmp(placeholder, "FILE|-") == 0 && strcmp(path, "-") == 0)) {
         return STATUS_OK;
     }
@@ -74,19 +91,23 @@ enum status path_absolute(struct arena *arena, const char *path, const char **pa
                           struct error *error)
 {
     char present[PATH_MAX];
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') {
+        length--;
+    }
     if (path[0] == '/') {
-        *path_out = arena_strdup(arena, path);
+        *path_out = arena_strndup(arena, path, length);
         return STATUS_OK;
     }
     if (!getcwd(present, sizeof(present))) {
         return error_set(error, STATUS_IO, "the present directory: %s", strerror(errno));
     }
-    *path_out = arena_printf(arena, "%s/%s", present, path);
+    *path_out = arena_printf(arena, "%s/%.*s", present, (int)length, path);
     return STATUS_OK;
 }
 
-/* Only the directory is resolved: a data file may be a link of a hub cache, and what it leads to has
- * no ending that says what it is. */
+/* Only the directory is resolved: a data file may be a link of a hub cache, and what it leads to
+ * has no ending that says what it is. */
 static const char *resolve(struct arena *arena, const char *path)
 {
     char resolved[PATH_MAX];
@@ -104,12 +125,6 @@ static const char *resolve(struct arena *arena, const char *path)
 enum status path_resolve(struct arena *arena, const char *field, const char *placeholder,
                          const char *path, const char **path_out, struct error *error)
 {
-    if (access(path, F_OK) != 0 && (strncmp(path, "sha256:", 7) == 0 || strchr(path, '@'))) {
-        return error_set(error, STATUS_NOT_FOUND,
-                         "%s: %s is a name in a service, and tailor run works without one: name a "
-                         "file or directory",
-                         field, path);
-    }
     if (path_check(placeholder, path, error) != STATUS_OK) {
         return error_prefix(error, "%s", field);
     }

@@ -8,12 +8,13 @@
 #include "lib/arena.h"
 #include "lib/status.h"
 
-/* Checks a value against its placeholder: FILE, FILE|- and DIR must exist (STATUS_NOT_FOUND with
- * the nearest name of the same directory, STATUS_USAGE for the wrong kind); others are free. */
+/* Checks a value against its placeholder (command.h): what must exist does (STATUS_NOT_FOUND with
+ * the nearest name of the same directory) and is of the right kind (STATUS_USAGE). */
 enum status path_check(const char *placeholder, const char *path, struct error *error);
 
-/* The absolute path, links resolved but for the last part, in the arena. A name that only a service could resolve is
- * told apart from a file that is missing. `field` is for the sentence: "data.train[0].dataset". */
+/* The absolute path, links resolved but for the last part, in the arena. A name that only a service
+ * could resolve is told apart from a file that is missing. `field` is for the sentence:
+ * "data.train[0].dataset". */
 enum status path_resolve(struct arena *arena, const char *field, const char *placeholder,
                          const char *path, const char **path_out, struct error *error);
 

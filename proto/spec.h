@@ -120,6 +120,7 @@ void spec_digest(const struct spec *spec, char hex_out[SHA256_HEX_SIZE]); /* of 
 /* The text of a choice: spec_choice_name("stage", SPEC_STAGE_LM) is "lm"; NULL for …_UNSET. The
  * name is the field's ("train.lr_scheduler_type"). */
 const char *spec_choice_name(const char *field, int value);
+int spec_choice_count(const char *field); /* its values are 1 … count */
 
 /* Text for people. spec_explain knows fields, sections, last parts of names and other programs'
  * names; on a miss it is STATUS_NOT_FOUND with the nearest name. */

@@ -245,23 +245,50 @@ void spec_choices_list(const struct spec_choices *choices, struct buf *out)
     }
 }
 
-const char *spec_choice_name(const char *field, int value)
+static const struct spec_choices *choices_of(const char *field)
 {
     const struct spec_row *row = spec_row_find(&spec_rows, field);
     row = row ? row : spec_row_find(&spec_source_rows, field);
-    CHECK(row && row->choices && value >= 0 && value <= row->choices->count);
-    return value == 0 ? NULL : row->choices->items[value - 1].text;
+    CHECK(row && row->choices);
+    return row->choices;
+}
+
+const char *spec_choice_name(const char *field, int value)
+{
+    const struct spec_choices *choices = choices_of(field);
+    CHECK(value >= 0 && value <= choices->count);
+    return value == 0 ? NULL : choices->items[value - 1].text;
+}
+
+int spec_choice_count(const char *field)
+{
+    return choices_of(field)->count;
+}
+
+void spec_choices_hint(const struct spec_choices *choices, const char *text, struct buf *out)
+{
+    const char *texts[32];
+    CHECK(choices->count <= 32);
+    for (int i = 0; i < choices->count; i++) {
+        texts[i] = choices->items[i].text;
+    }
+    buf_append_string(out, choices->count > 1 ? "one of " : "");
+    spec_choices_list(choices, out);
+    const char *near = text ? nearest_name(text, texts, (size_t)choices->count) : NULL;
+    if (near) {
+        buf_printf(out, "; did you mean %s?", near);
+    }
 }
 
 enum status spec_stage_parse(const char *name, enum spec_stage *stage_out, struct error *error)
 {
     int value = spec_choice_find(&choices_stage, name);
     if (value == 0) {
-        struct buf list = {0};
-        spec_choices_list(&choices_stage, &list);
+        struct buf hint = {0};
+        spec_choices_hint(&choices_stage, name, &hint);
         enum status status =
-            error_set(error, STATUS_USAGE, "'%s' is no stage: write one of %s", name, list.data);
-        buf_release(&list);
+            error_set(error, STATUS_USAGE, "'%s' is no stage: write %s", name, hint.data);
+        buf_release(&hint);
         return status;
     }
     *stage_out = (enum spec_stage)value;

@@ -118,6 +118,8 @@ const struct spec_row *spec_row_at(int index);
 /* 1 … count, or 0. */
 int spec_choice_find(const struct spec_choices *choices, const char *text);
 void spec_choices_list(const struct spec_choices *choices, struct buf *out); /* "a, b, c" */
+/* "one of a, b, c; did you mean b?" (text NULL: without the question) */
+void spec_choices_hint(const struct spec_choices *choices, const char *text, struct buf *out);
 
 /* "a whole number from 1 to 1000 (groups)" */
 void spec_row_describe(const struct spec_row *row, struct buf *out);

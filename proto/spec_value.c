@@ -115,29 +115,15 @@ static enum status decode_bool(const struct value *value, bool *out)
 /* ---- words ---- */
 static enum status decode_choice(const struct value *value, int *out)
 {
-    const struct spec_choices *choices = value->row->choices;
-    if (value->node->kind == SPEC_NODE_SCALAR) {
-        *out = spec_choice_find(choices, value->node->text);
-        if (*out > 0) {
-            return STATUS_OK;
-        }
+    const char *text = value->node->kind == SPEC_NODE_SCALAR ? value->node->text : NULL;
+    *out = text ? spec_choice_find(value->row->choices, text) : 0;
+    if (*out > 0) {
+        return STATUS_OK;
     }
-    const char *texts[32];
-    CHECK(choices->count <= 32);
-    for (int i = 0; i < choices->count; i++) {
-        texts[i] = choices->items[i].text;
-    }
-    const char *near = value->node->kind == SPEC_NODE_SCALAR
-                           ? nearest_name(value->node->text, texts, (size_t)choices->count)
-                           : NULL;
-    struct buf list = {0};
-    buf_append_string(&list, choices->count > 1 ? "one of " : "");
-    spec_choices_list(choices, &list);
-    if (near) {
-        buf_printf(&list, "; did you mean %s?", near);
-    }
-    enum status status = wrong(value, list.data);
-    buf_release(&list);
+    struct buf hint = {0};
+    spec_choices_hint(value->row->choices, text, &hint);
+    enum status status = wrong(value, hint.data);
+    buf_release(&hint);
     return status;
 }
 

@@ -40,7 +40,7 @@ struct result {
     const char *name;
     struct matrix values;
     enum agreement agreement;
-    double tolerance; /* of the largest entry */
+    double tolerance; /* relative to the largest entry */
 };
 
 enum { FIXTURE_MATRICES_MAX = 32, FIXTURE_RESULTS_MAX = 8 };

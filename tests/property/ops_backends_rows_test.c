@@ -356,7 +356,7 @@ static void adamw(struct device *device, struct fixture *fixture)
     const struct adamw_step step = {.learning_rate = 1e-2f,
                                     .beta1 = 0.9f,
                                     .beta2 = 0.999f,
-                                    .epsilon = 1e-8f,
+                                    .epsilon = 1e-3f,
                                     .weight_decay = 0.1f,
                                     .correction1 = 0.19f,
                                     .correction2 = 0.002f,

@@ -13,6 +13,7 @@
 #include "lib/limits.h"
 #include "tests/data_fixture.h"
 #include "tests/test.h"
+#include "worker/data/dataset_image.h"
 #include "worker/data/dataset_storage.h"
 
 static const char TEXT[] = "{\"prompt\":\"p\",\"chosen\":\"c\",\"rejected\":\"r\",\"id\":1}\n"
@@ -198,6 +199,62 @@ TEST(a_file_under_a_strangers_name_is_not_taken)
     EXPECT(strcmp(first, second) != 0);
     expect_rebuilt(&data, second, bytes.data, bytes.length);
     fixture_close(&data);
+    buf_release(&bytes);
+}
+
+/* Reads all that an accepted image points to: a sanitizer sees a step outside. */
+static uint64_t image_walk(const void *image)
+{
+    struct dataset dataset = {0};
+    struct admission *admission;
+    uint64_t sum = 0;
+    image_attach(image, &dataset, &admission);
+    for (int64_t g = 0; g < dataset.group_count; g++) {
+        const struct data_group *group = &dataset.groups[g];
+        sum += (uint64_t)admission_source(admission, group->source)->rows;
+        for (int32_t k = 0; k < group->rows; k++) {
+            const struct data_row *row = &dataset.rows[group->row0 + k];
+            for (int32_t i = 0; i < row->tokens; i++) {
+                EXPECT(dataset.tokens[row->token0 + i] < 258);
+                sum += (uint64_t)dataset.tokens[row->token0 + i];
+            }
+        }
+    }
+    admission_free(admission);
+    return sum;
+}
+
+TEST(bytes_that_someone_made_up_lead_nowhere)
+{
+    enum { DIGEST_AT = 32, BODY_AT = 192 };
+    start("forged");
+    char path[PATH_MAX], key[SHA256_HEX_SIZE] = "", digest[SHA256_HEX_SIZE];
+    struct buf bytes = {0};
+    struct fixture_data data = fixture_open(&source, &format, dir);
+    REQUIRE(data.dataset != NULL && files(path) == 1);
+    fixture_close(&data);
+    memcpy(key, path_base(path), SHA256_HEX_SIZE - 1);
+    REQUIRE(file_read(path, 16 * MIB, &bytes, NULL) == STATUS_OK);
+    sha256_hex(bytes.data + BODY_AT, bytes.length - BODY_AT, digest);
+    EXPECT_BYTES(digest, bytes.data + DIGEST_AT, sizeof(digest));
+    void *image = mem_alloc(bytes.length); /* exactly its size, so that a read behind it is seen */
+    uint64_t sum = 0, accepted = 0;
+    for (size_t at = BODY_AT; at < bytes.length; at++) {
+        static const char forgeries[] = {'\x01', '\x80', '\x7f', '\xff'};
+        char was = bytes.data[at];
+        for (size_t i = 0; i < sizeof(forgeries); i++) {
+            bytes.data[at] = (char)(was ^ forgeries[i]);
+            sha256_hex(bytes.data + BODY_AT, bytes.length - BODY_AT, bytes.data + DIGEST_AT);
+            memcpy(image, bytes.data, bytes.length);
+            if (image_check(image, bytes.length, key, 258) == NULL) {
+                sum += image_walk(image);
+                accepted++;
+            }
+        }
+        bytes.data[at] = was;
+    }
+    EXPECT(accepted > 0 && sum != 0); /* a score, a margin, a count: nothing leads from them */
+    mem_free(image);
     buf_release(&bytes);
 }
 

@@ -37,32 +37,62 @@ TEST(bf16_rounds_to_nearest_and_ties_to_even)
     EXPECT_I64(0xffff0000, rounded_bits(0xffffffff));
 }
 
-/* Matrix operands are rounded, the chain and its beginning are not. */
-TEST(a_bf16_device_multiplies_rounded_operands_exactly)
+static struct matrix rounded(struct fixture *fixture, struct matrix block)
+{
+    struct matrix copy = copy_matrix(fixture, block);
+    for (int32_t i = 0; i < copy.rows * copy.width; i++) {
+        copy.at[i] = bf16_round(copy.at[i]);
+    }
+    return copy;
+}
+
+/* Blocks of one random product: all three directions, in the device's dtype. */
+struct products {
+    int32_t rows, N, K;
+    struct matrix x, w, dy, bias, y, dx, dw;
+};
+
+static void run_products(const struct products *t, enum dtype dtype)
 {
     struct device *device = gradient_device();
+    const struct ops *ops = device->ops;
+    device->dtype = dtype;
+    ops->linear_forward(device, t->y.at, t->N, t->x.at, t->K, t->w.at, t->bias.at, t->rows, t->N,
+                        t->K, false);
+    ops->linear_backward_input(device, t->dx.at, t->K, t->dy.at, t->N, t->w.at, t->rows, t->N, t->K,
+                               false);
+    ops->linear_backward_weight(device, t->dw.at, NULL, t->dy.at, t->N, t->x.at, t->K, t->rows,
+                                t->N, t->K);
+    device->dtype = DTYPE_FP32;
+}
+
+/* The factors are rounded; the chain, its beginning and its end are not. */
+TEST(a_bf16_device_multiplies_rounded_factors_exactly)
+{
     for (uint64_t seed = 0; seed < 10; seed++) {
         struct fixture fixture = {.seed = seed};
-        const int32_t rows = draw_int(&fixture, 1, 5);
-        const int32_t N = draw_int(&fixture, 1, 9);
-        const int32_t K = draw_int(&fixture, 1, 40);
-        struct matrix x = draw_block(&fixture, rows, K);
-        struct matrix w = draw_block(&fixture, N, K);
-        struct matrix bias = draw_block(&fixture, 1, N);
-        struct matrix y = blank_block(&fixture, rows, N);
-        struct matrix expected = blank_block(&fixture, rows, N);
-        device->dtype = DTYPE_BF16;
-        device->ops->linear_forward(device, y.at, N, x.at, K, w.at, bias.at, rows, N, K, false);
-        device->dtype = DTYPE_FP32;
-        for (int32_t i = 0; i < rows * K; i++) {
-            x.at[i] = bf16_round(x.at[i]);
-        }
-        for (int32_t i = 0; i < N * K; i++) {
-            w.at[i] = bf16_round(w.at[i]);
-        }
-        device->ops->linear_forward(device, expected.at, N, x.at, K, w.at, bias.at, rows, N, K,
-                                    false);
-        EXPECT_BYTES(expected.at, y.at, (size_t)rows * N * sizeof(float));
+        struct products t = {.rows = draw_int(&fixture, 1, 5),
+                             .N = draw_int(&fixture, 1, 9),
+                             .K = draw_int(&fixture, 1, 40)};
+        t.x = draw_block(&fixture, t.rows, t.K);
+        t.w = draw_block(&fixture, t.N, t.K);
+        t.dy = draw_block(&fixture, t.rows, t.N);
+        t.bias = draw_block(&fixture, 1, t.N);
+        t.y = blank_block(&fixture, t.rows, t.N);
+        t.dx = blank_block(&fixture, t.rows, t.K);
+        t.dw = draw_block(&fixture, t.N, t.K);
+        struct products exact = t;
+        exact.x = rounded(&fixture, t.x);
+        exact.w = rounded(&fixture, t.w);
+        exact.dy = rounded(&fixture, t.dy);
+        exact.y = copy_matrix(&fixture, t.y);
+        exact.dx = copy_matrix(&fixture, t.dx);
+        exact.dw = copy_matrix(&fixture, t.dw);
+        run_products(&t, DTYPE_BF16);
+        run_products(&exact, DTYPE_FP32);
+        EXPECT_BYTES(exact.y.at, t.y.at, (size_t)t.rows * t.N * sizeof(float));
+        EXPECT_BYTES(exact.dx.at, t.dx.at, (size_t)t.rows * t.K * sizeof(float));
+        EXPECT_BYTES(exact.dw.at, t.dw.at, (size_t)t.N * t.K * sizeof(float));
         fixture_end(&fixture);
     }
 }
@@ -111,11 +141,12 @@ TEST(lora_adds_the_scaled_low_rank_product_to_its_rows_only)
     const float x[] = {1.0f, 2.0f, 3.0f, 4.0f}; /* two rows */
     const float A[] = {1.0f, 1.0f};
     const float B[] = {1.0f, 10.0f, 100.0f};
-    const struct lora_factors adapter = {.A = A, .B = B, .r = 1, .scale = 2.0f};
-    const struct lora_range range = {.row0 = 1, .rows = 1, .adapter = 0};
+    const struct lora_factors adapters[] = {{.A = B, .B = B, .r = 1, .scale = 1.0f},
+                                            {.A = A, .B = B, .r = 1, .scale = 2.0f}};
+    const struct lora_range range = {.row0 = 1, .rows = 1, .adapter = 1};
     float y[] = {5.0f, 5.0f, 5.0f, 5.0f, 5.0f, 5.0f};
     float u[] = {-1.0f, -1.0f};
-    device->ops->lora_forward(device, y, 3, u, 1, x, 2, &adapter, &range, 1, 3, 2);
+    device->ops->lora_forward(device, y, 3, u, 1, x, 2, adapters, &range, 1, 3, 2);
     const float expected[] = {5.0f, 5.0f, 5.0f, 19.0f, 145.0f, 1405.0f};
     EXPECT_BYTES(expected, y, sizeof(y));
     EXPECT_CLOSE(-1.0, u[0], 0.0);

@@ -216,6 +216,9 @@ static enum status form_detect(struct record_reader *reader, const json_t *objec
     const struct data_source *source = context->source;
     const struct form_row *form = form_find(context, object, source->language_model);
     const struct form_row *other = form_find(context, object, !source->language_model);
+    if (source->any_form && form == NULL) {
+        form = other;
+    }
     if (form == NULL && reader->form != NULL && other == NULL) {
         for (int i = 0; i < reader->form->count; i++) {
             if (form_value(context, object, reader->form->columns[i]) == NULL) {

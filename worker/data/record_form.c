@@ -67,10 +67,11 @@ const struct form_row form_rows[FORM_COUNT] = {
                    .columns = {COLUMN_TEXT}},
 };
 
-/* TRL's older names of the token columns. */
+/* Other names for the same: TRL's older ones of the token columns. */
 static const char *const older_names[COLUMN_COUNT] = {
     [COLUMN_CHOSEN_IDS] = "chosen_input_ids",
     [COLUMN_REJECTED_IDS] = "rejected_input_ids",
+    [COLUMN_COMPLETION] = "response", /* what scoring hands in */
 };
 
 json_t *form_value(const struct form_context *context, const json_t *object, enum column column)

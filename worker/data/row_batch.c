@@ -169,8 +169,8 @@ static enum status ids_take(struct row_batch *batch, const struct response *resp
                              "another one?",
                              response->ids[i], tokenizer_size(batch->tokenizer));
         }
-        ids_push(&row->ids, response->ids[i]);
     }
+    ids_append(&row->ids, response->ids, (size_t)response->id_count);
     row->hash = hash_bytes(response->ids, sizeof(int32_t) * (size_t)response->id_count, 0);
     return STATUS_OK;
 }

@@ -19,35 +19,28 @@
 #include "lib/limits.h"
 #include "lib/text.h"
 #include "worker/data/byte_level.h"
+#include "worker/data/tokenizer_lists.h"
 #include "worker/data/tokenizer_parts.h"
+
+#define MARK "▁" /* what LLaMA-2 writes for a blank */
+enum {
+    MARK_BYTES = sizeof(MARK) - 1,
+    ENTRY_BYTES = 12, /* of a vocabulary's entry, at least, but for the shortest tokens */
+    SHOWN_MAX = 60    /* bytes of a stranger's string in a sentence */
+};
 
 /* The whole file while it is read. */
 struct reading {
     struct tokenizer *tokenizer;
-    const json_t *root, *model, *vocabulary, *merges;
+    struct lists lists;
+    const json_t *root, *model;
     bool byte_fallback, ignore_merges;
+    bool mark_joined; /* some merge joins something to a "▁" behind it */
 };
 
-static enum status part_get(const json_t *object, const char *name, bool (*is)(const json_t *),
-                            const char *what, const json_t **part_out, struct error *error)
+static int shown_length(size_t length)
 {
-    const json_t *part = json_object_get(object, name);
-    if (!is(part)) {
-        return error_set(error, STATUS_FORMAT, "\"%s\" is %s: %s is expected", name,
-                         part ? "something else" : "missing", what);
-    }
-    *part_out = part;
-    return STATUS_OK;
-}
-
-static bool is_object(const json_t *value)
-{
-    return json_is_object(value);
-}
-
-static bool is_array(const json_t *value)
-{
-    return json_is_array(value);
+    return length < SHOWN_MAX ? (int)length : SHOWN_MAX;
 }
 
 static enum status option_refuse(bool given, const char *key, struct error *error)
@@ -79,54 +72,76 @@ static enum status model_read(struct reading *reading, struct error *error)
     TRY(json_get_bool(model, "fuse_unk", &bpe->unknown_fused, error));
     TRY(json_get_bool(model, "byte_fallback", &reading->byte_fallback, error));
     TRY(json_get_bool(model, "ignore_merges", &reading->ignore_merges, error));
-    TRY(part_get(model, "vocab", is_object, "an object of tokens", &reading->vocabulary, error));
-    TRY(part_get(model, "merges", is_array, "an array", &reading->merges, error));
+    const struct lists *lists = &reading->lists;
+    if (!lists->vocabulary.start || !lists->merges.start) {
+        const char *key = lists->vocabulary.start ? "merges" : "vocab";
+        return error_set(error, STATUS_FORMAT, "\"%s\" is %s: %s is expected", key,
+                         json_object_get(model, key) ? "something else" : "missing",
+                         lists->vocabulary.start ? "an array" : "an object");
+    }
     return STATUS_OK;
 }
 
-/* Enters the vocabulary's strings and ids; texts point at the map's copies until they are decoded.
- */
+/* Enters the vocabulary's strings and ids into the map, in the file's order. */
+static enum status vocabulary_enter(struct reading *reading, struct list_reader *reader,
+                                    struct error *error)
+{
+    struct map *ids = reading->tokenizer->ids;
+    struct vocabulary_entry entry;
+    while (vocabulary_next(reader, &entry)) {
+        if (!map_put(ids, entry.token.text, entry.token.length, (uint64_t)entry.id, NULL)) {
+            return error_set(error, STATUS_FORMAT, "vocab: \"%.*s\" is there twice",
+                             shown_length(entry.token.length), entry.token.text);
+        }
+        if (map_count(ids) > TOKENIZER_TOKENS_MAX) {
+            return error_set(error, STATUS_LIMIT, "vocab: more than %d tokens",
+                             TOKENIZER_TOKENS_MAX);
+        }
+    }
+    if (!reader->ended || reader->count == 0) {
+        return error_set(error, STATUS_FORMAT,
+                         reader->ended
+                             ? "vocab: there are no tokens"
+                             : "vocab: entry %zu is not a token and its id, an integer from 0 on",
+                         reader->count);
+    }
+    return STATUS_OK;
+}
+
+/* Every id once, none missing; texts point at the map's keys until they are decoded. */
 static enum status vocabulary_read(struct reading *reading, struct error *error)
 {
     struct tokenizer *tokenizer = reading->tokenizer;
-    json_t *vocabulary = (json_t *)reading->vocabulary; /* jansson's iterators take no const */
-    size_t count = json_object_size(vocabulary);
     size_t added = json_array_size(json_object_get(reading->root, "added_tokens"));
-    if (count == 0) {
-        return error_set(error, STATUS_FORMAT, "the vocabulary is empty");
+    if (added > TOKENIZER_TOKENS_MAX) {
+        return error_set(error, STATUS_LIMIT, "more than %d added tokens", TOKENIZER_TOKENS_MAX);
     }
-    if (count > TOKENIZER_TOKENS_MAX || added > TOKENIZER_TOKENS_MAX) {
-        return error_set(error, STATUS_LIMIT, "%zu tokens and %zu added ones: at most %d are taken",
-                         count, added, TOKENIZER_TOKENS_MAX);
-    }
-    tokenizer->ids = map_create(count + added);
+    const struct list_span *span = &reading->lists.vocabulary;
+    tokenizer->ids = map_create((size_t)(span->end - span->start) / ENTRY_BYTES + added);
+    struct list_reader reader = list_reader(span);
+    enum status status = vocabulary_enter(reading, &reader, error);
+    list_reader_release(&reader);
+    TRY(status);
+    size_t count = map_count(tokenizer->ids);
     tokenizer->texts = arena_array(&tokenizer->arena, struct token_text, count + added);
     tokenizer->vocabulary_size = (int32_t)count;
     tokenizer->size = tokenizer->vocabulary_size;
-    for (void *at = json_object_iter(vocabulary); at; at = json_object_iter_next(vocabulary, at)) {
-        const char *key = json_object_iter_key(at);
-        const json_t *value = json_object_iter_value(at);
-        json_int_t id = json_integer_value(value);
-        if (!json_is_integer(value) || id < 0) {
+    for (size_t i = 0; i < count; i++) {
+        uint64_t id;
+        struct token_text token;
+        token.text = map_at(tokenizer->ids, i, &token.length, &id);
+        if (id >= count) {
             return error_set(error, STATUS_FORMAT,
-                             "the id of \"%.60s\" is not an integer from 0 on", key);
+                             "vocab: \"%.60s\" has the id %" PRIu64
+                             ", so ids are missing or out of range: %zu tokens have the ids 0 to %zu",
+                             token.text, id, count, count - 1);
         }
-        if (id >= (json_int_t)count) {
-            return error_set(
-                error, STATUS_FORMAT,
-                "\"%.60s\" has the id %" JSON_INTEGER_FORMAT
-                ", so ids are missing or out of range: %zu tokens have the ids 0 to %zu",
-                key, id, count, count - 1);
-        }
-        struct token_text *text = &tokenizer->texts[id];
-        if (text->text) {
+        if (tokenizer->texts[id].text) {
             return error_set(error, STATUS_FORMAT,
-                             "\"%.60s\" and \"%.60s\" have the same id %" JSON_INTEGER_FORMAT,
-                             text->text, key, id);
+                             "vocab: \"%.60s\" and \"%.60s\" have the same id %" PRIu64,
+                             tokenizer->texts[id].text, token.text, id);
         }
-        text->length = json_object_iter_key_len(at);
-        text->text = arena_strndup(&tokenizer->arena, key, text->length);
-        CHECK(map_put(tokenizer->ids, key, text->length, (uint64_t)id, NULL));
+        tokenizer->texts[id] = token;
     }
     return STATUS_OK;
 }
@@ -142,68 +157,65 @@ static bool vocabulary_find(const struct tokenizer *tokenizer, const char *text,
     return true;
 }
 
-/* The two parts of a merge: ["a", "b"], or "a b" in files of Transformers before 4.45. */
-static bool merge_parts(const json_t *merge, const char *parts[2], size_t lengths[2])
+static bool mark_starts(const struct list_string *part)
 {
-    if (json_is_array(merge) && json_array_size(merge) == 2) {
-        for (size_t i = 0; i < 2; i++) {
-            const json_t *part = json_array_get(merge, i);
-            parts[i] = json_string_value(part);
-            lengths[i] = json_string_length(part);
-        }
-        return parts[0] && parts[1] && lengths[0] > 0 && lengths[1] > 0;
+    return part->length >= MARK_BYTES && memcmp(part->text, MARK, MARK_BYTES) == 0;
+}
+
+static bool mark_ends(const struct list_string *part)
+{
+    return part->length >= MARK_BYTES &&
+           memcmp(part->text + part->length - MARK_BYTES, MARK, MARK_BYTES) == 0;
+}
+
+static enum status merge_add(struct reading *reading, const struct merge_entry *merge, size_t rank,
+                             struct buf *joined, struct error *error)
+{
+    struct tokenizer *tokenizer = reading->tokenizer;
+    const struct list_string *left = &merge->parts[0];
+    const struct list_string *right = &merge->parts[1];
+    int32_t ids[3];
+    buf_clear(joined);
+    buf_append(joined, left->text, left->length);
+    buf_append(joined, right->text, right->length);
+    const char *missing = NULL;
+    if (!vocabulary_find(tokenizer, left->text, left->length, &ids[0])) {
+        missing = "left part";
+    } else if (!vocabulary_find(tokenizer, right->text, right->length, &ids[1])) {
+        missing = "right part";
+    } else if (!vocabulary_find(tokenizer, joined->data, joined->length, &ids[2])) {
+        missing = "result";
     }
-    const char *text = json_string_value(merge);
-    const char *blank = text ? strchr(text, ' ') : NULL;
-    if (!blank || strchr(blank + 1, ' ')) {
-        return false;
+    if (missing) {
+        return error_set(error, STATUS_FORMAT,
+                         "merges[%zu]: the %s of \"%.*s\" + \"%.*s\" is not in the vocabulary", rank,
+                         missing, shown_length(left->length), left->text,
+                         shown_length(right->length), right->text);
     }
-    parts[0] = text;
-    parts[1] = blank + 1;
-    lengths[0] = (size_t)(blank - text);
-    lengths[1] = strlen(blank + 1);
-    return lengths[0] > 0 && lengths[1] > 0;
+    bpe_add_merge(&tokenizer->bpe, ids[0], ids[1], (uint32_t)rank, ids[2]);
+    reading->mark_joined = reading->mark_joined || (mark_starts(right) && !mark_ends(left));
+    return STATUS_OK;
 }
 
 static enum status merges_read(struct reading *reading, struct error *error)
 {
     struct tokenizer *tokenizer = reading->tokenizer;
-    size_t count = json_array_size(reading->merges);
-    if (count > TOKENIZER_TOKENS_MAX) {
-        return error_set(error, STATUS_LIMIT, "merges: %zu, and at most %d are taken", count,
-                         TOKENIZER_TOKENS_MAX);
-    }
-    bpe_create(&tokenizer->bpe, count,
-               tokenizer->bpe.byte_level ? 0 : (size_t)tokenizer->vocabulary_size);
+    struct list_reader reader = list_reader(&reading->lists.merges);
+    struct merge_entry merge;
     struct buf joined = {0};
     enum status status = STATUS_OK;
-    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
-        const char *parts[2];
-        size_t lengths[2];
-        int32_t ids[3];
-        if (!merge_parts(json_array_get(reading->merges, i), parts, lengths)) {
-            status = error_set(error, STATUS_FORMAT,
-                               "merges[%zu] is not two tokens: [\"a\", \"b\"] or \"a b\"", i);
-            break;
-        }
-        buf_clear(&joined);
-        buf_append(&joined, parts[0], lengths[0]);
-        buf_append(&joined, parts[1], lengths[1]);
-        const char *missing =
-            !vocabulary_find(tokenizer, parts[0], lengths[0], &ids[0])         ? "left part"
-            : !vocabulary_find(tokenizer, parts[1], lengths[1], &ids[1])       ? "right part"
-            : !vocabulary_find(tokenizer, joined.data, joined.length, &ids[2]) ? "result"
-                                                                               : NULL;
-        if (missing) {
-            status =
-                error_set(error, STATUS_FORMAT,
-                          "merges[%zu]: the %s of \"%.*s\" + \"%.*s\" is not in the vocabulary", i,
-                          missing, (int)(lengths[0] < 60 ? lengths[0] : 60), parts[0],
-                          (int)(lengths[1] < 60 ? lengths[1] : 60), parts[1]);
-            break;
-        }
-        bpe_add_merge(&tokenizer->bpe, ids[0], ids[1], (uint32_t)i, ids[2]);
+    bpe_create(&tokenizer->bpe,
+               tokenizer->bpe.byte_level ? 0 : (size_t)tokenizer->vocabulary_size);
+    while (status == STATUS_OK && merge_next(&reader, &merge)) {
+        status = reader.count <= TOKENIZER_TOKENS_MAX
+                     ? merge_add(reading, &merge, reader.count - 1, &joined, error)
+                     : error_set(error, STATUS_LIMIT, "more than %d merges", TOKENIZER_TOKENS_MAX);
     }
+    if (status == STATUS_OK && !reader.ended) {
+        status = error_set(error, STATUS_FORMAT,
+                           "merges[%zu] is not two tokens: [\"a\", \"b\"] or \"a b\"", reader.count);
+    }
+    list_reader_release(&reader);
     buf_release(&joined);
     return status;
 }
@@ -244,33 +256,20 @@ static enum status alphabet_read(struct reading *reading, struct error *error)
 
 /* Where no merge joins anything to a "▁" behind it, and "▁" has a token of its own (so that an unk
  * never reaches across), a text without pre-tokenizer falls apart before every run of "▁". */
-static void blocks_find(struct tokenizer *tokenizer, const json_t *merges)
+static void blocks_find(const struct reading *reading)
 {
-    static const char mark[] = "▁";
-    const size_t size = sizeof(mark) - 1;
+    struct tokenizer *tokenizer = reading->tokenizer;
     size_t at = 0;
-    if (tokenizer->pretokenizer != PRETOKENIZER_NONE || tokenizer->whole_words ||
-        !bpe_has_character(&tokenizer->bpe, utf8_next(mark, size, &at))) {
-        return;
+    if (tokenizer->pretokenizer == PRETOKENIZER_NONE && !reading->ignore_merges &&
+        !reading->mark_joined &&
+        bpe_has_character(&tokenizer->bpe, utf8_next(MARK, MARK_BYTES, &at))) {
+        tokenizer->pretokenizer = PRETOKENIZER_BLOCKS;
     }
-    for (size_t i = 0; i < json_array_size(merges); i++) {
-        const char *parts[2];
-        size_t lengths[2];
-        CHECK(merge_parts(json_array_get(merges, i), parts, lengths));
-        bool right = lengths[1] >= size && memcmp(parts[1], mark, size) == 0;
-        bool left = lengths[0] >= size && memcmp(parts[0] + lengths[0] - size, mark, size) == 0;
-        if (right && !left) {
-            return;
-        }
-    }
-    tokenizer->pretokenizer = PRETOKENIZER_BLOCKS;
 }
 
 /* What a person reads for a token that is not byte-level: <0x0A> is a line end, "▁" a blank. */
 static size_t text_decode(const struct reading *reading, const struct token_text *text, char *out)
 {
-    static const char mark[] = "▁";
-    const size_t size = sizeof(mark) - 1;
     unsigned byte = 0;
     int end = 0;
     if (reading->byte_fallback && text->length == 6 &&
@@ -280,9 +279,10 @@ static size_t text_decode(const struct reading *reading, const struct token_text
     }
     size_t length = 0;
     for (size_t at = 0; at < text->length;) {
-        if (text->length - at >= size && memcmp(text->text + at, mark, size) == 0) {
+        if (text->length - at >= MARK_BYTES &&
+            memcmp(text->text + at, MARK, MARK_BYTES) == 0) {
             out[length++] = ' ';
-            at += size;
+            at += MARK_BYTES;
         } else {
             out[length++] = text->text[at++];
         }
@@ -433,7 +433,10 @@ static enum status parts_read(struct reading *reading, struct error *error)
     if (!json_is_object(reading->root)) {
         return error_set(error, STATUS_FORMAT, "an object is expected");
     }
-    TRY(part_get(reading->root, "model", is_object, "an object", &reading->model, error));
+    reading->model = json_object_get(reading->root, "model");
+    if (!json_is_object(reading->model)) {
+        return error_set(error, STATUS_FORMAT, "\"model\" is missing, or is not an object");
+    }
     TRY(normalizer_parse(json_object_get(reading->root, "normalizer"), tokenizer, error));
     TRY(pretokenizer_parse(json_object_get(reading->root, "pre_tokenizer"), tokenizer, error));
     enum status (*const steps[])(struct reading *, struct error *) = {model_read, vocabulary_read,
@@ -444,7 +447,7 @@ static enum status parts_read(struct reading *reading, struct error *error)
         }
     }
     texts_decode(reading);
-    blocks_find(tokenizer, reading->merges);
+    blocks_find(reading);
     TRY(added_tokens_read(reading, error));
     return post_processor_parse(json_object_get(reading->root, "post_processor"), tokenizer, error);
 }
@@ -452,14 +455,26 @@ static enum status parts_read(struct reading *reading, struct error *error)
 enum status tokenizer_file_read(const char *path, struct tokenizer *tokenizer, struct error *error)
 {
     struct buf text = {0};
+    struct buf rest = {0};
+    struct reading reading = {.tokenizer = tokenizer};
     json_t *root = NULL;
     TRY(file_read(path, TOKENIZER_BYTES_MAX, &text, error));
     sha256_hex(text.data, text.length, tokenizer->digest);
-    enum status status = json_read(path, text.data, text.length, &root, error);
-    buf_release(&text);
-    TRY(status);
-    struct reading reading = {.tokenizer = tokenizer, .root = root};
-    status = parts_read(&reading, error);
+    enum status status = STATUS_OK;
+    size_t valid = utf8_valid_prefix(text.data, text.length);
+    if (valid < text.length) {
+        status = error_set(error, STATUS_FORMAT, "%s: byte %zu is not UTF-8", path, valid);
+    } else {
+        lists_cut(text.data, text.length, &reading.lists, &rest);
+        status = json_read(path, rest.data, rest.length, &root, error);
+    }
+    buf_release(&rest);
+    if (status == STATUS_OK) {
+        reading.root = root;
+        status = parts_read(&reading, error);
+        status = status == STATUS_OK ? STATUS_OK : error_prefix(error, "%s", path);
+    }
     json_decref(root);
-    return status == STATUS_OK ? STATUS_OK : error_prefix(error, "%s", path);
+    buf_release(&text);
+    return status;
 }

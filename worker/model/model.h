@@ -58,7 +58,7 @@ struct model_open_options {
     bool init_score;     /* …drawn from N(0, 1/(C+1)) with `seed`; else STATUS_NOT_FOUND names it */
     bool need_lm_head;   /* keep the LM head in the table when untied; STATUS_NOT_FOUND if absent */
     uint64_t seed;
-    int32_t positions; /* rope table size: at least the longest row */
+    int32_t positions; /* rope table size: at least the longest row; 0: as long as the model takes */
 };
 
 /* Opens a directory of any kind above. Symlinks (a hub cache) are followed. Every mistake in the

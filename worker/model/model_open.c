@@ -416,7 +416,11 @@ static enum status rope_fill(struct opening *opening, const char *dir, struct er
 {
     struct model *model = opening->model;
     int32_t positions = opening->options->positions;
-    CHECK(positions > 0);
+    CHECK(positions >= 0);
+    if (positions == 0) {
+        int32_t max = model->config.positions_max;
+        positions = max < ROW_TOKENS_MAX ? max : ROW_TOKENS_MAX;
+    }
     if (positions > model->config.positions_max) {
         return error_set(error, STATUS_LIMIT,
                          "%s: rows of up to %d tokens are wanted, but the model takes %d "

@@ -16,15 +16,6 @@
 #include "worker/model/staging.h"
 #include "worker/model/weights.h"
 
-static enum status json_save(const char *dir, const char *name, json_t *json, struct error *error)
-{
-    char path[MODEL_PATH_MAX];
-    path_join(path, sizeof(path), dir, name);
-    enum status status = json_write_file(path, json, error);
-    json_decref(json);
-    return status;
-}
-
 static enum status weights_save(const struct model *model, const char *dir, const char *name,
                                 struct error *error)
 {
@@ -65,7 +56,7 @@ static enum status card_save(const struct model *model, const struct staging *st
     if (card != NULL) {
         json_object_update_missing(whole, (json_t *)card);
     }
-    return json_save(staging->temporary, CARD_FILE, whole, error);
+    return staging_json(staging->temporary, CARD_FILE, whole, error);
 }
 
 static enum status adapter_save(const struct model *model, const char *dir, const char *parent_dir,
@@ -74,7 +65,7 @@ static enum status adapter_save(const struct model *model, const char *dir, cons
     /* PEFT takes the path relative to the current directory, so it is written absolute. */
     char parent[MODEL_PATH_MAX];
     TRY(card_parent_absolute(parent_dir, parent, error));
-    TRY(json_save(dir, ADAPTER_CONFIG_FILE, adapter_config_json(&model->lora, parent), error));
+    TRY(staging_json(dir, ADAPTER_CONFIG_FILE, adapter_config_json(&model->lora, parent), error));
     return weights_save(model, dir, ADAPTER_STEM ".safetensors", error);
 }
 
@@ -82,7 +73,7 @@ static enum status full_save(const struct model *model, const char *dir, struct 
 {
     const char *dtype = weight_dtype_torch_name(WEIGHT_DTYPE_F32);
     json_t *config = model_config_json(&model->config, model->heads.score, dtype);
-    TRY(json_save(dir, "config.json", config, error));
+    TRY(staging_json(dir, "config.json", config, error));
     return weights_save(model, dir, "model.safetensors", error);
 }
 

@@ -16,6 +16,7 @@
 
 #include "lib/check.h"
 #include "lib/file.h"
+#include "lib/json.h"
 
 static bool dir_is_empty(const char *path)
 {
@@ -88,6 +89,15 @@ enum status staging_end(struct staging *staging, enum status status, struct erro
     if (status != STATUS_OK && dir_exists(staging->temporary)) {
         dir_remove(staging->temporary, NULL);
     }
+    return status;
+}
+
+enum status staging_json(const char *dir, const char *name, json_t *json, struct error *error)
+{
+    char path[MODEL_PATH_MAX];
+    path_join(path, sizeof(path), dir, name);
+    enum status status = json_write_file(path, json, error);
+    json_decref(json);
     return status;
 }
 

@@ -23,6 +23,8 @@ enum status staging_begin(struct staging *staging, const char *dir, struct error
  * `status` as it is. */
 enum status staging_end(struct staging *staging, enum status status, struct error *error);
 
+/* Writes dir/name; takes the value over. */
+enum status staging_json(const char *dir, const char *name, json_t *json, struct error *error);
 /* Copies a file, if it is there. */
 enum status staging_copy(const char *from_dir, const char *to_dir, const char *name,
                          struct error *error);

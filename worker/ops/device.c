@@ -77,7 +77,7 @@ enum status device_open(const struct device_options *options, struct device **de
 {
     CHECK(options->threads >= 0 && options->threads <= POOL_THREADS_MAX);
     const char *isa = options->isa ? options->isa : getenv("TAILOR_ISA");
-    const struct ops *ops = NULL;
+    const struct ops *ops;
     TRY(choose(isa && isa[0] != '\0' ? isa : "auto", &ops, error));
     struct device *device = mem_alloc(sizeof(*device));
     device->ops = ops;

@@ -33,9 +33,9 @@
  * The rejected alternative, blocks of K summed in order (what oneDNN does), gains a little accuracy
  * and loses all of the above, since the block size then depends on shape and version.
  *
- * dtype bf16 without native instructions: inputs of linear_* are rounded to bf16 (nearest even), the
- * accumulation stays the fp32 chain. Norms' statistics, softmax, head, losses and optimizer are fp32
- * always.
+ * dtype bf16 without native instructions: the factors of linear_* (x, w, dy) are rounded to bf16
+ * (nearest even), the accumulation stays the fp32 chain; bias and dbias are no factors. LoRA, norms'
+ * statistics, softmax, head, losses and optimizer are fp32 always.
  *
  * Threads: one caller at a time for a device. Errors: sizes and pointers are CHECKed (a wrong one is
  * our bug); only memory can fail because of the world.
@@ -247,7 +247,7 @@ struct device {
     const struct ops *ops;
     struct pool *pool;
     enum dtype dtype;
-    void *scratch; /* owned by the implementation */
+    void *scratch; /* from block_alloc; what lies where is the implementation's affair */
     size_t scratch_size;
 };
 
@@ -256,7 +256,7 @@ enum status device_open(const struct device_options *options, struct device **de
                         struct error *error);
 void device_close(struct device *device);
 
-/* The implementations; NULL where not built. */
+/* The implementations, always linked; device_open asks the processor which of them can run. */
 extern const struct ops ops_ref;
 extern const struct ops ops_avx2;
 extern const struct ops ops_avx512;

@@ -2,25 +2,24 @@
  *
  * gemm: how a product is cut up, and who computes which piece.
  *
- * From the inside out: a tile of C lives in registers (gemm_kernel.h). A panel of B, one tile wide
- * and K_STEP long, is walked from the second-level cache by all tiles of a block of A, BLOCK_ROWS x
- * K_STEP, that stays there too. A task is such a block of rows and a range of panels, over all of
- * K: it starts each chain, stores it to C as it is after every K_STEP and loads it again, which
- * changes no bit. So tasks write disjoint parts of C and no sum ever crosses threads.
+ * A tile of C lives in registers (gemm_kernel.h). A task is a range of rows and a group of panels
+ * (a panel is one tile wide), over all of K in steps. For each step it packs its part of B, sized
+ * to fill half of a second-level cache, and passes over it with one row of tiles after another: the
+ * tile's piece of A stays in the first level, B comes from the second, and what comes from further
+ * away (C, the next piece of A) is fetched ahead. Between steps the unfinished chains rest in C,
+ * which changes no bit. Tasks write disjoint parts of C, and no sum ever crosses threads.
  *
- * B is packed, A is read where it lies (broadcasts do not care) unless its k runs the slow way. How
- * B comes to the tiles depends on what is small:
- *   SHARED  many rows: all threads pack a chunk of B together, then all use it
- *   LOCAL   few rows: each task packs its own panels just before use, when they are in its cache
- *           anyway; one parallel loop instead of two, and nothing is written to memory
- *   DIRECT  very few rows and B's rows are contiguous: no packing at all
- * With very few rows and B's columns contiguous (a forward pass of one short text) the transposed
- * product is computed, Cᵀ = Bᵀ Aᵀ: then the weights are the operand that is read in place, once,
- * and only the small activations are packed. The same serves gradients of narrow factors (LoRA).
+ * A is read where it lies, for broadcasts do not care, unless its k runs the slow way or it has to
+ * be rounded. B is not packed either when few rows would use it and its rows are contiguous. If its
+ * columns are (a forward pass over one short text), the mirror image Cᵀ = Bᵀ·Aᵀ is computed: then
+ * the weights are what is read in place, once, and the few activations are packed. The same serves
+ * the gradients of narrow factors (LoRA).
  *
- * Rejected: splitting K over threads, for it breaks the contract of ops.h; packing A always (BLIS),
- * measured no faster than broadcasts from eight rows in place and costly for narrow products;
- * a cache of packed weights, which an optimizer step would invalidate: packing is 1 % at 1024 rows.
+ * Rejected: splitting K over threads, which breaks the contract of ops.h; packing B once for all
+ * threads (a barrier for each chunk, and B comes from memory that is shared: slower by a tenth on
+ * two cores); always packing A, no faster than broadcasts from eight rows in place and costly for
+ * narrow products; a cache of packed weights, which each optimizer step would invalidate, to save
+ * the 2 % that packing takes at 512 rows.
  */
 #include "worker/ops/cpu/gemm.h"
 
@@ -28,17 +27,17 @@
 #include "worker/ops/cpu/gemm_kernel.h"
 
 enum {
-    K_STEP = 384,    /* a panel of B is at most 96 KiB, the block of A 144 KiB */
-    BLOCK_ROWS = 96, /* a multiple of both tile heights */
-    FEW_ROWS = 48,   /* up to here rather transpose or read B in place than pack it */
-    CHUNK_COLUMNS = 3072,
-    CHUNK_FLOATS = 2 << 20, /* packed B that all threads share: 8 MiB */
-    TASK_COLUMNS = 1024,
-    TASKS_PER_THREAD = 8,
-    SERIAL_PACK = 32768, /* a smaller B is packed before threads would be awake */
+    K_STEP = 384,
+    GROUP_FLOATS = 160 * 1024, /* packed B of a task: 640 KiB */
+    SLAB_ROWS = 96,            /* packed A: at most 144 KiB; a multiple of both tile heights */
+    FEW_ROWS = 48,             /* up to here rather read B in place than pack it */
+    TASK_ROWS = 512,
+    TASK_ROWS_MIN = 96,
+    GROUP_PANELS_MIN = 3,
+    TASKS_PER_THREAD = 6,
+    LINE_FLOATS = 16,
+    THREAD_FLOATS = GROUP_FLOATS + SLAB_ROWS * K_STEP,
 };
-
-enum b_source { B_SHARED, B_LOCAL, B_DIRECT };
 
 struct range {
     int64_t begin, end;
@@ -47,16 +46,20 @@ struct range {
 struct job {
     struct gemm g;
     bool transposed; /* g is the mirror image: C(i, n) = c[n·ldc + i], the bias belongs to rows */
-    bool pack_a;
-    enum b_source b_source;
+    bool pack_a, pack_b;
     int64_t tile_rows, tile_columns, panels;
-    int64_t k_step;
-    /* the chunk of B that is being worked on */
-    struct range chunk_panels, chunk_k;
-    float *shared;
-    /* its tasks */
+    int64_t k_step, group_panels_max;
     int64_t row_tasks, panel_tasks;
-    float *thread_scratch;
+    float *scratch; /* THREAD_FLOATS for each thread */
+};
+
+/* The operands of one step of k, as tiles see them. */
+struct step {
+    struct range k;
+    const float *a; /* of the first row of the slab */
+    int64_t a_row, a_k;
+    const float *b; /* of the first panel of the group */
+    int64_t b_k;
 };
 
 static int64_t min64(int64_t a, int64_t b)
@@ -70,20 +73,12 @@ static int64_t divide_up(int64_t a, int64_t b)
 }
 
 /* Part `index` of `parts` nearly equal ones. */
-static struct range part(struct range whole, int64_t parts, int64_t index)
+static struct range part(int64_t length, int64_t parts, int64_t index)
 {
-    int64_t length = whole.end - whole.begin;
-    return (struct range){whole.begin + length * index / parts,
-                          whole.begin + length * (index + 1) / parts};
+    return (struct range){length * index / parts, length * (index + 1) / parts};
 }
 
-/* Bytes that one thread needs: its block of A, its panel of B. */
-enum {
-    THREAD_A_FLOATS = BLOCK_ROWS * K_STEP,
-    THREAD_FLOATS = THREAD_A_FLOATS + K_STEP * GEMM_COLUMNS_MAX,
-};
-
-/* ---- panels ---------------------------------------------------------------------------------- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 /* A last panel of one register would leave the FMA units half idle: it takes one register from its
  * neighbour instead (3 + 1 becomes 2 + 2). */
@@ -99,48 +94,55 @@ static int64_t panel_end(const struct job *job, int64_t panel)
     return panel == job->panels - 1 ? job->g.N : panel_begin(job, panel + 1);
 }
 
-static void pack_panel(const struct job *job, float *dst, int64_t panel, struct range k)
+static void pack_group(const struct job *job, struct range panels, struct step *step, float *packed)
 {
     const struct gemm *g = &job->g;
-    int64_t begin = panel_begin(job, panel);
+    const int64_t K = step->k.end - step->k.begin;
+    step->b = packed;
+    step->b_k = job->tile_columns;
+    for (int64_t panel = panels.begin; panel < panels.end; panel++) {
+        int64_t begin = panel_begin(job, panel);
+        OPS_FN(gemm_pack)
+        (&(struct gemm_pack){
+            .dst = packed + (panel - panels.begin) * job->tile_columns * K,
+            .lddst = step->b_k,
+            .src = g->b + begin * g->b_n + step->k.begin * g->b_k,
+            .outer_stride = g->b_k,
+            .inner_stride = g->b_n,
+            .outer = K,
+            .inner = panel_end(job, panel) - begin,
+            .width = job->tile_columns,
+            .bf16 = g->bf16,
+        });
+    }
+}
+
+/* Keeps the order of A, by k or by row, so that packing is a copy. */
+static void pack_slab(const struct job *job, struct range rows, struct step *step, float *packed)
+{
+    const struct gemm *g = &job->g;
+    const int64_t K = step->k.end - step->k.begin, count = rows.end - rows.begin;
+    const bool by_k = g->a_row == 1;
     OPS_FN(gemm_pack)
     (&(struct gemm_pack){
-        .dst = dst,
-        .lddst = job->tile_columns,
-        .src = g->b + begin * g->b_n + k.begin * g->b_k,
-        .outer_stride = g->b_k,
-        .inner_stride = g->b_n,
-        .outer = k.end - k.begin,
-        .inner = panel_end(job, panel) - begin,
-        .width = job->tile_columns,
+        .dst = packed,
+        .lddst = by_k ? SLAB_ROWS : K,
+        .src = step->a,
+        .outer_stride = by_k ? g->a_k : g->a_row,
+        .inner_stride = by_k ? g->a_row : g->a_k,
+        .outer = by_k ? K : count,
+        .inner = by_k ? count : K,
+        .width = by_k ? count : K,
         .bf16 = g->bf16,
     });
-}
-
-static float *shared_panel(const struct job *job, int64_t panel, int64_t k)
-{
-    int64_t chunk_length = job->chunk_k.end - job->chunk_k.begin;
-    return job->shared +
-           ((panel - job->chunk_panels.begin) * chunk_length + k - job->chunk_k.begin) *
-               job->tile_columns;
-}
-
-/* Packs one panel, K_STEP of it. */
-static void pack_task(void *argument, size_t index, int thread)
-{
-    (void)thread;
-    const struct job *job = argument;
-    int64_t panels = job->chunk_panels.end - job->chunk_panels.begin;
-    int64_t panel = job->chunk_panels.begin + (int64_t)index % panels;
-    int64_t begin = job->chunk_k.begin + (int64_t)index / panels * job->k_step;
-    struct range k = {begin, min64(begin + job->k_step, job->chunk_k.end)};
-    pack_panel(job, shared_panel(job, panel, begin), panel, k);
+    step->a = packed;
+    step->a_row = by_k ? 1 : K;
+    step->a_k = by_k ? SLAB_ROWS : 1;
 }
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
 
-/* Where the tile's chains begin: C, the bias or zeros. Sets start and ldstart (0: one row for all).
- */
+/* Where the tile's chains begin: C, the bias or zeros. ldstart 0: the same for all rows. */
 static void chains_begin(const struct job *job, struct gemm_tile *tile, const float *bias,
                          bool first)
 {
@@ -179,105 +181,101 @@ static void transposed_tile(const struct job *job, struct gemm_tile *tile, int64
     tile->c = turned;
     tile->ldc = GEMM_COLUMNS_MAX;
     OPS_FN(gemm_tile)(tile);
-    OPS_FN(gemm_pack)
-    (&(struct gemm_pack){
-        .dst = c,
-        .lddst = job->g.ldc,
-        .src = turned,
-        .outer_stride = 1,
-        .inner_stride = GEMM_COLUMNS_MAX,
-        .outer = tile->columns,
-        .inner = tile->rows,
-        .width = tile->rows,
-    });
+    OPS_FN(gemm_transpose)(c, job->g.ldc, turned, GEMM_COLUMNS_MAX, tile->rows, tile->columns);
 }
 
-/* One panel: the tiles of `rows` below one another. tile has a and b; K is set. */
-static void panel_tiles(const struct job *job, struct gemm_tile tile, int64_t panel,
-                        struct range rows, bool first)
+static void prefetch_rows(const float *at, int64_t ld, int64_t rows, int64_t floats)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < floats; j += LINE_FLOATS) {
+            _mm_prefetch((const char *)(at + i * ld + j), _MM_HINT_T0);
+        }
+    }
+}
+
+/* One row of tiles, `rows` high, through the panels of the group. `a` is their piece of A; while
+ * they are computed the following rows' piece is fetched, a part with each panel. */
+static void tile_row(const struct job *job, const struct step *step, const float *a,
+                     struct range rows, struct range panels, bool fetch_a)
 {
     const struct gemm *g = &job->g;
-    const int64_t column = panel_begin(job, panel);
-    const float *a = tile.a;
-    tile.columns = panel_end(job, panel) - column;
-    for (int64_t row = rows.begin; row < rows.end; row += job->tile_rows) {
-        tile.rows = min64(job->tile_rows, rows.end - row);
-        tile.a = a + (row - rows.begin) * tile.a_row;
+    struct gemm_tile tile = {.a = a,
+                             .a_row = step->a_row,
+                             .a_k = step->a_k,
+                             .b_k = step->b_k,
+                             .K = step->k.end - step->k.begin,
+                             .rows = rows.end - rows.begin};
+    for (int64_t panel = panels.begin; panel < panels.end; panel++) {
+        const int64_t column = panel_begin(job, panel);
+        tile.columns = panel_end(job, panel) - column;
+        tile.b = job->pack_b ? step->b + (panel - panels.begin) * job->tile_columns * tile.K
+                             : step->b + column - panel_begin(job, panels.begin);
         tile.ldc = g->ldc;
+        if (fetch_a) {
+            struct range next = part(tile.rows, panels.end - panels.begin, panel - panels.begin);
+            prefetch_rows(a + (tile.rows + next.begin) * step->a_row, step->a_row,
+                          next.end - next.begin, tile.K);
+        }
         if (job->transposed) {
-            tile.c = g->c + column * g->ldc + row;
-            transposed_tile(job, &tile, row, first);
+            tile.c = g->c + column * g->ldc + rows.begin;
+            transposed_tile(job, &tile, rows.begin, step->k.begin == 0);
         } else {
-            tile.c = g->c + row * g->ldc + column;
-            chains_begin(job, &tile, g->bias ? g->bias + column : NULL, first);
+            tile.c = g->c + rows.begin * g->ldc + column;
+            if (panel + 1 < panels.end) {
+                prefetch_rows(tile.c + tile.columns, g->ldc, tile.rows, job->tile_columns);
+            }
+            chains_begin(job, &tile, g->bias ? g->bias + column : NULL, step->k.begin == 0);
             OPS_FN(gemm_tile)(&tile);
         }
     }
 }
 
-/* A block of rows times a range of panels over k, by one thread. */
-static void block(const struct job *job, struct range rows, struct range panels, struct range k,
-                  float *scratch)
+/* ---- tasks ----------------------------------------------------------------------------------- */
+
+/* Rows times a group of panels, all of K, by one thread. */
+static void multiply(const struct job *job, struct range rows, struct range panels, float *scratch)
 {
     const struct gemm *g = &job->g;
-    float *packed_a = scratch, *packed_b = scratch + THREAD_A_FLOATS;
-    struct gemm_tile tile = {.a_row = g->a_row, .a_k = g->a_k};
-    int64_t at = k.begin;
+    struct range k = {0, min64(job->k_step, g->K)};
     do {
-        struct range step = {at, min64(at + job->k_step, k.end)};
-        tile.K = step.end - step.begin;
-        tile.a = g->a + rows.begin * g->a_row + step.begin * g->a_k;
-        if (job->pack_a) {
-            OPS_FN(gemm_pack)
-            (&(struct gemm_pack){
-                .dst = packed_a,
-                .lddst = tile.K,
-                .src = tile.a,
-                .outer_stride = g->a_row,
-                .inner_stride = g->a_k,
-                .outer = rows.end - rows.begin,
-                .inner = tile.K,
-                .width = tile.K,
-                .bf16 = g->bf16,
-            });
-            tile.a = packed_a;
-            tile.a_row = tile.K;
-            tile.a_k = 1;
+        struct step step = {
+            .k = k, .b = g->b + panel_begin(job, panels.begin) + k.begin * g->b_k, .b_k = g->b_k};
+        if (job->pack_b) {
+            pack_group(job, panels, &step, scratch);
         }
-        for (int64_t panel = panels.begin; panel < panels.end; panel++) {
-            tile.b_k = job->tile_columns;
-            if (job->b_source == B_SHARED) {
-                tile.b = shared_panel(job, panel, step.begin);
-            } else if (job->b_source == B_LOCAL) {
-                pack_panel(job, packed_b, panel, step);
-                tile.b = packed_b;
-            } else {
-                tile.b = g->b + panel_begin(job, panel) + step.begin * g->b_k;
-                tile.b_k = g->b_k;
+        for (int64_t slab = rows.begin; slab < rows.end; slab += SLAB_ROWS) {
+            const int64_t slab_end = min64(slab + SLAB_ROWS, rows.end);
+            step.a = g->a + slab * g->a_row + k.begin * g->a_k;
+            step.a_row = g->a_row;
+            step.a_k = g->a_k;
+            if (job->pack_a) {
+                pack_slab(job, (struct range){slab, slab_end}, &step, scratch + GROUP_FLOATS);
             }
-            panel_tiles(job, tile, panel, rows, step.begin == 0);
+            for (int64_t row = slab; row < slab_end; row += job->tile_rows) {
+                struct range tile = {row, min64(row + job->tile_rows, slab_end)};
+                bool fetch_a = !job->pack_a && row + 2 * job->tile_rows <= rows.end;
+                tile_row(job, &step, step.a + (row - slab) * step.a_row, tile, panels, fetch_a);
+            }
         }
-        at = step.end;
-    } while (at < k.end);
+        k = (struct range){k.end, min64(k.end + job->k_step, g->K)};
+    } while (k.begin < g->K);
 }
 
-static void block_task(void *argument, size_t index, int thread)
+static void multiply_task(void *argument, size_t index, int thread)
 {
     const struct job *job = argument;
     const int64_t tiles = divide_up(job->g.M, job->tile_rows);
-    struct range rows =
-        part((struct range){0, tiles}, job->row_tasks, (int64_t)index % job->row_tasks);
-    struct range panels =
-        part(job->chunk_panels, job->panel_tasks, (int64_t)index / job->row_tasks);
+    struct range rows = part(tiles, job->row_tasks, (int64_t)index % job->row_tasks);
     rows.begin *= job->tile_rows;
     rows.end = min64(rows.end * job->tile_rows, job->g.M);
-    block(job, rows, panels, job->chunk_k, job->thread_scratch + (int64_t)thread * THREAD_FLOATS);
+    struct range panels = part(job->panels, job->panel_tasks, (int64_t)index / job->row_tasks);
+    multiply(job, rows, panels, job->scratch + (int64_t)thread * THREAD_FLOATS);
 }
 
 /* ---- plans ----------------------------------------------------------------------------------- */
 
 /* The transposed problem: M and N, A and B change places. */
-static struct gemm turned(const struct gemm *g)
+static struct gemm mirror(const struct gemm *g)
 {
     struct gemm t = *g;
     t.a = g->b;
@@ -298,7 +296,7 @@ static struct job plan(const struct gemm *g)
     bool few_rows = g->M <= FEW_ROWS && g->M < g->N && g->b_k == 1 && g->b_n != 1;
     bool few_columns = g->N <= FEW_ROWS && g->N < g->M && g->a_row == 1 && g->a_k != 1;
     if (few_rows || few_columns) {
-        job.g = turned(g);
+        job.g = mirror(g);
         job.transposed = true;
     }
     int vectors = gemm_vectors(job.g.N);
@@ -306,49 +304,41 @@ static struct job plan(const struct gemm *g)
     job.tile_columns = vectors * VEC;
     job.panels = divide_up(job.g.N, job.tile_columns);
     job.pack_a = job.g.a_k != 1 || g->bf16;
+    job.pack_b = job.g.M > FEW_ROWS || job.g.b_n != 1 || g->bf16;
     int64_t steps = divide_up(g->K, K_STEP);
     job.k_step = steps > 0 ? divide_up(divide_up(g->K, steps), VEC) * VEC : VEC;
-    if (job.g.M <= FEW_ROWS && job.g.b_n == 1 && !g->bf16) {
-        job.b_source = B_DIRECT;
-    } else if (job.g.M <= BLOCK_ROWS) {
-        job.b_source = B_LOCAL;
-    }
+    job.group_panels_max = GROUP_FLOATS / (job.k_step * job.tile_columns);
     return job;
 }
 
-/* Enough tasks that the last one to finish is not waited for long. */
+/* Enough tasks that the last one to finish is not waited for long, and a multiple of the threads.
+ * A narrower group costs another pass over A, fewer rows cost another packing of B. */
 static void plan_tasks(struct job *job, int threads)
 {
-    const int64_t panels = job->chunk_panels.end - job->chunk_panels.begin;
     const int64_t tiles = divide_up(job->g.M, job->tile_rows);
     const int64_t wanted = threads > 1 ? (int64_t)threads * TASKS_PER_THREAD : 1;
-    job->row_tasks = divide_up(tiles, BLOCK_ROWS / job->tile_rows);
-    job->panel_tasks = divide_up(panels * job->tile_columns, TASK_COLUMNS);
-    if (job->row_tasks * job->panel_tasks < wanted) {
-        job->panel_tasks = min64(panels, divide_up(wanted, job->row_tasks));
+    int64_t rows = divide_up(job->g.M, TASK_ROWS);
+    int64_t groups = divide_up(job->panels, job->group_panels_max);
+    if (rows * groups < wanted) {
+        int64_t groups_most = divide_up(job->panels, GROUP_PANELS_MIN);
+        int64_t more = min64(divide_up(wanted, rows), groups_most);
+        groups = more > groups ? more : groups;
     }
-    if (job->b_source == B_SHARED && job->row_tasks * job->panel_tasks < wanted) {
-        job->row_tasks = min64(tiles, divide_up(wanted, job->panel_tasks));
+    if (rows * groups < wanted) {
+        int64_t rows_most = divide_up(job->g.M, TASK_ROWS_MIN);
+        int64_t more = min64(divide_up(wanted, groups), rows_most);
+        rows = more > rows ? more : rows;
     }
-}
-
-static void pack_chunk(struct job *job, struct pool *pool)
-{
-    int64_t panels = job->chunk_panels.end - job->chunk_panels.begin;
-    int64_t k = job->chunk_k.end - job->chunk_k.begin;
-    size_t tasks = (size_t)(panels * divide_up(k, job->k_step));
-    if (panels * job->tile_columns * k <= SERIAL_PACK) {
-        for (size_t i = 0; i < tasks; i++) {
-            pack_task(job, i, 0);
-        }
-    } else {
-        pool_run(pool, tasks, pack_task, job);
+    while (rows * groups % threads != 0 && rows * groups < 2 * wanted && groups < job->panels) {
+        groups++;
     }
+    job->row_tasks = min64(rows, tiles);
+    job->panel_tasks = groups;
 }
 
 size_t OPS_FN(gemm_scratch_bytes)(int threads)
 {
-    return (CHUNK_FLOATS + (size_t)threads * THREAD_FLOATS) * sizeof(float);
+    return (size_t)threads * THREAD_FLOATS * sizeof(float);
 }
 
 void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch)
@@ -358,27 +348,9 @@ void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch)
         return;
     }
     struct job job = plan(gemm);
-    job.shared = scratch;
-    job.thread_scratch = (float *)scratch + CHUNK_FLOATS;
-    int64_t panel_step = job.panels, k_chunk = gemm->K;
-    if (job.b_source == B_SHARED) {
-        panel_step = min64(job.panels, CHUNK_COLUMNS / job.tile_columns);
-        int64_t k_max = CHUNK_FLOATS / (panel_step * job.tile_columns) / job.k_step * job.k_step;
-        k_chunk = min64(gemm->K, k_max);
-    }
-    for (int64_t panel = 0; panel < job.panels; panel += panel_step) {
-        job.chunk_panels = (struct range){panel, min64(panel + panel_step, job.panels)};
-        plan_tasks(&job, pool_threads(pool));
-        int64_t k = 0;
-        do {
-            job.chunk_k = (struct range){k, min64(k + k_chunk, gemm->K)};
-            if (job.b_source == B_SHARED) {
-                pack_chunk(&job, pool);
-            }
-            pool_run(pool, (size_t)(job.row_tasks * job.panel_tasks), block_task, &job);
-            k = job.chunk_k.end;
-        } while (k < gemm->K);
-    }
+    plan_tasks(&job, pool_threads(pool));
+    job.scratch = scratch;
+    pool_run(pool, (size_t)(job.row_tasks * job.panel_tasks), multiply_task, &job);
 }
 
 size_t OPS_FN(gemm_block_scratch)(int64_t M_max, int64_t N_max, int64_t K_max)
@@ -410,11 +382,8 @@ void OPS_FN(gemm_block)(float *c, int64_t ldc, const float *a, int64_t a_row, in
         .K = K,
         .accumulate = accumulate,
     });
-    if (job.b_source == B_SHARED) {
-        job.b_source = B_LOCAL;
-    }
-    for (int64_t row = 0; row < job.g.M; row += BLOCK_ROWS) {
-        block(&job, (struct range){row, min64(row + BLOCK_ROWS, job.g.M)},
-              (struct range){0, job.panels}, (struct range){0, K}, scratch);
+    const int64_t groups = divide_up(job.panels, job.group_panels_max);
+    for (int64_t group = 0; group < groups; group++) {
+        multiply(&job, (struct range){0, job.g.M}, part(job.panels, groups, group), scratch);
     }
 }

@@ -3,9 +3,9 @@
  * gemm_direct: small products, by the caller's thread alone and with nothing packed (gemm.h).
  *
  * An attention block's operands are in the caches already, and each is used once: packing them, as
- * gemm does, cost a quarter of the time. K is cut so that a panel of B stays in the first-level
- * cache while the tiles go down the rows; a chain is stored to C at the cut and loaded again, which
- * changes no bit.
+ * gemm does, cost a quarter of the time. K is cut so that B's rows stay in the first-level
+ * cache while the tiles go down the rows of A; a chain is stored to C at the cut and loaded again,
+ * which changes no bit.
  */
 #include "worker/ops/cpu/gemm.h"
 #include "worker/ops/cpu/gemm_kernel.h"
@@ -24,8 +24,8 @@ static void add_step(const struct gemm *gemm, int64_t begin, int64_t end)
     const bool fresh = begin == 0 && !gemm->accumulate;
     const int vectors = gemm_vectors(gemm->N);
     const int64_t height = gemm_rows(vectors), width = (int64_t)vectors * VEC;
-    for (int64_t n = 0; n < gemm->N; n += width) {
-        for (int64_t i = 0; i < gemm->M; i += height) {
+    for (int64_t i = 0; i < gemm->M; i += height) {
+        for (int64_t n = 0; n < gemm->N; n += width) {
             float *c = gemm->c + i * gemm->ldc + n;
             const struct gemm_tile tile = {
                 .c = c,

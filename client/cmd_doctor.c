@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tailor doctor: is this machine fit, and what will be slow on it. Reads, measures 10 ms, changes
+ * nothing.
+ *
+ * A check is a row: what, its value, a verdict. "bad" means that training will not work (exit code
+ * 1), "look" that it will be slower or may stop. Rejected: testing by training; `tailor run --plan`
+ * does that for one job.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/commands.h"
+#include "client/trainer.h"
+#include "lib/buf.h"
+#include "lib/file.h"
+#include "lib/limits.h"
+#include "lib/pool.h"
+#include "lib/text.h"
+
+struct exam {
+    struct table *table;
+    int bad;
+};
+
+static void report(struct exam *exam, const char *check, const char *value, const char *verdict)
+{
+    table_row(exam->table, check, value, verdict);
+    exam->bad += strncmp(verdict, "bad", 3) == 0;
+}
+
+/* A small file of /proc or /sys, whose size the kernel gives as 0; "" when it is not there. */
+static void read_kernel_file(const char *path, char *out, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    size_t length = file ? fread(out, 1, size - 1, file) : 0;
+    out[length] = '\0';
+    if (file) {
+        fclose(file);
+    }
+}
+
+static void check_programs(struct exam *exam)
+{
+    struct arena arena = {0};
+    struct utsname system;
+    const char *trainer = trainer_find(&arena, false);
+    report(exam, "tailor", TAILOR_VERSION, "ok");
+    report(exam, "tailor-trainer", trainer ? trainer : "not found",
+           trainer ? "ok" : "bad: install it beside tailor or in PATH");
+    if (uname(&system) == 0) {
+        report(exam, "system",
+               arena_printf(&arena, "%s %s %s", system.sysname, system.release, system.machine),
+               "ok");
+    }
+    arena_release(&arena);
+}
+
+static void check_cores(struct exam *exam)
+{
+    char value[64];
+    int usable = cpu_count();
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    snprintf(value, sizeof(value), "%d of %ld", usable, online);
+    report(exam, "cores", value,
+           usable < online ? "ok; an affinity mask or a cgroup quota keeps the others away" : "ok");
+}
+
+/* " avx2 " in the first "flags" line. */
+static bool has_flag(const char *flags, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = flags; (at = strstr(at, name)); at += length) {
+        if ((at == flags || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_instructions(struct exam *exam)
+{
+    enum { TEXT_MAX = 16384 };
+    static const char *const names[] = {"avx2",     "fma",      "f16c",     "avx512f",
+                                        "avx512bw", "avx512vl", "avx512dq", "avx512_bf16",
+                                        "amx_tile", "amx_bf16"};
+    char *text = mem_alloc(TEXT_MAX);
+    struct buf value = {0};
+    read_kernel_file("/proc/cpuinfo", text, TEXT_MAX);
+    const char *line = strstr(text, "flags\t");
+    char *flags = mem_strdup(line ? line : "");
+    flags[strcspn(flags, "\n")] = '\0';
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (has_flag(flags, names[i])) {
+            buf_printf(&value, "%s%s", value.length > 0 ? " " : "", names[i]);
+        }
+    }
+    bool usable = has_flag(flags, "avx2") && has_flag(flags, "fma") && has_flag(flags, "f16c");
+    bool wide = has_flag(flags, "avx512f") && has_flag(flags, "avx512bw") &&
+                has_flag(flags, "avx512vl") && has_flag(flags, "avx512dq");
+    report(exam, "instructions", value.data ? value.data : "none that are used",
+           !usable ? "bad: AVX2, FMA and F16C are needed"
+           : wide  ? "ok"
+                   : "look: without AVX-512 training is slower");
+    buf_release(&value);
+    mem_free(flags);
+    mem_free(text);
+}
+
+/* "MemAvailable:   123 kB" → bytes; -1 if it is not there. */
+static double meminfo(const char *text, const char *name)
+{
+    const char *line = strstr(text, name);
+    return line ? strtod(line + strlen(name), NULL) * 1024 : -1;
+}
+
+static void check_memory(struct exam *exam)
+{
+    char text[8192];
+    char limit[64];
+    char sizes[2][16];
+    char value[96];
+    read_kernel_file("/proc/meminfo", text, sizeof(text));
+    read_kernel_file("/sys/fs/cgroup/memory.max", limit, sizeof(limit));
+    limit[strcspn(limit, "\n")] = '\0';
+    double available = meminfo(text, "MemAvailable:");
+    double total = meminfo(text, "MemTotal:");
+    double bound;
+    if (parse_f64(limit, &bound) && bound < total) {
+        total = bound;
+        available = available < bound ? available : bound;
+    }
+    format_bytes(available, sizes[0]);
+    format_bytes(total, sizes[1]);
+    snprintf(value, sizeof(value), "%s free of %s", sizes[0], sizes[1]);
+    report(exam, "memory", value,
+           available < 2.0 * (double)GIB ? "look: little; tailor run --plan says what a job needs"
+                                         : "ok");
+    read_kernel_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof(text));
+    bool never = strstr(text, "[never]") != NULL;
+    text[strcspn(text, "\n")] = '\0';
+    report(exam, "huge pages", text[0] ? text : "unknown",
+           never ? "look: off; set transparent_hugepage to madvise" : "ok");
+}
+
+static void check_disk(struct exam *exam)
+{
+    struct statvfs disk;
+    char size[16];
+    if (statvfs(".", &disk) != 0) {
+        report(exam, "disk here", strerror(errno), "bad: the present directory cannot be read");
+        return;
+    }
+    double available = (double)disk.f_bavail * (double)disk.f_frsize;
+    format_bytes(available, size);
+    struct buf value = {0};
+    buf_printf(&value, "%s free", size);
+    report(exam, "disk here", value.data,
+           access(".", W_OK) != 0           ? "look: it cannot be written"
+           : available < 10.0 * (double)GIB ? "look: little; a checkpoint is three times the "
+                                              "trained weights"
+                                            : "ok");
+    buf_release(&value);
+}
+
+static double now_s(clockid_t clock)
+{
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+static void check_clock(struct exam *exam)
+{
+    const double released = 1704067200; /* 2024-01-01: before this program was written */
+    char value[64];
+    time_t present = time(NULL);
+    struct tm date;
+    double began = now_s(CLOCK_MONOTONIC);
+    double wall_began = now_s(CLOCK_REALTIME);
+    nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    double passed = now_s(CLOCK_MONOTONIC) - began;
+    double wall_passed = now_s(CLOCK_REALTIME) - wall_began;
+    strftime(value, sizeof(value), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&present, &date));
+    struct timex state = {0};
+    bool unsynchronised = adjtimex(&state) == TIME_ERROR;
+    report(exam, "clock", value,
+           (double)present < released ? "bad: it is wrong, so certificates and leases will fail"
+           : passed < 0.009 || wall_passed - passed > 0.1 || passed - wall_passed > 0.1
+               ? "bad: it jumps"
+           : unsynchronised ? "look: not synchronised (ntp); workers compare times by it"
+                            : "ok");
+}
+
+static enum status run(const struct call *call, struct error *error)
+{
+    enum table_format format;
+    TRY(call_format(call, TABLE_FORMAT_TABLE, &format, error));
+    struct exam exam = {.table = table_create("check", "value", "verdict")};
+    check_programs(&exam);
+    check_cores(&exam);
+    check_instructions(&exam);
+    check_memory(&exam);
+    check_disk(&exam);
+    check_clock(&exam);
+    table_print(exam.table, format, stdout);
+    table_free(exam.table);
+    if (exam.bad > 0) {
+        return error_set(error, STATUS_FAILED, "%d check%s bad: see the verdicts", exam.bad,
+                         exam.bad == 1 ? " is" : "s are");
+    }
+    return STATUS_OK;
+}
+
+const struct command cmd_doctor = {.noun = "doctor",
+                                   .summary =
+                                       "Check this machine: is it fit, and what will be slow",
+                                   .details = "Exit code 1 when training would not work.",
+                                   .example = "tailor doctor -o json",
+                                   .run = run};

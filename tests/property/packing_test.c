@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Packed with shared prefixes = alone and padded by nothing: rewards bit for bit in fp32, gradients within
+ * 1e-4 of the largest entry, on random groups of random models. Also: slices, packs and threads change no
+ * bit of a loss; trimming the last layer to the tokens that are read changes none either.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/rng.h"
+#include "tests/test.h"
+#include "worker/model/transformer.h"
+#include "worker/trainer/scorer.h"
+#include "worker/trainer/step.h"
+#include "worker/trainer/verify.h"
+
+enum { TRIALS = 6, GROUPS = 6, VOCABULARY = 97 };
+
+static uint64_t draw_at;
+
+static uint64_t draw(uint64_t bound)
+{
+    return rng_below(7, rng_stream("packing test"), draw_at++, bound);
+}
+
+/* Random groups of 2…9 rows: a common prompt, responses that may share openings, one row now and then a
+ * prefix of another, or its copy. */
+static struct dataset *random_dataset(struct arena *arena)
+{
+    struct dataset *d = arena_new(arena, struct dataset);
+    struct data_group *groups = arena_array(arena, struct data_group, GROUPS);
+    struct data_row *rows = arena_array(arena, struct data_row, GROUPS * 9);
+    int32_t *tokens = arena_array(arena, int32_t, GROUPS * 9 * 200);
+    for (int g = 0; g < GROUPS; g++) {
+        int32_t K = 2 + (int32_t)draw(8), prompt = (int32_t)draw(60);
+        groups[g] = (struct data_group){.row0 = d->row_count, .rows = K, .line = g + 1};
+        for (int32_t k = 0; k < K; k++) {
+            struct data_row *row = &rows[d->row_count++];
+            int32_t length = prompt + 1 + (int32_t)draw(70), shared = prompt;
+            *row = (struct data_row){.token0 = d->token_count,
+                                     .tokens = length,
+                                     .response = k,
+                                     .score = (float)draw(4),
+                                     .answer_token = prompt};
+            row->normalised = row->score / 4;
+            const struct data_row *before = &rows[groups[g].row0 + (k > 0 ? (int32_t)draw((uint64_t)k) : 0)];
+            if (k > 0 && draw(3) == 0) /* a shared opening; sometimes all of the shorter row */
+                shared = before->tokens < length ? before->tokens : length;
+            for (int32_t i = 0; i < length; i++)
+                tokens[d->token_count + i] = k > 0 && i < shared && i < before->tokens
+                                                 ? tokens[before->token0 + i]
+                                                 : (int32_t)draw(VOCABULARY);
+            d->token_count += length;
+            groups[g].tokens += length;
+            d->row_tokens_max = length > d->row_tokens_max ? length : d->row_tokens_max;
+        }
+        groups[g].pairs = group_pairs(&rows[groups[g].row0], K);
+        d->group_rows_max = K > d->group_rows_max ? K : d->group_rows_max;
+    }
+    d->groups = groups;
+    d->rows = rows;
+    d->tokens = tokens;
+    d->group_count = GROUPS;
+    return d;
+}
+
+static struct model_config random_config(int trial)
+{
+    static const int32_t heads[][2] = {{4, 2}, {6, 1}, {3, 3}};
+    struct model_config c = {.architecture = (enum architecture)(trial % 4),
+                             .L = 2,
+                             .H = heads[trial % 3][0],
+                             .G = heads[trial % 3][1],
+                             .D = trial % 2 == 0 ? 16 : 24,
+                             .F = 72,
+                             .V = VOCABULARY,
+                             .positions_max = 512,
+                             .norm_epsilon = 1e-6f,
+                             .rope_theta = 1e4,
+                             .tied = trial % 2 == 0,
+                             .bos = -1,
+                             .eos = 3,
+                             .pad = -1};
+    c.C = 48;
+    c.qkv_bias = c.architecture == ARCHITECTURE_QWEN2;
+    c.qk_norm = c.architecture == ARCHITECTURE_QWEN3;
+    return c;
+}
+
+/* A model of random weights, made without files. */
+static struct model *random_model(struct device *device, int trial, bool lora)
+{
+    struct model *m = mem_alloc(sizeof(*m));
+    struct error error;
+    void *block;
+    m->device = device;
+    m->config = random_config(trial);
+    m->heads = (struct params_heads){.lm_head = true, .score = true};
+    params_table_init(&m->table, &m->config, &m->heads);
+    CHECK(device->ops->block_alloc(device, m->table.elements * sizeof(float), "test", &block,
+                                   &error) == STATUS_OK);
+    m->weights = block;
+    for (int32_t i = 0; i < m->table.count; i++) {
+        const struct tensor_place *p = &m->table.places[i];
+        for (size_t e = 0; e < p->elements; e++)
+            m->weights[p->offset + e] =
+                (float)(0.12 * rng_normal(11, (uint64_t)i, e)) + (p->columns == 0 ? 1.0f : 0);
+    }
+    m->rope_positions = 512;
+    CHECK(device->ops->block_alloc(device, sizeof(float) * 512 * (size_t)m->config.D, "test",
+                                   &block, &error) == STATUS_OK);
+    m->rope = block;
+    model_rope_table(&m->config, 512, m->rope);
+    if (lora) {
+        struct lora_config config = {.r = 4, .alpha = 8, .targets = LORA_ALL_LINEAR};
+        CHECK(model_add_adapter(m, &config, 3, &error) == STATUS_OK);
+        for (size_t e = 0; e < m->adapter_table.elements; e++)
+            m->adapter[e] += (float)(0.05 * rng_normal(13, 99, e));
+    }
+    return m;
+}
+
+struct bench {
+    struct model *model;
+    struct stepper stepper;
+    struct loss_config loss;
+    struct dataset *dataset;
+    struct batch_group groups[GROUPS];
+};
+
+static void bench_open(struct bench *b, struct device *device, struct arena *arena, int trial,
+                       bool lora)
+{
+    struct error error;
+    b->model = random_model(device, trial, lora);
+    b->dataset = random_dataset(arena);
+    b->loss = (struct loss_config){.lm_loss_coeff = trial % 3 == 0 ? 0 : 0.3,
+                                   .lm_score_thresh = 0.5,
+                                   .center_rewards_coefficient = 0.01,
+                                   .lm_on_response = trial % 2 == 1};
+    const struct model_config *c = &b->model->config;
+    struct pass_capacity capacity = {.S = (int32_t)b->dataset->token_count,
+                                     .R = (int32_t)b->dataset->row_count,
+                                     .row_tokens_max = b->dataset->row_tokens_max,
+                                     .backward = true,
+                                     .all_tokens = true,
+                                     .imitation = true};
+    struct scratch_shape shape = {.S = capacity.S,
+                                  .C = c->C,
+                                  .H = c->H,
+                                  .G = c->G,
+                                  .D = c->D,
+                                  .F = c->F,
+                                  .V = c->V,
+                                  .row_tokens_max = capacity.row_tokens_max,
+                                  .lora_rank = b->model->lora.r,
+                                  .backward = true,
+                                  .cross_entropy = true};
+    CHECK(device->ops->scratch_reserve(device, &shape, &error) == STATUS_OK);
+    b->stepper = (struct stepper){.model = b->model,
+                                  .loss = &b->loss,
+                                  .pooling = (enum pooling)(trial % 4),
+                                  .slices = 1 + trial % 4,
+                                  .capacity_tokens = 200,
+                                  .mode = PACK_SHARED};
+    CHECK(activations_create(device, c, &b->model->lora, &capacity, &b->stepper.acts, &error) ==
+          STATUS_OK);
+    CHECK(slice_tree_create(device, model_trained_table(b->model)->elements, b->stepper.slices,
+                            &b->stepper.tree, &error) == STATUS_OK);
+    for (int32_t g = 0; g < GROUPS; g++)
+        b->groups[g] = (struct batch_group){
+            .dataset = b->dataset, .group = g, .part = g % 3 == 0 ? MIX_GENERAL : MIX_OWN};
+}
+
+static void bench_close(struct bench *b)
+{
+    activations_free(b->stepper.acts);
+    slice_tree_free(b->stepper.tree);
+    model_free(b->model);
+}
+
+static struct device *open_device(const char *isa, int threads)
+{
+    struct device *device;
+    struct error error;
+    if (device_open(&(struct device_options){.isa = isa, .threads = threads}, &device, &error) !=
+        STATUS_OK) {
+        test_skip("%s", error.text);
+        return NULL;
+    }
+    return device;
+}
+
+static const char *const ISAS[] = {"ref", "avx2", "avx512"};
+enum { ISA_COUNT = 3 };
+
+TEST(packed_with_shared_prefixes_equals_each_row_alone)
+{
+    for (int i = 0; i < ISA_COUNT; i++) {
+        struct device *device = open_device(ISAS[i], 2);
+        for (int trial = 0; device != NULL && trial < 2 * TRIALS; trial++) {
+            struct arena arena = {0};
+            struct bench b;
+            struct packing_difference d;
+            struct error error;
+            bench_open(&b, device, &arena, trial, trial >= TRIALS);
+            EXPECT(packing_compare(&b.stepper, b.groups, GROUPS, &d, &error) == STATUS_OK);
+            EXPECT_I64(0, d.rewards_differing);
+            EXPECT(d.rewards == b.dataset->row_count);
+            if (!(d.gradient_worst <= 1e-4))
+                test_fail(__FILE__, __LINE__, "%s trial %d: gradients differ by %.2g of the largest",
+                          ISAS[i], trial, d.gradient_worst);
+            bench_close(&b);
+            arena_release(&arena);
+        }
+        if (device != NULL)
+            device_close(device);
+    }
+}
+
+/* Loss and gradients of a batch; the gradients are the tree's. */
+static void gradients_of(struct bench *b, int32_t slices, int32_t capacity, float *out,
+                         struct step_result *result)
+{
+    struct error error;
+    slice_tree_free(b->stepper.tree);
+    b->stepper.slices = slices;
+    b->stepper.capacity_tokens = capacity;
+    size_t elements = model_trained_table(b->model)->elements;
+    CHECK(slice_tree_create(b->model->device, elements, slices, &b->stepper.tree, &error) ==
+          STATUS_OK);
+    stepper_gradients(&b->stepper, b->groups, GROUPS, NULL, result);
+    memcpy(out, slice_tree_sum(b->stepper.tree), elements * sizeof(float));
+}
+
+TEST(the_number_of_threads_and_the_instruction_set_change_no_bit_of_rewards)
+{
+    float reward[3][3][GROUPS * 9];
+    int64_t rows = 0;
+    bool there[ISA_COUNT] = {0};
+    for (int i = 1; i < ISA_COUNT; i++) {
+        for (int threads = 1; threads <= 3; threads++) {
+            struct device *device = open_device(ISAS[i], threads);
+            if (device == NULL)
+                break;
+            struct arena arena = {0};
+            struct bench b;
+            struct error error;
+            draw_at = 1000;
+            bench_open(&b, device, &arena, 4, true);
+            rows = b.dataset->row_count;
+            struct scorer scorer = {
+                .model = b.model, .acts = b.stepper.acts, .pooling = POOLING_LAST_TOKEN};
+            EXPECT(scorer_rewards(&scorer, b.dataset, reward[i][threads - 1], &error) == STATUS_OK);
+            there[i] = true;
+            bench_close(&b);
+            arena_release(&arena);
+            device_close(device);
+        }
+    }
+    for (int i = 1; i < ISA_COUNT; i++)
+        for (int t = 0; t < 3 && there[i]; t++)
+            EXPECT_BYTES(reward[there[1] ? 1 : 2][0], reward[i][t], sizeof(float) * (size_t)rows);
+}
+
+TEST(how_a_batch_is_cut_into_packs_changes_gradients_by_the_order_of_sums_only)
+{
+    struct device *device = open_device(NULL, 2);
+    struct arena arena = {0};
+    struct bench b;
+    bench_open(&b, device, &arena, 1, false);
+    size_t elements = b.model->table.elements;
+    float *one = mem_alloc(elements * sizeof(float)), *many = mem_alloc(elements * sizeof(float));
+    struct step_result of_one, of_many;
+    gradients_of(&b, 4, 1, one, &of_one);
+    gradients_of(&b, 4, 1 << 20, many, &of_many);
+    EXPECT_CLOSE(of_one.loss, of_many.loss, 1e-12);
+    double worst = 0, largest = 0;
+    for (size_t e = 0; e < elements; e++) {
+        largest = fmax(largest, fabs((double)one[e]));
+        worst = fmax(worst, fabs((double)one[e] - many[e]));
+    }
+    EXPECT(worst <= 1e-5 * largest);
+    mem_free(one);
+    mem_free(many);
+    bench_close(&b);
+    arena_release(&arena);
+    device_close(device);
+}
+
+TEST(the_last_layer_computed_only_where_it_is_read_gives_the_same_bits)
+{
+    struct device *device = open_device(NULL, 2);
+    for (int trial = 0; trial < 4; trial++) {
+        struct arena arena = {0};
+        struct bench b;
+        struct pack pack;
+        struct reading reading;
+        struct pack_group groups[GROUPS];
+        float reward[2][GROUPS * 9];
+        bench_open(&b, device, &arena, trial, false);
+        for (int32_t g = 0; g < GROUPS; g++)
+            group_rows(&arena, b.dataset, g, &groups[g]);
+        pack_build(&arena, groups, GROUPS, PACK_SHARED, &pack);
+        for (int prune = 0; prune < 2; prune++) {
+            reading_build(&arena, &pack, POOLING_LAST_TOKEN, 3, NULL, true, prune == 1, &reading);
+            EXPECT(prune == 0 || reading.query_count < pack.layout.tokens);
+            activations_stage(b.stepper.acts, &pack, &reading);
+            transformer_forward(b.model, b.stepper.acts, &reading, 0, NULL, reward[prune], NULL);
+        }
+        EXPECT_BYTES(reward[0], reward[1], sizeof(float) * (size_t)pack.row_count);
+        bench_close(&b);
+        arena_release(&arena);
+    }
+    device_close(device);
+}
+
+TEST_MAIN()

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * examiner: a model opened to be asked, not trained: evaluate, compare, score and export share it.
+ */
+#ifndef TAILOR_WORKER_TRAINER_EXAMINER_H
+#define TAILOR_WORKER_TRAINER_EXAMINER_H
+
+#include "lib/status.h"
+#include "worker/model/model.h"
+#include "worker/trainer/arguments.h"
+#include "worker/trainer/scorer.h"
+
+struct examiner {
+    struct device *device;
+    struct tokenizer *tokenizer;
+    struct text_format format; /* the model's own, or the options' */
+    struct model *model;
+    struct activations *acts;
+    struct scorer scorer;
+};
+
+/* Opens device, tokenizer, text format and (merged) weights. Packs are allocated by examiner_reserve.
+ * `like`: take the device of another examiner; NULL: open one. */
+enum status examiner_open(const char *dir, const struct arguments *arguments,
+                          const struct examiner *like, struct examiner *examiner_out,
+                          struct error *error);
+/* Packs for these longest rows, groups and K; call again for more. */
+enum status examiner_reserve(struct examiner *examiner, int32_t tokens, int32_t rows,
+                             int32_t row_tokens_max, struct error *error);
+enum status examiner_reserve_for(struct examiner *examiner, const struct dataset *dataset,
+                                 int64_t batch_tokens, struct error *error);
+void examiner_close(struct examiner *examiner, bool close_device);
+
+#endif
