@@ -104,13 +104,20 @@ const struct command cmd_job_schema = {.noun = "job",
                                        .run = schema_run};
 
 /* ---- after a run ---- */
-const struct command cmd_job_report = {.noun = "job",
-                                       .verb = "report",
-                                       .summary = "Show what a run reached, and what its gate says",
-                                       .example = "tailor job report support/ -o json",
-                                       .arguments = {{.placeholder = "RUN"}},
-                                       .trainer_verb = "report",
-                                       OFFLINE_COMMAND};
+static const struct option_row report_rows[] = {
+    OFFLINE_ROW("out", 0, OPTION_STRING, out, "OUT.html", "write a page that opens in a browser"),
+};
+
+const struct command cmd_job_report = {
+    .noun = "job",
+    .verb = "report",
+    .summary = "Show what a run reached, and what its gate says",
+    .details = "Figures before and after with intervals, the gate's verdict, findings, curves.",
+    .example = "tailor job report support/ --out support.html",
+    .arguments = {{.placeholder = "RUN"}},
+    OPTION_ROWS(report_rows),
+    .trainer_verb = "report",
+    OFFLINE_COMMAND};
 
 static const struct option_row rows_rows[] = {
     OFFLINE_ROW("worst", 0, OPTION_STRING, worst, "N", "how many; default 20"),

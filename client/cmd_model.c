@@ -55,6 +55,9 @@ static enum status export_run(const struct call *call, struct error *error)
         return error_set(error, STATUS_USAGE, "--format is %s: it must be hf or peft",
                          options->format);
     }
+    if (options->dtype && strcmp(options->dtype, "auto") == 0) {
+        return error_set(error, STATUS_USAGE, "--dtype is auto: it must be fp32 or bf16 here");
+    }
     if (peft && options->merge) {
         return error_set(error, STATUS_USAGE,
                          "--merge folds the adapter into the weights, which leaves nothing for "

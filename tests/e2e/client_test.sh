@@ -160,7 +160,9 @@ says "data preview" 0 "[preview][--from][base][--line][2][--ids][--][prefs.jsonl
     $t data preview prefs.jsonl --from base --line 2 --ids
 says "base check" 0 "[check][--][base]" $t base check base
 says "base import" 3 "x.gguf: no such file" $t base import x.gguf y
-says "job report" 0 "[report][--][out]" $t job report out
+says "job report" 0 "[report][--out][page.html][--][out]" $t job report out --out page.html
+says "export to no type" 2 "it must be fp32 or bf16 here" \
+    $t model export general new --format hf --dtype auto
 says "job rows" 0 "[rows][--worst][5][--][out]" $t job rows out --worst 5
 says "evaluate needs data" 2 "--data FILE is missing" $t evaluate general
 says "a wrong choice gets the nearest" 2 "did you mean truncate_left?" \

@@ -109,13 +109,11 @@ TEST(chat_presets_make_a_user_and_an_assistant_turn_of_strings)
 {
     struct data_source source = {.path = fixture_write("f.jsonl", PREFERENCE)};
     struct text_format format = fixture_format();
-    format.template_kind = TEMPLATE_CHATML;
+    format.template_kind = TEMPLATE_ZEPHYR;
     struct fixture_data data = fixture_open(&source, &format, NULL);
     REQUIRE(data.dataset != NULL);
-    EXPECT_STR("<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nyes<|im_end|>\n",
-               fixture_row(data.dataset, 0));
-    EXPECT_I64((int64_t)strlen("<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"),
-               row_at(&data, 0)->answer_token);
+    EXPECT_STR("<|user|>\nQ</s>\n<|assistant|>\nyes</s>\n", fixture_row(data.dataset, 0));
+    EXPECT_I64((int64_t)strlen("<|user|>\nQ\x01\n<|assistant|>\n"), row_at(&data, 0)->answer_token);
     fixture_close(&data);
 }
 

@@ -93,6 +93,17 @@ TEST(a_set_by_hand_has_the_figures_that_one_counts)
     arena_release(&set.arena);
 }
 
+TEST(the_curve_tells_the_best_rows_from_all_others)
+{
+    struct set set;
+    set_create(&set, 1, 3);
+    set.reward[0] = 2; /* the middle row is below the worst: no matter to the AUC */
+    set.reward[2] = 1;
+    EXPECT_CLOSE(1, figures_of(&set).auc, 0);
+    EXPECT_CLOSE(2.0 / 3, figures_of(&set).accuracy, 1e-15);
+    arena_release(&set.arena);
+}
+
 TEST(a_set_without_a_pair_has_no_figures_but_those_of_its_rewards)
 {
     struct set set;

@@ -23,7 +23,10 @@
 #include "lib/text.h"
 #include "worker/data/byte_level.h"
 
-enum { SHORT_MAX = 32 }; /* symbols: measured, the two ways take the same time at 40 to 50 */
+enum {
+    SHORT_MAX = 32, /* symbols */
+    TABLE_BITS_FIRST = 8
+};
 
 #define KEY_FREE  UINT64_MAX
 #define RANK_NONE UINT32_MAX
@@ -33,22 +36,17 @@ static uint64_t pair_key(int32_t left, int32_t right)
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 }
 
-static void table_create(struct pair_table *table, size_t count_max)
+static void table_create(struct pair_table *table, unsigned bits)
 {
-    unsigned bits = 4;
-    while (((size_t)1 << bits) / 2 < count_max) {
-        bits++;
-    }
-    size_t slots = (size_t)1 << bits;
-    table->slots = mem_alloc(size_mul(slots, sizeof(*table->slots)));
-    for (size_t i = 0; i < slots; i++) {
+    size_t count = (size_t)1 << bits;
+    struct timespec now;
+    *table = (struct pair_table){.bits = bits};
+    table->slots = mem_alloc(size_mul(count, sizeof(*table->slots)));
+    for (size_t i = 0; i < count; i++) {
         table->slots[i].key = KEY_FREE;
     }
-    struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     table->seed = hash_bytes(&table->slots, sizeof(table->slots), (uint64_t)now.tv_nsec);
-    table->shift = 64 - bits;
-    table->count_max = count_max;
 }
 
 static void table_release(struct pair_table *table)
@@ -62,20 +60,32 @@ static inline struct pair_slot *table_slot(const struct pair_table *table, uint6
 {
     uint64_t hash = (key ^ table->seed) * UINT64_C(0x9e3779b97f4a7c15);
     hash = (hash ^ hash >> 32) * UINT64_C(0xd6e8feb86659fd93);
-    size_t mask = ((size_t)1 << (64 - table->shift)) - 1;
-    size_t at = (size_t)(hash >> table->shift);
+    size_t mask = ((size_t)1 << table->bits) - 1;
+    size_t at = (size_t)(hash >> (64 - table->bits));
     while (table->slots[at].key != key && table->slots[at].key != KEY_FREE) {
         at = (at + 1) & mask;
     }
     return &table->slots[at];
 }
 
+/* At most half of the slots are taken, so that chains stay short. */
 static void table_put(struct pair_table *table, uint64_t key, uint32_t rank, int32_t id)
 {
     CHECK(key != KEY_FREE);
     struct pair_slot *slot = table_slot(table, key);
+    if (slot->key == KEY_FREE && (table->count + 1) * 2 > (size_t)1 << table->bits) {
+        struct pair_table old = *table;
+        table_create(table, old.bits + 1);
+        table->count = old.count;
+        for (size_t i = 0; i < (size_t)1 << old.bits; i++) {
+            if (old.slots[i].key != KEY_FREE) {
+                *table_slot(table, old.slots[i].key) = old.slots[i];
+            }
+        }
+        table_release(&old);
+        slot = table_slot(table, key);
+    }
     table->count += slot->key == KEY_FREE;
-    CHECK(table->count <= table->count_max);
     *slot = (struct pair_slot){key, rank, id};
 }
 
@@ -88,10 +98,10 @@ static inline uint32_t merge_rank(const struct bpe *bpe, int32_t left, int32_t r
     return slot->key == KEY_FREE ? RANK_NONE : slot->rank;
 }
 
-void bpe_create(struct bpe *bpe, size_t merges, size_t characters)
+void bpe_create(struct bpe *bpe)
 {
-    table_create(&bpe->merges, merges);
-    table_create(&bpe->characters, characters);
+    table_create(&bpe->merges, TABLE_BITS_FIRST);
+    table_create(&bpe->characters, TABLE_BITS_FIRST);
     bpe->unknown = -1;
     for (int i = 0; i < 256; i++) {
         bpe->bytes[i] = -1;

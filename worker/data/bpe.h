@@ -3,7 +3,7 @@
  * bpe: one word becomes token ids: initial symbols, then merges by rank, leftmost first.
  *
  *     struct bpe bpe = {0};
- *     bpe_create(&bpe, merge_count, character_count);
+ *     bpe_create(&bpe);
  *     bpe_add_merge(&bpe, left, right, rank, joined);
  *     …
  *     struct bpe_scratch scratch = {0};
@@ -35,8 +35,8 @@ struct pair_slot {
 struct pair_table {
     struct pair_slot *slots;
     uint64_t seed;
-    unsigned shift; /* 64 - log2(slots) */
-    size_t count, count_max;
+    unsigned bits; /* log2 of the number of slots */
+    size_t count;
 };
 
 struct bpe {
@@ -58,7 +58,7 @@ struct bpe_scratch {
     size_t heap_capacity;
 };
 
-void bpe_create(struct bpe *bpe, size_t merges, size_t characters); /* all else: no token */
+void bpe_create(struct bpe *bpe); /* no merges, no tokens; leaves the flags alone */
 void bpe_release(struct bpe *bpe);
 /* A pair that is added again takes the later rank, as in Hugging Face's map. */
 void bpe_add_merge(struct bpe *bpe, int32_t left, int32_t right, uint32_t rank, int32_t joined);

@@ -315,6 +315,36 @@ enum status record_reader_next(struct record_reader *reader, struct record *reco
     return STATUS_OK;
 }
 
+enum status record_render(const struct record *record, const struct response *response,
+                          const struct text_format *format, const struct tokenizer *tokenizer,
+                          struct buf *text, struct error *error)
+{
+    CHECK(response->ids == NULL);
+    if (response->text != NULL) { /* it holds everything: no template on top */
+        buf_append(text, response->text, response->text_length);
+        return STATUS_OK;
+    }
+    size_t prompt = (size_t)record->prompt_count, turns = (size_t)response->message_count;
+    struct message *dialogue = mem_alloc(size_mul(sizeof(*dialogue), prompt + turns));
+    if (prompt > 0) {
+        memcpy(dialogue, record->prompt, sizeof(*dialogue) * prompt);
+    }
+    memcpy(dialogue + prompt, response->messages, sizeof(*dialogue) * turns);
+    enum status status = template_render(format->template_kind, &format->prefixes, tokenizer,
+                                         dialogue, prompt + turns, false, text, error);
+    mem_free(dialogue);
+    return status;
+}
+
+enum status record_render_prompt(const struct record *record, const struct text_format *format,
+                                 const struct tokenizer *tokenizer, struct buf *text,
+                                 struct error *error)
+{
+    CHECK(record->prompt != NULL);
+    return template_render(format->template_kind, &format->prefixes, tokenizer, record->prompt,
+                           (size_t)record->prompt_count, true, text, error);
+}
+
 static bool blank(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {

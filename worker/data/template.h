@@ -61,23 +61,25 @@ const char *pooling_name(enum pooling pooling);
 enum status template_parse(const char *name, enum template_kind *kind_out, struct error *error);
 enum status overlong_parse(const char *name, enum overlong *overlong_out, struct error *error);
 enum status pooling_parse(const char *name, enum pooling *pooling_out, struct error *error);
-bool template_is_chat(enum template_kind kind);
+bool template_is_chat(enum template_kind kind); /* all but dsp and plain: no BOS, no EOS is added */
 
-/* `auto`: the directory's chat template recognised by the digest of its normalised text as one of
+/* `auto`: the directory's chat template recognised by the SHA-256 of its normalised text as one of
  * the presets; no chat template at all gives dsp. An unknown one is STATUS_UNSUPPORTED and names
- * the presets. */
+ * the presets. Normalised: line ends "\r\n" and "\r" become "\n", and one "\n" at the end is dropped.
+ * That is what Jinja does before it reads a template, so equal digests always render alike. */
 enum status template_recognise(const struct tokenizer *tokenizer, enum template_kind *kind_out,
                                struct error *error);
 
-/* Renders messages; bos and eos texts come from the tokenizer. What a template refuses (roles that
- * do not alternate, a system role) is STATUS_FORMAT with the template's own sentence. */
+/* Appends the rendered messages; bos and eos texts come from the tokenizer. What a template refuses
+ * (roles that do not alternate, a system role) is STATUS_FORMAT with the template's own sentence, and
+ * nothing is appended. dsp and plain lay out whole dialogues too; `prefixes` is for TEMPLATE_PREFIXES
+ * alone, where NULL strings are empty. */
 enum status template_render(enum template_kind kind, const struct template_prefixes *prefixes,
                             const struct tokenizer *tokenizer, const struct message *messages,
                             size_t count, bool add_generation_prompt, struct buf *text,
                             struct error *error);
 
-/* The whole of a row: appends its ids. `prompt` is NULL when the text holds everything (DSP texts).
- * Not truncated here: see row_fit. */
+/* The ids of a whole row's text: appends them. Not truncated here: see row_fit. */
 void template_encode_text(const struct text_format *format, const struct tokenizer *tokenizer,
                           const char *text, size_t length, struct ids *ids);
 

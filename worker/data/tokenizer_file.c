@@ -25,7 +25,7 @@
 #define MARK "▁" /* what LLaMA-2 writes for a blank */
 enum {
     MARK_BYTES = sizeof(MARK) - 1,
-    ENTRY_BYTES = 12, /* of a vocabulary's entry, at least, but for the shortest tokens */
+    ENTRY_BYTES = 16, /* of a vocabulary's entry: a first guess at their number */
     SHOWN_MAX = 60    /* bytes of a stranger's string in a sentence */
 };
 
@@ -117,7 +117,9 @@ static enum status vocabulary_read(struct reading *reading, struct error *error)
         return error_set(error, STATUS_LIMIT, "more than %d added tokens", TOKENIZER_TOKENS_MAX);
     }
     const struct list_span *span = &reading->lists.vocabulary;
-    tokenizer->ids = map_create((size_t)(span->end - span->start) / ENTRY_BYTES + added);
+    size_t guess = (size_t)(span->end - span->start) / ENTRY_BYTES;
+    tokenizer->ids =
+        map_create((guess < TOKENIZER_TOKENS_MAX ? guess : TOKENIZER_TOKENS_MAX) + added);
     struct list_reader reader = list_reader(span);
     enum status status = vocabulary_enter(reading, &reader, error);
     list_reader_release(&reader);
@@ -131,10 +133,11 @@ static enum status vocabulary_read(struct reading *reading, struct error *error)
         struct token_text token;
         token.text = map_at(tokenizer->ids, i, &token.length, &id);
         if (id >= count) {
-            return error_set(error, STATUS_FORMAT,
-                             "vocab: \"%.60s\" has the id %" PRIu64
-                             ", so ids are missing or out of range: %zu tokens have the ids 0 to %zu",
-                             token.text, id, count, count - 1);
+            return error_set(
+                error, STATUS_FORMAT,
+                "vocab: \"%.60s\" has the id %" PRIu64
+                ", so ids are missing or out of range: %zu tokens have the ids 0 to %zu",
+                token.text, id, count, count - 1);
         }
         if (tokenizer->texts[id].text) {
             return error_set(error, STATUS_FORMAT,
@@ -188,8 +191,8 @@ static enum status merge_add(struct reading *reading, const struct merge_entry *
     }
     if (missing) {
         return error_set(error, STATUS_FORMAT,
-                         "merges[%zu]: the %s of \"%.*s\" + \"%.*s\" is not in the vocabulary", rank,
-                         missing, shown_length(left->length), left->text,
+                         "merges[%zu]: the %s of \"%.*s\" + \"%.*s\" is not in the vocabulary",
+                         rank, missing, shown_length(left->length), left->text,
                          shown_length(right->length), right->text);
     }
     bpe_add_merge(&tokenizer->bpe, ids[0], ids[1], (uint32_t)rank, ids[2]);
@@ -204,16 +207,16 @@ static enum status merges_read(struct reading *reading, struct error *error)
     struct merge_entry merge;
     struct buf joined = {0};
     enum status status = STATUS_OK;
-    bpe_create(&tokenizer->bpe,
-               tokenizer->bpe.byte_level ? 0 : (size_t)tokenizer->vocabulary_size);
+    bpe_create(&tokenizer->bpe);
     while (status == STATUS_OK && merge_next(&reader, &merge)) {
         status = reader.count <= TOKENIZER_TOKENS_MAX
                      ? merge_add(reading, &merge, reader.count - 1, &joined, error)
                      : error_set(error, STATUS_LIMIT, "more than %d merges", TOKENIZER_TOKENS_MAX);
     }
     if (status == STATUS_OK && !reader.ended) {
-        status = error_set(error, STATUS_FORMAT,
-                           "merges[%zu] is not two tokens: [\"a\", \"b\"] or \"a b\"", reader.count);
+        status =
+            error_set(error, STATUS_FORMAT,
+                      "merges[%zu] is not two tokens: [\"a\", \"b\"] or \"a b\"", reader.count);
     }
     list_reader_release(&reader);
     buf_release(&joined);
@@ -279,8 +282,7 @@ static size_t text_decode(const struct reading *reading, const struct token_text
     }
     size_t length = 0;
     for (size_t at = 0; at < text->length;) {
-        if (text->length - at >= MARK_BYTES &&
-            memcmp(text->text + at, MARK, MARK_BYTES) == 0) {
+        if (text->length - at >= MARK_BYTES && memcmp(text->text + at, MARK, MARK_BYTES) == 0) {
             out[length++] = ' ';
             at += MARK_BYTES;
         } else {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tokenizer_lists: jansson makes three objects of every merge and one of every token: a file of 151 k
- * tokens takes it 400 ms and thirty times its size. These lists have one shape, so they are cut out
- * and read in place; everything else of the file goes through lib/json.
+ * tokenizer_lists: jansson makes three objects of every merge and one of every token: a file of 151
+ * k tokens takes it 400 ms and thirty times its size. These lists have one shape, so they are cut
+ * out and read in place; everything else of the file goes through lib/json.
  *
  * Invariants: lists_cut only finds brackets (it never judges: what it does not understand it leaves
  * for jansson's sentence); the readers take exactly JSON (strings with escapes and without control
@@ -99,7 +99,8 @@ void lists_cut(const char *text, size_t length, struct lists *lists_out, struct 
     const char *end = text + length;
     const char *root = blanks_skip(text, end);
     const char *model = root < end && *root == '{' ? value_find(root, end, "model") : NULL;
-    struct lists lists = {span_find(model, end, "vocab", '{'), span_find(model, end, "merges", '[')};
+    struct lists lists = {span_find(model, end, "vocab", '{'),
+                          span_find(model, end, "merges", '[')};
     const struct list_span *order[2] = {&lists.vocabulary, &lists.merges};
     if (lists.vocabulary.start && lists.merges.start &&
         lists.merges.start < lists.vocabulary.start) {

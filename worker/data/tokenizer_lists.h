@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tokenizer_lists: the two long lists of tokenizer.json, model.vocab and model.merges, one entry after
- * the other.
+ * tokenizer_lists: the two long lists of tokenizer.json, model.vocab and model.merges, one entry
+ * after the other.
  *
  *     struct lists lists;
  *     struct buf rest = {0};
@@ -26,7 +26,8 @@
 #include "lib/buf.h"
 
 struct list_span {
-    const char *start, *end; /* from the opening bracket to behind the closing one; NULL: not there */
+    const char *start,
+        *end; /* from the opening bracket to behind the closing one; NULL: not there */
 };
 
 struct lists {
@@ -35,9 +36,9 @@ struct lists {
 
 struct list_reader {
     const char *at, *end;
-    size_t count;           /* entries read so far: the number of the next one, also in errors */
-    bool ended;             /* the list was read to its closing bracket */
-    struct buf decoded[2];  /* strings that hold escapes */
+    size_t count;          /* entries read so far: the number of the next one, also in errors */
+    bool ended;            /* the list was read to its closing bracket */
+    struct buf decoded[2]; /* strings that hold escapes */
 };
 
 struct list_string {
@@ -54,7 +55,8 @@ struct merge_entry {
     struct list_string parts[2]; /* none is empty */
 };
 
-/* A list that is missing, or is not of its kind of bracket, is left in `rest` for the JSON reader. */
+/* A list that is missing, or is not of its kind of bracket, is left in `rest` for the JSON reader.
+ */
 void lists_cut(const char *text, size_t length, struct lists *lists_out, struct buf *rest);
 
 struct list_reader list_reader(const struct list_span *span);

@@ -143,8 +143,7 @@ static enum status export_write(struct exporting *exporting, const struct stagin
     const char *whole = peft ? adapter_dir : model_dir;
     TRY(export_probes_tokenize(exporting, whole, error));
     TRY(export_probes_compare(exporting, whole, error));
-    TRY(export_files_write(exporting, staging->temporary, final, error));
-    return dir_fsync(whole, error);
+    return export_files_write(exporting, staging->temporary, final, error);
 }
 
 static enum status export_all(struct exporting *exporting, const char *dir, const char *out,

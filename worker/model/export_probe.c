@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "lib/arena.h"
-#include "lib/check.h"
 #include "lib/text.h"
 #include "worker/model/export_parts.h"
 
@@ -54,14 +53,23 @@ static enum status probe_render(const struct exporting *exporting, struct export
     return STATUS_OK;
 }
 
-/* before_eos reads the token in front of EOS, so the exported row ends there. */
-static void eos_drop(const struct exporting *exporting, struct ids *ids)
+/* before_eos reads the token in front of EOS, so the exported row ends there. A chat template that
+ * itself ends in EOS leaves no such choice. */
+static enum status eos_drop(const struct exporting *exporting, struct ids *ids, struct error *error)
 {
     const struct text_format *format = &exporting->model->format;
-    bool added = !template_is_chat(format->template_kind) &&
-                 format->pooling == POOLING_BEFORE_EOS && ids->count > 1 &&
-                 ids->items[ids->count - 1] == tokenizer_eos(exporting->tokenizer);
-    ids->count -= added ? 1 : 0;
+    if (format->pooling != POOLING_BEFORE_EOS || ids->count < 2 ||
+        ids->items[ids->count - 1] != tokenizer_eos(exporting->tokenizer)) {
+        return STATUS_OK;
+    }
+    if (template_is_chat(format->template_kind)) {
+        return error_set(error, STATUS_UNSUPPORTED,
+                         "pooling before_eos cannot be exported with template %s, whose texts end "
+                         "in EOS: Hugging Face's classifiers read the last token",
+                         template_name(format->template_kind));
+    }
+    ids->count--;
+    return STATUS_OK;
 }
 
 static enum status probe_make(struct exporting *exporting, struct export_probe *probe,
@@ -81,9 +89,15 @@ static enum status probe_make(struct exporting *exporting, struct export_probe *
         lengths[longer] = half;
         TRY(probe_render(exporting, probe, text[0], lengths[0], text[1], lengths[1], error));
     }
-    eos_drop(exporting, &probe->ids);
+    TRY(eos_drop(exporting, &probe->ids, error));
     for (size_t i = 0; i < probe->ids.count; i++) {
-        CHECK(probe->ids.items[i] != exporting->pad.id || exporting->pad.added);
+        if (probe->ids.items[i] == exporting->pad.id) {
+            return error_set(error, STATUS_UNSUPPORTED,
+                             "the pad token \"%s\" occurs in texts of template %s: give the "
+                             "tokenizer a pad token of its own",
+                             exporting->pad.text,
+                             template_name(exporting->model->format.template_kind));
+        }
     }
     return exporting->score(exporting->context, exporting->model, probe->ids.items,
                             (int32_t)probe->ids.count, &probe->score, error);

@@ -17,6 +17,7 @@
 #include "worker/ops/cpu/attention.h"
 #include "worker/ops/cpu/cpu.h"
 #include "worker/ops/cpu/gemm.h"
+#include "worker/ops/cpu/lane_math.h"
 #include "worker/ops/cpu/ranges.h"
 
 struct attention_backward {

@@ -13,6 +13,7 @@
 #include "worker/ops/cpu/attention.h"
 #include "worker/ops/cpu/cpu.h"
 #include "worker/ops/cpu/gemm.h"
+#include "worker/ops/cpu/lane_math.h"
 
 struct attention_forward {
     struct device *device;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * cpu: the fast path's ops, each with the type that its entry has in `struct ops` (ops.h says what
- * each does; ops_cpu.c makes the table). Memory is host memory: block_alloc, block_free, copy_in
- * and copy_out are the reference implementation's.
+ * each does; ops_cpu.c makes the table).
  */
 #ifndef TAILOR_WORKER_OPS_CPU_CPU_H
 #define TAILOR_WORKER_OPS_CPU_CPU_H
@@ -15,8 +14,13 @@
     /* scratch.c */                                                                                \
     X(scratch_bytes)                                                                               \
     X(scratch_reserve)                                                                             \
-    /* elementwise.c */                                                                            \
+    /* memory.c */                                                                                 \
+    X(block_alloc)                                                                                 \
+    X(block_free)                                                                                  \
+    X(copy_in)                                                                                     \
+    X(copy_out)                                                                                    \
     X(zero)                                                                                        \
+    /* elementwise.c */                                                                            \
     X(add)                                                                                         \
     X(swiglu_forward)                                                                              \
     X(swiglu_backward)                                                                             \

@@ -19,7 +19,7 @@
 #include "lib/check.h"
 #include "worker/ops/cpu/cpu.h"
 #include "worker/ops/cpu/gemm.h"
-#include "worker/ops/cpu/lane.h"
+#include "worker/ops/cpu/lane_math.h"
 #include "worker/ops/cpu/ranges.h"
 #include "worker/ops/cpu/scratch.h"
 

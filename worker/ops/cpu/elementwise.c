@@ -5,23 +5,9 @@
  * Where the arithmetic is plain IEEE (add), plain loops: the compiler makes the vectors and the
  * bits are those of the reference. Where an exponential is needed (swiglu), lanes.
  */
-#include <string.h>
-
 #include "worker/ops/cpu/cpu.h"
-#include "worker/ops/cpu/lane.h"
+#include "worker/ops/cpu/lane_math.h"
 #include "worker/ops/cpu/ranges.h"
-
-static void zero_range(const void *op, int64_t begin, int64_t end)
-{
-    char *const *block = op;
-    memset(*block + begin, 0, (size_t)(end - begin));
-}
-
-void OPS_FN(zero)(struct device *device, void *block, size_t bytes)
-{
-    char *start = block;
-    OPS_FN(for_ranges)(device, (int64_t)bytes, 4096, 1, zero_range, &start);
-}
 
 struct add {
     float *y;

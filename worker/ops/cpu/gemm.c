@@ -35,7 +35,6 @@ enum {
     TASK_ROWS_MIN = 96,
     GROUP_PANELS_MIN = 3,
     TASKS_PER_THREAD = 6,
-    LINE_FLOATS = 16,
     THREAD_FLOATS = GROUP_FLOATS + SLAB_ROWS * K_STEP,
 };
 
@@ -184,27 +183,20 @@ static void transposed_tile(const struct job *job, struct gemm_tile *tile, int64
     OPS_FN(gemm_transpose)(c, job->g.ldc, turned, GEMM_COLUMNS_MAX, tile->rows, tile->columns);
 }
 
-static void prefetch_rows(const float *at, int64_t ld, int64_t rows, int64_t floats)
-{
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t j = 0; j < floats; j += LINE_FLOATS) {
-            _mm_prefetch((const char *)(at + i * ld + j), _MM_HINT_T0);
-        }
-    }
-}
-
-/* One row of tiles, `rows` high, through the panels of the group. `a` is their piece of A; while
- * they are computed the following rows' piece is fetched, a part with each panel. */
+/* One row of tiles through the panels of the group. `a` is their piece of A; while they are
+ * computed the following piece is fetched, a part with each panel. */
 static void tile_row(const struct job *job, const struct step *step, const float *a,
                      struct range rows, struct range panels, bool fetch_a)
 {
     const struct gemm *g = &job->g;
+    const bool first = step->k.begin == 0;
     struct gemm_tile tile = {.a = a,
                              .a_row = step->a_row,
                              .a_k = step->a_k,
                              .b_k = step->b_k,
                              .K = step->k.end - step->k.begin,
-                             .rows = rows.end - rows.begin};
+                             .rows = rows.end - rows.begin,
+                             .fetch_a_row = step->a_row};
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
         const int64_t column = panel_begin(job, panel);
         tile.columns = panel_end(job, panel) - column;
@@ -213,18 +205,17 @@ static void tile_row(const struct job *job, const struct step *step, const float
         tile.ldc = g->ldc;
         if (fetch_a) {
             struct range next = part(tile.rows, panels.end - panels.begin, panel - panels.begin);
-            prefetch_rows(a + (tile.rows + next.begin) * step->a_row, step->a_row,
-                          next.end - next.begin, tile.K);
+            tile.fetch_a = a + (tile.rows + next.begin) * step->a_row;
+            tile.fetch_a_rows = next.end - next.begin;
         }
         if (job->transposed) {
             tile.c = g->c + column * g->ldc + rows.begin;
-            transposed_tile(job, &tile, rows.begin, step->k.begin == 0);
+            tile.fetch_c = tile.c;
+            transposed_tile(job, &tile, rows.begin, first);
         } else {
             tile.c = g->c + rows.begin * g->ldc + column;
-            if (panel + 1 < panels.end) {
-                prefetch_rows(tile.c + tile.columns, g->ldc, tile.rows, job->tile_columns);
-            }
-            chains_begin(job, &tile, g->bias ? g->bias + column : NULL, step->k.begin == 0);
+            tile.fetch_c = panel + 1 < panels.end ? tile.c + tile.columns : tile.c;
+            chains_begin(job, &tile, g->bias ? g->bias + column : NULL, first);
             OPS_FN(gemm_tile)(&tile);
         }
     }

@@ -5,7 +5,8 @@
  * bias. The bits depend on nothing else: not on threads, tiles, instruction set or other rows.
  *
  *     gemm        all threads of a pool; scratch from gemm_scratch_bytes(threads)
- *     gemm_block  the caller's thread alone, for use inside tasks (attention)
+ *     gemm_block  the caller's thread alone, for use inside tasks
+ *     gemm_direct the same with nothing packed, for operands in its caches (attention)
  *
  * A(i,k) = a[i·a_row + k·a_k],  B(k,n) = b[k·b_k + n·b_n],  C(i,n) = c[i·ldc + n]. Any strides are
  * right; those with a 1 among a matrix's two are fast. C may not overlap A or B. K = 0 is allowed

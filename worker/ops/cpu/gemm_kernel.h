@@ -43,7 +43,10 @@ static inline int64_t gemm_rows(int vectors)
 }
 
 /* c[r][j] = start[r][j] then fma over ascending k of a(r, k)·b(k, j), for r < rows, j < columns.
- * start may be c. A is read as broadcasts, so any strides do; a row of B is contiguous. */
+ * start may be c. A is read as broadcasts, so any strides do; a row of B is contiguous.
+ *
+ * Meanwhile memory that will be needed next is fetched: fetch_a_rows rows of K floats, and the tile
+ * of C at fetch_c. Both may point anywhere. */
 struct gemm_tile {
     float *c;
     int64_t ldc;
@@ -54,8 +57,10 @@ struct gemm_tile {
     const float *b;
     int64_t b_k;
     int64_t K;
-    int64_t rows, columns; /* 1 … GEMM_ROWS_MAX, 1 … GEMM_COLUMNS_MAX; rows <= gemm_rows(vectors of
-                              columns) */
+    int64_t rows, columns; /* at least 1, at most gemm_rows() and the tile's width */
+    const float *fetch_a;
+    int64_t fetch_a_row, fetch_a_rows;
+    const float *fetch_c;
 };
 
 void OPS_FN(gemm_tile)(const struct gemm_tile *tile);

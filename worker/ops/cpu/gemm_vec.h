@@ -13,6 +13,8 @@
 
 #define GEMM_INLINE static inline __attribute__((always_inline))
 
+enum { LINE_FLOATS = 16 }; /* of a cache line */
+
 /* Before a loop with a constant count over an array of registers. */
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")

@@ -7,7 +7,7 @@
 #include <math.h>
 
 #include "worker/ops/cpu/isa.h"
-#include "worker/ops/cpu/lane.h"
+#include "worker/ops/cpu/lane_math.h"
 
 void OPS_FN(lane_probe_exp)(float *y, const float *x, int64_t n)
 {

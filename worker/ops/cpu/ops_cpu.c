@@ -3,15 +3,9 @@
  * ops_cpu: the table of the fast path, `ops_avx2` in one object and `ops_avx512` in the other.
  */
 #include "worker/ops/cpu/cpu.h"
-#include "worker/ops/ref/ref.h"
 
 #define CPU_TEXT_(isa) #isa
 #define CPU_TEXT(isa)  CPU_TEXT_(isa)
 #define CPU_ENTRY(op)  .op = OPS_FN(op),
 
-const struct ops OPS_FN(ops) = {.name = CPU_TEXT(OPS_ISA),
-                                .block_alloc = ref_block_alloc,
-                                .block_free = ref_block_free,
-                                .copy_in = ref_copy_in,
-                                .copy_out = ref_copy_out,
-                                CPU_OPS(CPU_ENTRY)};
+const struct ops OPS_FN(ops) = {.name = CPU_TEXT(OPS_ISA), CPU_OPS(CPU_ENTRY)};

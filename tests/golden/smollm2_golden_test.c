@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Section F: SmolLM2-135M. Needs the model's directory in TAILOR_SMOLLM2 (tests/golden.sh makes it).
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/file.h"
+#include "tests/golden/golden.h"
+#include "tests/test.h"
+#include "worker/trainer/scorer.h"
+
+static const struct optimizer_config NO_OPTIMIZER = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
+static const struct golden_tolerance REWARD_BIG = {1e-4, 1e-4};
+
+/* The base with the golden's head. */
+static struct model *smollm2_model(struct device *device)
+{
+    const char *dir = getenv("TAILOR_SMOLLM2");
+    struct model *model;
+    struct error error;
+    size_t elements;
+    if (dir == NULL || !dir_exists(golden_path("smollm2"))) {
+        test_skip("smollm2: needs TAILOR_SMOLLM2 (its directory) and a golden directory with smollm2/");
+        return NULL;
+    }
+    struct model_open_options options = {
+        .need_score = true, .init_score = true, .need_lm_head = true, .positions = 512};
+    if (model_open(device, dir, &options, &model, &error) != STATUS_OK) {
+        test_fail(__FILE__, __LINE__, "%s", error.text);
+        return NULL;
+    }
+    float *head = golden_tensor(golden_path("smollm2/golden.safetensors"), "score_head", &elements);
+    if (head == NULL || elements != (size_t)model->config.C) {
+        test_fail(__FILE__, __LINE__, "golden.safetensors: score_head is not [1, %d]",
+                  model->config.C);
+        model_free(model);
+        return NULL;
+    }
+    memcpy(params_at(&model->table, model->weights, TENSOR_SCORE, -1), head,
+           elements * sizeof(float));
+    mem_free(head);
+    return model;
+}
+
+static double number(const json_t *object, const char *key)
+{
+    return golden_number(json_object_get(object, key));
+}
+
+static double cell(const json_t *matrix, int64_t row, size_t K)
+{
+    return golden_number(json_array_get(json_array_get(matrix, (size_t)row / K), (size_t)row % K));
+}
+
+static void check_rewards(struct model *model, const struct dataset *dataset, const json_t *json,
+                          const json_t *expected, bool bf16)
+{
+    size_t K = json_array_size(json_array_get(json_object_get(json, "scores"), 0));
+    float *reward = mem_alloc(sizeof(float) * (size_t)dataset->row_count);
+    for (int p = 0; p < GOLDEN_POOLINGS; p++) {
+        const json_t *matrix = json_object_get(expected, GOLDEN_POOLING[p].name);
+        if (matrix == NULL || GOLDEN_POOLING[p].pooling == POOLING_MAX)
+            continue; /* these rows are padded: the goldens' max counts a zero there */
+        struct golden_stepper *g =
+            golden_stepper(model, dataset, GOLDEN_POOLING[p].pooling, 0, 0.85, &NO_OPTIMIZER);
+        struct scorer scorer = {
+            .model = model, .acts = g->stepper.acts, .pooling = GOLDEN_POOLING[p].pooling};
+        struct error error;
+        EXPECT(scorer_rewards(&scorer, dataset, reward, &error) == STATUS_OK);
+        struct golden_tolerance tolerance = REWARD_BIG;
+        if (bf16)
+            tolerance = (struct golden_tolerance){
+                0, GOLDEN_POOLING[p].pooling == POOLING_BEFORE_EOS ? 0.06 : 0.12};
+        for (int64_t r = 0; r < dataset->row_count; r++)
+            golden_expect(cell(matrix, r, K), reward[r], tolerance, "smollm2 %s%s row %lld",
+                          GOLDEN_POOLING[p].name, bf16 ? " bf16" : "", (long long)r);
+        golden_stepper_free(g);
+    }
+    mem_free(reward);
+}
+
+static void check_gradient_norms(const struct params_table *table, const float *gradients,
+                                 const json_t *json)
+{
+    const json_t *norms = json_object_get(json, "grad_norm");
+    double total = 0;
+    for (int32_t i = 0; i < table->count; i++) {
+        const struct tensor_place *place = &table->places[i];
+        char name[128];
+        double sum = 0;
+        params_name(place, name);
+        for (size_t e = 0; e < place->elements; e++)
+            sum += (double)gradients[place->offset + e] * gradients[place->offset + e];
+        total += sum;
+        const json_t *expected = json_object_get(norms, name);
+        if (expected == NULL)
+            test_fail(__FILE__, __LINE__, "golden.json has no norm of %s", name);
+        else
+            golden_expect(golden_number(expected), sqrt(sum), GOLDEN_NORM, "smollm2 |d %s|", name);
+    }
+    golden_expect(number(json, "grad_norm_total"), sqrt(total), GOLDEN_NORM, "smollm2 |gradient|");
+}
+
+static void check_losses(struct model *model, const struct dataset *dataset, const json_t *json)
+{
+    struct golden_stepper *g = golden_stepper(model, dataset, POOLING_BEFORE_EOS, 0.1,
+                                              number(json, "lm_score_thresh"), &NO_OPTIMIZER);
+    struct arena arena = {0};
+    struct step_result result;
+    int32_t count;
+    struct batch_group *groups = golden_batch(&arena, dataset, &count);
+    stepper_gradients(&g->stepper, groups, count, NULL, &result);
+    const json_t *loss = json_object_get(json, "loss");
+    golden_expect(number(loss, "rank_last"), result.rank_loss, GOLDEN_LOSS, "smollm2 rank loss");
+    golden_expect(number(loss, "lm"), result.lm_loss, GOLDEN_LOSS, "smollm2 lm loss");
+    golden_expect(number(loss, "total_0.1_last"), result.loss, GOLDEN_LOSS, "smollm2 total");
+    check_gradient_norms(model_trained_table(model), slice_tree_sum(g->stepper.tree), json);
+    arena_release(&arena);
+    golden_stepper_free(g);
+}
+
+TEST(smollm2_rewards_losses_and_gradient_norms_are_the_reference_s)
+{
+    struct model *model = smollm2_model(golden_device());
+    if (model == NULL)
+        return;
+    json_t *json = golden_load("smollm2/golden.json");
+    REQUIRE(json != NULL);
+    struct arena arena = {0};
+    struct dataset *dataset = golden_dataset(&arena, json_object_get(json, "rows"),
+                                             json_object_get(json, "scores"), NULL);
+    check_rewards(model, dataset, json, json_object_get(json, "rewards"), false);
+    check_losses(model, dataset, json);
+    golden_device()->dtype = DTYPE_BF16;
+    check_rewards(model, dataset, json, json_object_get(json, "rewards"), true);
+    golden_device()->dtype = DTYPE_FP32;
+    json_decref(json);
+    arena_release(&arena);
+    model_free(model);
+}
+
+TEST_MAIN()

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# tests/run.sh          every test that needs no network and no Python package: at most 20 minutes on 2 cores
+# tests/run.sh quick    the unit, property and golden tests of one build: at most 2 minutes
+#
+# Installs Debian packages that are missing. Ends in "N passed, N failed" over all parts; exit 1 if any failed.
+# By hand besides: tests/golden.sh DIR, tests/interop.sh, tests/fresh.sh, tests/fuzz.sh, tests/bench/*.sh
+set -uo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+mode=${1:-full}
+build=${TAILOR_BUILD:-$root/build}
+passed=0 failed=0
+export CTEST_OUTPUT_ON_FAILURE=1
+
+part() { # part NAME COMMAND…: runs, counts, names
+    local name=$1 start=$SECONDS
+    shift
+    printf '\n== %s\n' "$name"
+    if "$@"; then
+        passed=$((passed + 1))
+        printf 'ok %s (%d s)\n' "$name" $((SECONDS - start))
+    else
+        failed=$((failed + 1))
+        printf 'FAIL %s (%d s)\n' "$name" $((SECONDS - start))
+    fi
+}
+
+build_in() { # build_in DIR CMAKE-OPTION…
+    local dir=$1
+    shift
+    cmake -G Ninja -S "$root" -B "$dir" "$@" >/dev/null && cmake --build "$dir" 2>&1 | tail -5
+    return "${PIPESTATUS[0]}"
+}
+
+formatted() { # clang-format decides layout
+    git -C "$root" ls-files -co --exclude-standard '*.c' '*.h' | sed "s|^|$root/|" |
+        xargs clang-format-14 --dry-run --Werror 2>&1 | head -20
+    return "${PIPESTATUS[2]}"
+}
+
+"$root/deploy/packages.sh" build test || exit 1
+part "build, warnings are errors" build_in "$build"
+part "style: sizes, one-way folders, banned calls" python3 "$root/tests/style/style.py"
+part "unit, property and golden tests" ctest --test-dir "$build" -j "$(nproc)" --no-tests=error
+if [ "$mode" != quick ]; then
+    part "format: clang-format" formatted
+    part "the goldens on the C reference" env TAILOR_ISA=ref ctest --test-dir "$build" -j "$(nproc)" -L golden
+    part "the goldens on AVX2" env TAILOR_ISA=avx2 ctest --test-dir "$build" -j "$(nproc)" -L golden
+    for script in "$root"/tests/e2e/*_test.sh; do
+        part "end to end: $(basename "$script" .sh)" bash "$script" "$build"
+    done
+    part "build with address and undefined sanitizers" build_in "$build-asan" -DTAILOR_SANITIZE=address,undefined
+    part "unit tests under sanitizers" ctest --test-dir "$build-asan" -j "$(nproc)" -L 'unit|property' --timeout 900
+fi
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
