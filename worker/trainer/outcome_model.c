@@ -97,7 +97,8 @@ enum status outcome_model_save(struct session *s, const struct train_state *stat
 {
     char dir[4096];
     path_join(dir, sizeof(dir), s->run, "model");
-    TRY(dir_remove(dir, error));
+    if (dir_exists(dir)) /* of an attempt that was killed while writing its probes */
+        TRY(dir_remove(dir, error));
     json_t *card = card_json(s, state, result);
     bool head = !session_is_lm(s);
     enum status status = model_save(s->model, dir, s->spec->from,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading a run as it lies on disk, perhaps while it is being written: the last line of a journal may
- * be torn, a file may not be there yet. Whatever cannot be read becomes a sentence on the page.
+ * Reading a run as it lies on disk, perhaps while it is being written: the last line of a journal
+ * may be torn, a file may not be there yet. Whatever cannot be read becomes a sentence on the page.
  *
- * Rejected: the page asking for its data (fetch, or JSON in a script): one file that opens anywhere,
- * in a mail or years later, is what a customer keeps.
+ * Rejected: the page asking for its data (fetch, or JSON in a script): one file that opens
+ * anywhere, in a mail or years later, is what a customer keeps.
  */
 #include "worker/trainer/report.h"
 
@@ -30,6 +30,7 @@ static const char *const SERIES_KEYS[SERIES_COUNT] = {
     [SERIES_OWN_ACCURACY] = "own_accuracy",
     [SERIES_GENERAL_ACCURACY] = "general_accuracy",
     [SERIES_MARGIN] = "margin",
+    [SERIES_REWARD] = "mean_reward",
     [SERIES_GRAD_NORM] = "grad_norm",
     [SERIES_LEARNING_RATE] = "learning_rate",
     [SERIES_SPEED] = "tokens_per_second",
@@ -63,7 +64,8 @@ static void note(struct report_run *run, const char *text)
     json_array_append_new(run->notes, json_string(text));
 }
 
-/* ---- the journals ------------------------------------------------------------------------------ */
+/* ---- the journals ------------------------------------------------------------------------------
+ */
 
 /* What line visitors work on. */
 struct reading {
@@ -150,17 +152,20 @@ static bool read_journal(struct report_run *run, const char *name, const char *w
     else if (status != STATUS_OK)
         buf_printf(&text, "%s cannot be read: %s", name, error.text);
     else if (reading.unread > 0)
-        buf_printf(&text, "%lld lines of %s could not be read and are left out.",
-                   (long long)reading.unread, name);
+        buf_printf(&text, "%s: %lld %s not be read and %s left out.", name,
+                   (long long)reading.unread, reading.unread == 1 ? "line could" : "lines could",
+                   reading.unread == 1 ? "is" : "are");
     if (text.length > 0)
         note(run, text.data);
     buf_release(&text);
     return status != STATUS_NOT_FOUND;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------- */
+/* ---- the whole ---------------------------------------------------------------------------------
+ */
 
-static bool read_json(struct report_run *run, const char *name, const char *what, json_t **out)
+/* Returns whether the file is there; *out is NULL unless it holds a JSON object. */
+static bool read_json(struct report_run *run, const char *name, json_t **out)
 {
     char path[PATH_BYTES_MAX];
     struct error error;
@@ -168,8 +173,8 @@ static bool read_json(struct report_run *run, const char *name, const char *what
     path_join(path, sizeof(path), run->dir, name);
     enum status status = json_read_file(path, REPORT_JSON_BYTES_MAX, out, &error);
     if (status == STATUS_NOT_FOUND)
-        buf_printf(&text, "%s is not there: %s", name, what);
-    else if (status != STATUS_OK)
+        return false;
+    if (status != STATUS_OK)
         buf_printf(&text, "%s cannot be read: %s", name, error.text);
     else if (!json_is_object(*out))
         buf_printf(&text, "%s is not a JSON object.", name);
@@ -179,7 +184,7 @@ static bool read_json(struct report_run *run, const char *name, const char *what
         *out = NULL;
     }
     buf_release(&text);
-    return status != STATUS_NOT_FOUND;
+    return true;
 }
 
 static void run_close(struct report_run *run)
@@ -200,11 +205,15 @@ static enum status run_open(struct report_run *run, const char *dir, struct erro
         return error_set(error, STATUS_NOT_FOUND, "%s: there is no such directory", dir);
     *run = (struct report_run){
         .dir = dir, .events = json_array(), .notes = json_array(), .epoch = NAN};
-    bool any = read_json(run, "result.json",
-                         "the run is still going, or was stopped before its end.", &run->result);
-    any |= read_json(run, "spec.json", "what was asked for is unknown.", &run->spec);
+    /* That there is no result yet is the page's first sentence. */
+    bool any = read_json(run, "result.json", &run->result);
+    run->result_damaged = any && run->result == NULL;
+    bool has_spec = read_json(run, "spec.json", &run->spec);
+    any |= has_spec;
     any |= read_journal(run, "metrics.jsonl", "no step has been logged yet.", visit_metrics);
     any |= read_journal(run, "events.jsonl", "nothing has been recorded yet.", visit_event);
+    if (!has_spec)
+        note(run, "spec.json is not there: what was asked for is unknown.");
     if (any)
         return STATUS_OK;
     run_close(run);

@@ -3,9 +3,9 @@
  * report: what a run did, for a person who was not there.
  *
  * report_write makes ONE self-contained HTML page of RUN/spec.json, metrics.jsonl, events.jsonl and
- * result.json: inline style, charts as inline SVG drawn here, no script, nothing loaded from anywhere.
- * What is not there (a run that still goes has no result) is said in the page. Names and texts come
- * from customers and are escaped.
+ * result.json: inline style, charts as inline SVG drawn here, no script, nothing loaded from
+ * anywhere. What is not there (a run that still goes has no result) is said in the page. Names and
+ * texts come from customers and are escaped.
  */
 #ifndef TAILOR_WORKER_TRAINER_REPORT_H
 #define TAILOR_WORKER_TRAINER_REPORT_H

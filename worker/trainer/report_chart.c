@@ -2,11 +2,11 @@
  *
  * report_chart: curves over steps.
  *
- * A run may have a million steps and a chart has a few hundred pixels: values are averaged in BUCKETS
- * equal parts of the step axis, so the page's size depends on the number of charts alone. The bold
- * line is an exponential moving average over a thirtieth of the run; the faint one what was measured.
- * The vertical axis leaves out the outermost 2 % of what was measured, never of the average: one
- * spike must not flatten the rest.
+ * A run may have a million steps and a chart has a few hundred pixels: values are averaged in
+ * BUCKETS equal parts of the step axis, so the page's size depends on the number of charts alone.
+ * The bold line is an exponential moving average over a thirtieth of the run; the faint one what
+ * was measured. The vertical axis leaves out the outermost 2 % of what was measured, never of the
+ * average: one spike must not flatten the rest.
  *
  * Without a script, a chart answers the pointer by CSS: every bucket has an invisible strip that
  * shows its cursor and its values while hovered; <title> says the same to screen readers.
@@ -33,7 +33,8 @@ enum {
 
 #define OUTERMOST 0.02
 
-/* ---- axes -------------------------------------------------------------------------------------- */
+/* ---- axes --------------------------------------------------------------------------------------
+ */
 
 static double nice_step(double span, int ticks)
 {
@@ -73,24 +74,20 @@ double axis_at(const struct axis *axis, double value)
 /* As short as the ticks' distance allows. */
 static const char *tick_text(const struct axis *axis, double value, char out[NUMBER_TEXT_MAX])
 {
-    bool percent = axis->unit == UNIT_PERCENT || axis->unit == UNIT_POINTS;
     if (axis->unit == UNIT_RATE)
         return number_text(UNIT_RATE, value, out);
-    double scale = percent ? 100 : 1;
-    const char *suffix = percent ? "%" : "";
-    if (axis->unit == UNIT_COUNT && axis->step >= 1e6) {
-        scale = 1e-6;
-        suffix = "M";
-    } else if (axis->unit == UNIT_COUNT && axis->high >= 1e4) {
-        scale = 1e-3;
-        suffix = "k";
+    double scale = axis->unit == UNIT_PERCENT || axis->unit == UNIT_POINTS ? 100 : 1;
+    const char *suffix = axis->unit == UNIT_PERCENT ? "%" : "";
+    if (axis->unit == UNIT_COUNT && axis->high >= 1e4) {
+        scale = axis->high >= 1e7 ? 1e-6 : 1e-3;
+        suffix = axis->high >= 1e7 ? "M" : "k";
     }
-    if (axis->unit == UNIT_POINTS)
-        return number_text(UNIT_POINTS, value, out);
+    char digits[NUMBER_TEXT_MAX];
     double step = scale * axis->step;
     int decimals = step >= 1 ? 0 : (int)ceil(-log10(step) - 1e-9);
-    fixed_text(scale * value, decimals < 6 ? decimals : 6, out);
-    strncat(out, suffix, NUMBER_TEXT_MAX - strlen(out) - 1);
+    fixed_text(scale * value, decimals < 6 ? decimals : 6, digits);
+    bool plus = axis->unit == UNIT_POINTS && value > 0.5 * axis->step;
+    snprintf(out, NUMBER_TEXT_MAX, "%s%.32s%s", plus ? "+" : "", digits, suffix);
     return out;
 }
 
@@ -123,7 +120,8 @@ void axes_draw(struct buf *out, const struct axis *x, const struct axis *y, cons
                y->at_low + 17, x_name);
 }
 
-/* ---- buckets ----------------------------------------------------------------------------------- */
+/* ---- buckets -----------------------------------------------------------------------------------
+ */
 
 /* Means over equal parts of the step axis; count 0: no value there. */
 struct buckets {
@@ -171,7 +169,7 @@ static void widen(const struct chart_series *series, const struct buckets *bucke
     for (int b = 0; b < BUCKETS; b++) {
         if (buckets->count[b] == 0)
             continue;
-        double strong = series->smooth ? buckets->smooth[b] : buckets->raw[b];
+        double strong = series->look == LOOK_SMOOTH ? buckets->smooth[b] : buckets->raw[b];
         raw[count++] = buckets->raw[b];
         *low = fmin(*low, strong);
         *high = fmax(*high, strong);
@@ -184,7 +182,8 @@ static void widen(const struct chart_series *series, const struct buckets *bucke
     *high = fmax(*high, raw[count - 1 - skipped]);
 }
 
-/* ---- drawing ----------------------------------------------------------------------------------- */
+/* ---- drawing -----------------------------------------------------------------------------------
+ */
 
 static void line_draw(struct buf *out, const char *classes, const struct buckets *buckets,
                       const double *values, const struct axis *x, const struct axis *y)
@@ -205,18 +204,19 @@ static void series_draw(struct buf *out, const struct chart_series *series,
                         const struct buckets *buckets, const struct axis *x, const struct axis *y)
 {
     char classes[64];
-    if (series->smooth) {
+    if (series->look == LOOK_SMOOTH) {
         snprintf(classes, sizeof(classes), "line faint %s", series->style);
         line_draw(out, classes, buckets, buckets->raw, x, y);
     }
     snprintf(classes, sizeof(classes), "line %s", series->style);
-    line_draw(out, classes, buckets, series->smooth ? buckets->smooth : buckets->raw, x, y);
-    if (!series->dots)
+    line_draw(out, classes, buckets, series->look == LOOK_SMOOTH ? buckets->smooth : buckets->raw,
+              x, y);
+    if (series->look != LOOK_DOTS)
         return;
     for (int b = 0; b < BUCKETS; b++)
         if (buckets->count[b] > 0)
-            mark_draw(out, series->style, axis_at(x, buckets->step[b]),
-                      axis_at(y, buckets->raw[b]), 2.6);
+            mark_draw(out, series->style, axis_at(x, buckets->step[b]), axis_at(y, buckets->raw[b]),
+                      2.6);
 }
 
 /* The strip of one bucket: what it is, and where. */
@@ -248,45 +248,48 @@ static void strip_draw(struct buf *out, const struct chart *chart, const struct 
     buf_release(&text);
 }
 
-static void legend_draw(struct buf *out, const struct chart *chart, const struct buckets *buckets)
+static void legend_draw(struct buf *out, const struct chart *chart, const struct buckets *buckets,
+                        const struct report_run *run)
 {
     char number[NUMBER_TEXT_MAX];
     buf_printf(out, "<figcaption><b>%s</b><span class=\"legend\">", chart->title);
     for (int s = 0; s < chart->count; s++)
-        if (chart->series[s].data->count > 0)
+        if (run->series[chart->series[s].id].count > 0)
             buf_printf(out, "<span><i class=\"key %s\"></i>%s <em>%s</em></span>",
                        chart->series[s].style, chart->series[s].label,
                        number_text(chart->unit, buckets[s].last, number));
     buf_append_string(out, "</span></figcaption>");
 }
 
-void chart_draw(struct buf *out, const struct chart *chart, double step_max)
+void chart_draw(struct buf *out, const struct chart *chart, const struct report_run *run)
 {
     CHECK(chart->count <= CHART_SERIES_MAX);
     struct buckets buckets[CHART_SERIES_MAX];
-    double low = INFINITY, high = -INFINITY;
+    double low = INFINITY, high = -INFINITY, step_max = fmax(run->step_max, 1);
     for (int s = 0; s < chart->count; s++) {
-        buckets_fill(&buckets[s], chart->series[s].data, fmax(step_max, 1));
-        if (!chart->series[s].smooth && chart->series[s].data->count > 0)
-            buckets[s].last = chart->series[s].data->value[chart->series[s].data->count - 1];
+        const struct series *series = &run->series[chart->series[s].id];
+        buckets_fill(&buckets[s], series, step_max);
+        if (chart->series[s].look != LOOK_SMOOTH && series->count > 0)
+            buckets[s].last = series->value[series->count - 1];
         widen(&chart->series[s], &buckets[s], &low, &high);
     }
     if (low > high)
         return;
     struct axis y = axis_fit(low, high, TICKS, chart->unit, BOTTOM, TOP);
-    struct axis x = axis_within(0, fmax(step_max, 1), TICKS + 1, UNIT_COUNT, LEFT, RIGHT);
+    struct axis x = axis_within(0, step_max, TICKS + 1, UNIT_COUNT, LEFT, RIGHT);
     x.step = fmax(x.step, 1);
     buf_append_string(out, "<figure class=\"card chart\">");
-    legend_draw(out, chart, buckets);
-    buf_printf(out,
-               "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s over steps\">"
-               "<clipPath id=\"%s\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/></clipPath>",
-               WIDTH, HEIGHT, chart->title, chart->id, LEFT - 4, TOP - 4, RIGHT - LEFT + 8,
-               BOTTOM - TOP + 8);
+    legend_draw(out, chart, buckets, run);
+    buf_printf(
+        out,
+        "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s over steps\">"
+        "<clipPath id=\"%s\"><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/></clipPath>",
+        WIDTH, HEIGHT, chart->title, chart->id, LEFT - 4, TOP - 4, RIGHT - LEFT + 8,
+        BOTTOM - TOP + 8);
     axes_draw(out, &x, &y, "step");
     buf_printf(out, "<g clip-path=\"url(#%s)\">", chart->id);
     for (int s = 0; s < chart->count; s++)
-        if (chart->series[s].data->count > 0)
+        if (run->series[chart->series[s].id].count > 0)
             series_draw(out, &chart->series[s], &buckets[s], &x, &y);
     buf_append_string(out, "</g>");
     for (int b = 0; b < BUCKETS; b++)

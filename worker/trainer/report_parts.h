@@ -5,10 +5,11 @@
  *     report.c         reads a run           report_page.c     the page, section by section
  *     report_chart.c   curves over steps     report_sets.c     before and after, by set
  *     report_diagram.c other drawings        report_text.c     numbers and words
- *     report_rows.c    the worst groups      report_style.c    the style sheet
+ *     report_curves.c  which curves          report_style.c    the style sheet
+ *     report_rows.c    the worst groups
  *
- * Colours are CSS classes ("custom", "general", "before", "plain"), so that light, dark and print are
- * the style sheet's alone.
+ * Colours are CSS classes ("custom", "general", "before", "plain", "second"), so that light, dark
+ * and print are the style sheet's alone.
  */
 #ifndef TAILOR_WORKER_TRAINER_REPORT_PARTS_H
 #define TAILOR_WORKER_TRAINER_REPORT_PARTS_H
@@ -20,7 +21,8 @@
 #include "lib/buf.h"
 #include "lib/status.h"
 
-/* ---- a run, read ------------------------------------------------------------------------------- */
+/* ---- a run, read -------------------------------------------------------------------------------
+ */
 
 enum series_id {
     SERIES_LOSS,
@@ -30,6 +32,7 @@ enum series_id {
     SERIES_OWN_ACCURACY,
     SERIES_GENERAL_ACCURACY,
     SERIES_MARGIN,
+    SERIES_REWARD,
     SERIES_GRAD_NORM,
     SERIES_LEARNING_RATE,
     SERIES_SPEED,
@@ -47,11 +50,12 @@ struct series {
 };
 
 struct report_run {
-    const char *dir;  /* borrowed */
-    json_t *spec;     /* NULL: not there or not readable; `notes` says which */
-    json_t *result;   /* likewise */
-    json_t *events;   /* array */
-    json_t *notes;    /* array of sentences about what is missing or damaged */
+    const char *dir;     /* borrowed */
+    json_t *spec;        /* NULL: not there or not readable; `notes` says which */
+    json_t *result;      /* likewise */
+    bool result_damaged; /* it is there and cannot be read */
+    json_t *events;      /* array */
+    json_t *notes;       /* array of sentences about what is missing or damaged */
     struct series series[SERIES_COUNT];
     double step_max, epoch; /* epoch: NaN until a line has it */
     int64_t tokens;
@@ -60,20 +64,21 @@ struct report_run {
 /* Calls visit for every line that is not empty; stops at the first failure. */
 typedef enum status line_visitor(void *argument, int64_t line, const char *text, size_t length,
                                  struct error *error);
-enum status lines_visit(const char *path, line_visitor *visit, void *argument,
-                        struct error *error);
+enum status lines_visit(const char *path, line_visitor *visit, void *argument, struct error *error);
 
-/* ---- numbers and words ------------------------------------------------------------------------- */
+/* ---- numbers and words -------------------------------------------------------------------------
+ */
 
 enum unit {
     UNIT_PLAIN,
     UNIT_PERCENT, /* of 1: 0.5 is "50 %" */
     UNIT_POINTS,  /* difference of two percentages, with its sign */
+    UNIT_EXACT,   /* "8 123", thin spaces */
     UNIT_COUNT,   /* "8.1 k" */
     UNIT_RATE     /* "1e-5" */
 };
 
-enum { NUMBER_TEXT_MAX = 40 };
+enum { NUMBER_TEXT_MAX = 48 };
 
 /* A value as a reader wants it; "–" for NaN. Pure ASCII signs become typographic ones. */
 const char *number_text(enum unit unit, double value, char out[NUMBER_TEXT_MAX]);
@@ -93,7 +98,8 @@ struct range {
 };
 struct range json_range_of(const json_t *object, const char *key);
 
-/* ---- axes -------------------------------------------------------------------------------------- */
+/* ---- axes --------------------------------------------------------------------------------------
+ */
 
 /* Values low … high drawn at at_low … at_high, ticks at multiples of step. */
 struct axis {
@@ -111,15 +117,21 @@ double axis_at(const struct axis *axis, double value);
 /* Grid lines and labels of both axes. */
 void axes_draw(struct buf *out, const struct axis *x, const struct axis *y, const char *x_name);
 
-/* ---- drawings ---------------------------------------------------------------------------------- */
+/* ---- drawings ----------------------------------------------------------------------------------
+ */
 
 enum { CHART_SERIES_MAX = 4 };
 
+enum look {
+    LOOK_LINE,
+    LOOK_SMOOTH, /* a faint line of what was measured, a strong one of its moving average */
+    LOOK_DOTS    /* a mark at each value */
+};
+
 struct chart_series {
     const char *label, *style;
-    const struct series *data;
-    bool smooth; /* a faint line of what was measured and a strong one of its moving average */
-    bool dots;   /* a mark at each value */
+    enum series_id id;
+    enum look look;
 };
 
 struct chart {
@@ -130,7 +142,7 @@ struct chart {
 };
 
 /* A card; nothing at all when no series has a value. */
-void chart_draw(struct buf *out, const struct chart *chart, double step_max);
+void chart_draw(struct buf *out, const struct chart *chart, const struct report_run *run);
 
 void mark_draw(struct buf *out, const char *style, double x, double y, double radius);
 /* Before and after with their intervals on one line; low … high is the scale. */
@@ -141,10 +153,12 @@ void reliability_draw(struct buf *out, const char *style, const json_t *before,
 /* Custom gain over general change; false (and nothing drawn) where one of them is unknown. */
 bool tradeoff_draw(struct buf *out, const struct report_run *run);
 
-/* ---- the page ---------------------------------------------------------------------------------- */
+/* ---- the page ----------------------------------------------------------------------------------
+ */
 
 void page_draw(struct buf *out, const struct report_run *run);
 void sets_draw(struct buf *out, const struct report_run *run);
+void curves_draw(struct buf *out, const struct report_run *run);
 /* Share of right pairs over all sets of one kind; NaN without one. `when`: "before" or "after". */
 double pooled_accuracy(const json_t *result, bool general, const char *when);
 

@@ -2,8 +2,8 @@
  *
  * report_text: numbers as a reader wants them, and hostile words made harmless.
  *
- * Every text that is not ours goes through html_text: escaped, and in <bdi>, so that a right-to-left
- * name cannot reorder the figures next to it.
+ * Every text that is not ours goes through html_text: escaped, and in <bdi>, so that a
+ * right-to-left name cannot reorder the figures next to it.
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,6 +17,8 @@
 #define NO_NUMBER  "\xe2\x80\x93"
 #define INFINITE   "\xe2\x88\x9e"
 
+enum { DIGITS_MAX = 32 };
+
 /* Joins sign, digits and unit. */
 static const char *compose(double value, bool plus, const char *digits, const char *unit,
                            char out[NUMBER_TEXT_MAX])
@@ -24,71 +26,92 @@ static const char *compose(double value, bool plus, const char *digits, const ch
     const char *bare = digits[0] == '-' ? digits + 1 : digits;
     bool zero = strspn(bare, "0.") == strlen(bare);
     const char *sign = zero ? "" : value < 0 ? MINUS : plus ? "+" : "";
-    snprintf(out, NUMBER_TEXT_MAX, "%s%s%s", sign, bare, unit);
+    snprintf(out, NUMBER_TEXT_MAX, "%s%.*s%s", sign, DIGITS_MAX, bare, unit);
     return out;
+}
+
+static void put_digits(double value, int decimals, char digits_out[DIGITS_MAX])
+{
+    if (isinf(value))
+        strcpy(digits_out, INFINITE);
+    else if (fabs(value) >= 1e7)
+        snprintf(digits_out, DIGITS_MAX, "%.3g", value);
+    else
+        snprintf(digits_out, DIGITS_MAX, "%.*f", decimals, value);
 }
 
 const char *fixed_text(double value, int decimals, char out[NUMBER_TEXT_MAX])
 {
-    char digits[NUMBER_TEXT_MAX];
+    char digits[DIGITS_MAX];
     if (isnan(value))
         return strcpy(out, NO_NUMBER);
-    if (isinf(value))
-        return compose(value, false, INFINITE, "", out);
-    if (fabs(value) >= 1e7)
-        snprintf(digits, sizeof(digits), "%.3g", value);
-    else
-        snprintf(digits, sizeof(digits), "%.*f", decimals, value);
+    put_digits(value, decimals, digits);
     return compose(value, false, digits, "", out);
 }
 
-/* "1e-05" → "1e-5" */
-static void shorten_exponent(char *digits)
+/* 1e-5, 2.5e-4 */
+static void put_rate(double value, char digits_out[DIGITS_MAX])
 {
-    char *e = strchr(digits, 'e');
-    if (e == NULL)
+    if (value == 0) {
+        strcpy(digits_out, "0");
         return;
-    char *from = e + 1, *to = e + 1;
-    if (*from == '-')
-        to++;
-    from += *from == '-' || *from == '+';
-    from += strspn(from, "0");
-    memmove(to, from, strlen(from) + 1);
+    }
+    int exponent = (int)floor(log10(fabs(value)) + 1e-12);
+    double mantissa = value / pow(10, exponent);
+    snprintf(digits_out, DIGITS_MAX, "%.3ge%d", mantissa, exponent);
+}
+
+/* 12 345 */
+static void put_grouped(double value, char digits_out[DIGITS_MAX])
+{
+    char plain[DIGITS_MAX];
+    size_t length = (size_t)snprintf(plain, sizeof(plain), "%.0f", fabs(value)), used = 0;
+    for (size_t i = 0; i < length && used + sizeof(THIN_SPACE) < DIGITS_MAX; i++) {
+        if (i > 0 && (length - i) % 3 == 0) {
+            memcpy(digits_out + used, THIN_SPACE, strlen(THIN_SPACE));
+            used += strlen(THIN_SPACE);
+        }
+        digits_out[used++] = plain[i];
+    }
+    digits_out[used] = '\0';
 }
 
 const char *number_text(enum unit unit, double value, char out[NUMBER_TEXT_MAX])
 {
-    char digits[NUMBER_TEXT_MAX], count[16];
-    if (isnan(value))
-        return strcpy(out, NO_NUMBER);
-    if (isinf(value))
+    char digits[DIGITS_MAX];
+    double size = fabs(value);
+    if (isnan(value) || isinf(value))
         return fixed_text(value, 0, out);
     switch (unit) {
     case UNIT_PERCENT:
-        snprintf(digits, sizeof(digits), "%.1f", 100 * value);
+        put_digits(100 * value, 1, digits);
         return compose(value, false, digits, THIN_SPACE "%", out);
     case UNIT_POINTS:
-        snprintf(digits, sizeof(digits), "%.1f", 100 * value);
+        put_digits(100 * value, 1, digits);
         return compose(value, true, digits, "", out);
+    case UNIT_EXACT:
+        put_grouped(value, digits);
+        return compose(value, false, digits, "", out);
     case UNIT_COUNT:
-        format_count(value, count);
-        return compose(value, false, count, "", out);
+        format_count(value, digits);
+        return compose(value, false, digits, "", out);
     case UNIT_RATE:
-        snprintf(digits, sizeof(digits), "%.3g", value);
-        shorten_exponent(digits);
+        put_rate(value, digits);
         return compose(value, false, digits, "", out);
     case UNIT_PLAIN:
         break;
     }
-    double size = fabs(value);
     return fixed_text(value, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3, out);
 }
+
+/* None of our figures is larger; a damaged file's number must not upset an axis. */
+#define NUMBER_MAX 1e15
 
 double json_number_of(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     if (json_is_number(value))
-        return json_number_value(value);
+        return fabs(json_number_value(value)) <= NUMBER_MAX ? json_number_value(value) : NAN;
     const char *text = json_string_value(value);
     if (text != NULL && strcmp(text, "inf") == 0)
         return INFINITY;
@@ -114,15 +137,24 @@ const json_t *json_at(const json_t *object, const char *path)
 
 struct range json_range_of(const json_t *object, const char *key)
 {
+    double low, high;
     const json_t *list = json_object_get(object, key);
-    const json_t *low = json_array_get(list, 0), *high = json_array_get(list, 1);
-    return (struct range){json_is_number(low) ? json_number_value(low) : NAN,
-                          json_is_number(high) ? json_number_value(high) : NAN};
+    if (json_unpack((json_t *)list, "[F, F]", &low, &high) != 0 || !(low <= high) ||
+        fabs(low) > NUMBER_MAX || fabs(high) > NUMBER_MAX)
+        return (struct range){NAN, NAN};
+    return (struct range){low, high};
 }
 
 void html_text(struct buf *out, const char *text)
 {
     buf_append_string(out, "<bdi>");
-    buf_append_html(out, text, strlen(text));
+    for (const char *rest = text; *rest != '\0';) {
+        size_t length = strcspn(rest, "/");
+        length += rest[length] == '/';
+        buf_append_html(out, rest, length);
+        if (rest[length] != '\0')
+            buf_append_string(out, "<wbr>"); /* long paths break at their slashes */
+        rest += length;
+    }
     buf_append_string(out, "</bdi>");
 }

@@ -59,7 +59,7 @@ double OPS_FN(sumsq)(struct device *device, const float *x, size_t count)
         size_t left = count - start < stretch ? count - start : stretch;
         struct sumsq sumsq = {x + start, (int64_t)left, block_sum};
         int64_t blocks = (int64_t)(left + SUMSQ_BLOCK - 1) / SUMSQ_BLOCK;
-        OPS_FN(for_ranges)(device, blocks, 1, SUMSQ_BLOCK * sizeof(float), sumsq_blocks, &sumsq);
+        OPS_FN(for_ranges)(device, blocks, 1, SUMSQ_BLOCK, sumsq_blocks, &sumsq);
         for (int64_t b = 0; b < blocks; b++) {
             total += block_sum[b];
         }
@@ -95,5 +95,5 @@ void OPS_FN(adamw)(struct device *device, float *w, float *m, float *v, const fl
                    size_t count, const struct adamw_step *step)
 {
     struct adamw adamw = {w, m, v, g, step};
-    OPS_FN(for_ranges)(device, (int64_t)count, LANES, 7 * sizeof(float), adamw_range, &adamw);
+    OPS_FN(for_ranges)(device, (int64_t)count, LANES, 7, adamw_range, &adamw);
 }

@@ -128,12 +128,12 @@ static void backward_block(const struct attention_backward *backward,
     const int64_t kv_head = (int64_t)(h / (H / plan->shape.G)) * D;
     const float *q = plan->q + block->first * plan->ldq + (int64_t)h * D;
     const float *d_o = backward->d_o + block->first * ldo + (int64_t)h * D;
+    const float *k = plan->k + kv_head, *v = plan->v + kv_head;
     float *dq = backward->dq + block->first * backward->lddq + (int64_t)h * D;
 
     OPS_FN(attention_scores)(plan, block, h, scratch);
     OPS_FN(attention_transpose)(plan, d_o, ldo, block->count, scratch->do_t);
-    OPS_FN(attention_product)
-    (plan, block, plan->v + kv_head, scratch->do_t, scratch->d_scores, scratch);
+    OPS_FN(attention_product)(plan, block, v, scratch->do_t, scratch->d_scores, scratch);
     load_rows(backward, block, h, scratch);
     for (int32_t i = 0; i < block->count; i += LANES) {
         weight_lanes(scratch, i, stride, plan->shape.scale);
@@ -149,7 +149,7 @@ static void backward_block(const struct attention_backward *backward,
                                       .a = ds,
                                       .a_row = 1,
                                       .a_k = stride,
-                                      .b = plan->k + range->start * plan->ldkv + kv_head,
+                                      .b = k + range->start * plan->ldkv,
                                       .b_k = plan->ldkv,
                                       .b_n = 1,
                                       .M = block->count,
@@ -233,8 +233,7 @@ void OPS_FN(attention_backward)(struct device *device, real *dq, int32_t lddq, r
     OPS_FN(attention_plan)(device, &backward.plan, true);
     pool_run(device->pool, (size_t)layout->tree_count * (size_t)shape->H, backward_tree, &backward);
     if (shape->H > shape->G) {
-        OPS_FN(for_ranges)
-        (device, layout->tokens, 1, 3 * (int64_t)sizeof(float) * 2 * shape->H * shape->D, add_heads,
-         &backward);
+        const int64_t floats = (int64_t)6 * shape->H * shape->D;
+        OPS_FN(for_ranges)(device, layout->tokens, 1, floats, add_heads, &backward);
     }
 }

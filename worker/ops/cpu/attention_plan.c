@@ -224,9 +224,8 @@ void OPS_FN(attention_scores)(const struct attention_plan *plan, const struct qu
     scratch->full_keys = position[token_of(plan, block->first)] + 1;
     CHECK(scratch->keys <= plan->layout->row_tokens_max);
     list_ranges(plan, block->segment, scratch);
-    OPS_FN(attention_transpose)
-    (plan, plan->q + block->first * plan->ldq + (int64_t)h * D, plan->ldq, block->count,
-     scratch->q_t);
+    const float *q = plan->q + block->first * plan->ldq + (int64_t)h * D;
+    OPS_FN(attention_transpose)(plan, q, plan->ldq, block->count, scratch->q_t);
     const float *k = plan->k + (int64_t)(h / (plan->shape.H / plan->shape.G)) * D;
     OPS_FN(attention_product)(plan, block, k, scratch->q_t, scratch->scores, scratch);
 }

@@ -23,7 +23,7 @@ static void add_range(const void *op, int64_t begin, int64_t end)
 void OPS_FN(add)(struct device *device, float *y, const float *x, size_t count)
 {
     struct add add = {y, x};
-    OPS_FN(for_ranges)(device, (int64_t)count, LANES, 3 * sizeof(float), add_range, &add);
+    OPS_FN(for_ranges)(device, (int64_t)count, LANES, 3, add_range, &add);
 }
 
 /* σ(g) = 1 / (1 + exp(−g)) */
@@ -58,8 +58,7 @@ void OPS_FN(swiglu_forward)(struct device *device, real *h, const real *gate_up,
                             int32_t F)
 {
     struct swiglu swiglu = {.h = h, .gate_up = gate_up, .F = F};
-    OPS_FN(for_ranges)
-    (device, rows, 1, 3 * (int64_t)sizeof(float) * F, swiglu_forward_rows, &swiglu);
+    OPS_FN(for_ranges)(device, rows, 1, (int64_t)3 * F, swiglu_forward_rows, &swiglu);
 }
 
 /* One vector of a row: dg = dh·u·σ·(1 + g·(1 − σ));  du = dh·g·σ. All is loaded before anything is
@@ -100,6 +99,5 @@ void OPS_FN(swiglu_backward)(struct device *device, real *dgate_up, real *h, con
                              const real *gate_up, int32_t rows, int32_t F)
 {
     struct swiglu swiglu = {h, dgate_up, dh, gate_up, F};
-    OPS_FN(for_ranges)
-    (device, rows, 1, 6 * (int64_t)sizeof(float) * F, swiglu_backward_rows, &swiglu);
+    OPS_FN(for_ranges)(device, rows, 1, (int64_t)6 * F, swiglu_backward_rows, &swiglu);
 }

@@ -31,7 +31,7 @@ enum {
     GROUP_FLOATS = 160 * 1024, /* packed B of a task: 640 KiB */
     SLAB_ROWS = 96,            /* packed A: at most 144 KiB; a multiple of both tile heights */
     FEW_ROWS = 48,             /* up to here rather read B in place than pack it */
-    TASK_ROWS = 512,
+    TASK_ROWS = 1024,
     TASK_ROWS_MIN = 96,
     GROUP_PANELS_MIN = 3,
     TASKS_PER_THREAD = 6,
@@ -48,17 +48,17 @@ struct job {
     bool pack_a, pack_b;
     int64_t tile_rows, tile_columns, panels;
     int64_t k_step, group_panels_max;
-    int64_t row_tasks, panel_tasks;
+    int64_t row_tasks, group_tasks;
     float *scratch; /* THREAD_FLOATS for each thread */
 };
 
 /* The operands of one step of k, as tiles see them. */
 struct step {
     struct range k;
-    const float *a; /* of the first row of the slab */
-    int64_t a_row, a_k;
-    const float *b; /* of the first panel of the group */
-    int64_t b_k;
+    const float *a; /* the first piece of the slab; a piece is one tile high */
+    int64_t a_row, a_k, a_piece;
+    const float *b; /* the first panel of the group */
+    int64_t b_k, b_panel;
 };
 
 static int64_t min64(int64_t a, int64_t b)
@@ -79,44 +79,31 @@ static struct range part(int64_t length, int64_t parts, int64_t index)
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* A last panel of one register would leave the FMA units half idle: it takes one register from its
- * neighbour instead (3 + 1 becomes 2 + 2). */
-static int64_t panel_begin(const struct job *job, int64_t panel)
-{
-    int64_t begin = panel * job->tile_columns;
-    bool narrow = job->g.N - begin <= VEC && job->tile_columns == 3 * VEC;
-    return panel > 0 && narrow ? begin - VEC : begin;
-}
-
-static int64_t panel_end(const struct job *job, int64_t panel)
-{
-    return panel == job->panels - 1 ? job->g.N : panel_begin(job, panel + 1);
-}
-
-static void pack_group(const struct job *job, struct range panels, struct step *step, float *packed)
+/* B's columns [begin, end) as panels. */
+static void pack_group(const struct job *job, struct range columns, struct step *step,
+                       float *packed)
 {
     const struct gemm *g = &job->g;
     const int64_t K = step->k.end - step->k.begin;
+    OPS_FN(gemm_pack)
+    (&(struct gemm_pack){
+        .dst = packed,
+        .lddst = job->tile_columns,
+        .dst_panel = job->tile_columns * K,
+        .src = g->b + columns.begin * g->b_n + step->k.begin * g->b_k,
+        .outer_stride = g->b_k,
+        .inner_stride = g->b_n,
+        .outer = K,
+        .inner = columns.end - columns.begin,
+        .width = job->tile_columns,
+        .bf16 = g->bf16,
+    });
     step->b = packed;
     step->b_k = job->tile_columns;
-    for (int64_t panel = panels.begin; panel < panels.end; panel++) {
-        int64_t begin = panel_begin(job, panel);
-        OPS_FN(gemm_pack)
-        (&(struct gemm_pack){
-            .dst = packed + (panel - panels.begin) * job->tile_columns * K,
-            .lddst = step->b_k,
-            .src = g->b + begin * g->b_n + step->k.begin * g->b_k,
-            .outer_stride = g->b_k,
-            .inner_stride = g->b_n,
-            .outer = K,
-            .inner = panel_end(job, panel) - begin,
-            .width = job->tile_columns,
-            .bf16 = g->bf16,
-        });
-    }
+    step->b_panel = job->tile_columns * K;
 }
 
-/* Keeps the order of A, by k or by row, so that packing is a copy. */
+/* Pieces of A, one tile high. Its order is kept, by k or by row, so that packing is a copy. */
 static void pack_slab(const struct job *job, struct range rows, struct step *step, float *packed)
 {
     const struct gemm *g = &job->g;
@@ -125,18 +112,20 @@ static void pack_slab(const struct job *job, struct range rows, struct step *ste
     OPS_FN(gemm_pack)
     (&(struct gemm_pack){
         .dst = packed,
-        .lddst = by_k ? SLAB_ROWS : K,
+        .lddst = by_k ? job->tile_rows : K,
+        .dst_panel = job->tile_rows * K,
         .src = step->a,
         .outer_stride = by_k ? g->a_k : g->a_row,
         .inner_stride = by_k ? g->a_row : g->a_k,
         .outer = by_k ? K : count,
         .inner = by_k ? count : K,
-        .width = by_k ? count : K,
+        .width = by_k ? job->tile_rows : K,
         .bf16 = g->bf16,
     });
     step->a = packed;
     step->a_row = by_k ? 1 : K;
-    step->a_k = by_k ? SLAB_ROWS : 1;
+    step->a_k = by_k ? job->tile_rows : 1;
+    step->a_piece = job->tile_rows * K;
 }
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
@@ -183,13 +172,14 @@ static void transposed_tile(const struct job *job, struct gemm_tile *tile, int64
     OPS_FN(gemm_transpose)(c, job->g.ldc, turned, GEMM_COLUMNS_MAX, tile->rows, tile->columns);
 }
 
-/* One row of tiles through the panels of the group. `a` is their piece of A; while they are
- * computed the following piece is fetched, a part with each panel. */
+/* One row of tiles through the group's columns. `a` is their piece of A; while they are computed
+ * the following piece is fetched, a part with each panel. */
 static void tile_row(const struct job *job, const struct step *step, const float *a,
-                     struct range rows, struct range panels, bool fetch_a)
+                     struct range rows, struct range columns, bool fetch_a)
 {
     const struct gemm *g = &job->g;
     const bool first = step->k.begin == 0;
+    const int64_t panels = divide_up(columns.end - columns.begin, job->tile_columns);
     struct gemm_tile tile = {.a = a,
                              .a_row = step->a_row,
                              .a_k = step->a_k,
@@ -197,15 +187,14 @@ static void tile_row(const struct job *job, const struct step *step, const float
                              .K = step->k.end - step->k.begin,
                              .rows = rows.end - rows.begin,
                              .fetch_a_row = step->a_row};
-    for (int64_t panel = panels.begin; panel < panels.end; panel++) {
-        const int64_t column = panel_begin(job, panel);
-        tile.columns = panel_end(job, panel) - column;
-        tile.b = job->pack_b ? step->b + (panel - panels.begin) * job->tile_columns * tile.K
-                             : step->b + column - panel_begin(job, panels.begin);
+    for (int64_t panel = 0; panel < panels; panel++) {
+        const int64_t column = columns.begin + panel * job->tile_columns;
+        tile.columns = min64(job->tile_columns, columns.end - column);
+        tile.b = step->b + panel * step->b_panel;
         tile.ldc = g->ldc;
         if (fetch_a) {
-            struct range next = part(tile.rows, panels.end - panels.begin, panel - panels.begin);
-            tile.fetch_a = a + (tile.rows + next.begin) * step->a_row;
+            struct range next = part(tile.rows, panels, panel);
+            tile.fetch_a = a + step->a_piece + next.begin * step->a_row;
             tile.fetch_a_rows = next.end - next.begin;
         }
         if (job->transposed) {
@@ -214,7 +203,7 @@ static void tile_row(const struct job *job, const struct step *step, const float
             transposed_tile(job, &tile, rows.begin, first);
         } else {
             tile.c = g->c + rows.begin * g->ldc + column;
-            tile.fetch_c = panel + 1 < panels.end ? tile.c + tile.columns : tile.c;
+            tile.fetch_c = panel + 1 < panels ? tile.c + tile.columns : tile.c;
             chains_begin(job, &tile, g->bias ? g->bias + column : NULL, first);
             OPS_FN(gemm_tile)(&tile);
         }
@@ -223,33 +212,46 @@ static void tile_row(const struct job *job, const struct step *step, const float
 
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
-/* Rows times a group of panels, all of K, by one thread. */
-static void multiply(const struct job *job, struct range rows, struct range panels, float *scratch)
+/* Rows times a group of columns, all of K, by one thread. */
+static void multiply(const struct job *job, struct range rows, struct range columns, float *scratch)
 {
     const struct gemm *g = &job->g;
     struct range k = {0, min64(job->k_step, g->K)};
     do {
-        struct step step = {
-            .k = k, .b = g->b + panel_begin(job, panels.begin) + k.begin * g->b_k, .b_k = g->b_k};
+        struct step step = {.k = k,
+                            .b = g->b + columns.begin + k.begin * g->b_k,
+                            .b_k = g->b_k,
+                            .b_panel = job->tile_columns};
         if (job->pack_b) {
-            pack_group(job, panels, &step, scratch);
+            pack_group(job, columns, &step, scratch);
         }
         for (int64_t slab = rows.begin; slab < rows.end; slab += SLAB_ROWS) {
             const int64_t slab_end = min64(slab + SLAB_ROWS, rows.end);
             step.a = g->a + slab * g->a_row + k.begin * g->a_k;
             step.a_row = g->a_row;
             step.a_k = g->a_k;
+            step.a_piece = job->tile_rows * g->a_row;
             if (job->pack_a) {
                 pack_slab(job, (struct range){slab, slab_end}, &step, scratch + GROUP_FLOATS);
             }
+            const float *a = step.a;
             for (int64_t row = slab; row < slab_end; row += job->tile_rows) {
                 struct range tile = {row, min64(row + job->tile_rows, slab_end)};
                 bool fetch_a = !job->pack_a && row + 2 * job->tile_rows <= rows.end;
-                tile_row(job, &step, step.a + (row - slab) * step.a_row, tile, panels, fetch_a);
+                tile_row(job, &step, a, tile, columns, fetch_a);
+                a += step.a_piece;
             }
         }
         k = (struct range){k.end, min64(k.end + job->k_step, g->K)};
     } while (k.begin < g->K);
+}
+
+/* The columns of one of `groups` groups of whole panels. */
+static struct range group_columns(const struct job *job, int64_t groups, int64_t group)
+{
+    struct range panels = part(job->panels, groups, group);
+    return (struct range){panels.begin * job->tile_columns,
+                          min64(panels.end * job->tile_columns, job->g.N)};
 }
 
 static void multiply_task(void *argument, size_t index, int thread)
@@ -259,8 +261,8 @@ static void multiply_task(void *argument, size_t index, int thread)
     struct range rows = part(tiles, job->row_tasks, (int64_t)index % job->row_tasks);
     rows.begin *= job->tile_rows;
     rows.end = min64(rows.end * job->tile_rows, job->g.M);
-    struct range panels = part(job->panels, job->panel_tasks, (int64_t)index / job->row_tasks);
-    multiply(job, rows, panels, job->scratch + (int64_t)thread * THREAD_FLOATS);
+    multiply(job, rows, group_columns(job, job->group_tasks, (int64_t)index / job->row_tasks),
+             job->scratch + (int64_t)thread * THREAD_FLOATS);
 }
 
 /* ---- plans ----------------------------------------------------------------------------------- */
@@ -324,7 +326,7 @@ static void plan_tasks(struct job *job, int threads)
         groups++;
     }
     job->row_tasks = min64(rows, tiles);
-    job->panel_tasks = groups;
+    job->group_tasks = groups;
 }
 
 size_t OPS_FN(gemm_scratch_bytes)(int threads)
@@ -341,7 +343,7 @@ void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch)
     struct job job = plan(gemm);
     plan_tasks(&job, pool_threads(pool));
     job.scratch = scratch;
-    pool_run(pool, (size_t)(job.row_tasks * job.panel_tasks), multiply_task, &job);
+    pool_run(pool, (size_t)(job.row_tasks * job.group_tasks), multiply_task, &job);
 }
 
 size_t OPS_FN(gemm_block_scratch)(int64_t M_max, int64_t N_max, int64_t K_max)
@@ -375,6 +377,6 @@ void OPS_FN(gemm_block)(float *c, int64_t ldc, const float *a, int64_t a_row, in
     });
     const int64_t groups = divide_up(job.panels, job.group_panels_max);
     for (int64_t group = 0; group < groups; group++) {
-        multiply(&job, (struct range){0, job.g.M}, part(job.panels, groups, group), scratch);
+        multiply(&job, (struct range){0, job.g.M}, group_columns(&job, groups, group), scratch);
     }
 }

@@ -66,12 +66,12 @@ struct gemm_tile {
 void OPS_FN(gemm_tile)(const struct gemm_tile *tile);
 
 /* dst[o·lddst + i] = src[o·outer_stride + i·inner_stride] for o < outer and i < inner, rounded to
- * bf16 if asked; 0 for inner <= i < width. One of the strides should be 1: then it is a copy or a
- * transposition. Packs a panel of B (o is k, i is n), a block of A (o is the row, i is k) and turns
- * a tile of C. */
+ * bf16 if asked; the inner index is cut into panels of `width`, each dst_panel behind the one
+ * before it, the last filled up with zeros. One of the strides should be 1: then it is a copy or a
+ * transposition. Packs panels of B (o is k, i is n) and pieces of A, and turns a tile of C. */
 struct gemm_pack {
     float *dst;
-    int64_t lddst;
+    int64_t lddst, dst_panel;
     const float *src;
     int64_t outer_stride, inner_stride;
     int64_t outer, inner, width;

@@ -97,7 +97,6 @@ void OPS_FN(linear_backward_weight)(struct device *device, float *dw, float *dbi
     OPS_FN(gemm)(device->pool, &product, OPS_FN(scratch_gemm)(device));
     if (dbias) {
         struct bias_gradient gradient = {.dbias = dbias, .dy = dy, .lddy = lddy, .rows = rows};
-        OPS_FN(for_ranges)
-        (device, N, 64, (int64_t)rows * (int64_t)sizeof(real), bias_columns, &gradient);
+        OPS_FN(for_ranges)(device, N, 64, rows, bias_columns, &gradient);
     }
 }

@@ -79,8 +79,7 @@ void OPS_FN(rmsnorm_forward)(struct device *device, real *y, float *rstd, real *
 {
     CHECK(!delta || x_out);
     struct norm_forward norm = {y, rstd, x_out, x, delta, w, C, C, 1, C, eps};
-    OPS_FN(for_ranges)
-    (device, rows, 1, (delta ? 4 : 2) * (int64_t)sizeof(float) * C, norm_forward_rows, &norm);
+    OPS_FN(for_ranges)(device, rows, 1, (int64_t)(delta ? 4 : 2) * C, norm_forward_rows, &norm);
 }
 
 void OPS_FN(head_norm_forward)(struct device *device, real *y, int32_t ldy, float *rstd,
@@ -89,8 +88,7 @@ void OPS_FN(head_norm_forward)(struct device *device, real *y, int32_t ldy, floa
 {
     CHECK(ldy >= heads * D && ldx >= heads * D);
     struct norm_forward norm = {y, rstd, NULL, x, NULL, w, ldy, ldx, heads, D, eps};
-    OPS_FN(for_ranges)
-    (device, rows, 1, 2 * (int64_t)sizeof(float) * heads * D, norm_forward_rows, &norm);
+    OPS_FN(for_ranges)(device, rows, 1, (int64_t)2 * heads * D, norm_forward_rows, &norm);
 }
 
 struct norm_backward {
@@ -181,12 +179,10 @@ static void run_backward(struct device *device, struct norm_backward *norm)
         size_t bytes = (size_t)(blocks * norm->width) * sizeof(float);
         norm->block_dw = OPS_FN(scratch_norm)(device, bytes);
     }
-    OPS_FN(for_ranges)
-    (device, norm->rows, NORM_WEIGHT_BLOCK_ROWS, 4 * (int64_t)sizeof(float) * row,
-     norm_backward_rows, norm);
+    const int64_t block = NORM_WEIGHT_BLOCK_ROWS;
+    OPS_FN(for_ranges)(device, norm->rows, block, 4 * row, norm_backward_rows, norm);
     if (norm->dw) {
-        OPS_FN(for_ranges)
-        (device, norm->width, LANES, (int64_t)sizeof(float) * blocks, sum_weight_blocks, norm);
+        OPS_FN(for_ranges)(device, norm->width, LANES, blocks, sum_weight_blocks, norm);
     }
 }
 

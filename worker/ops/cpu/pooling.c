@@ -26,8 +26,7 @@ struct pooling {
 static void for_strips(struct device *device, const struct pooling *pooling, int64_t reads,
                        range_body *body)
 {
-    OPS_FN(for_ranges)
-    (device, pooling->C, STRIP, (int64_t)sizeof(float) * (reads + pooling->R), body, pooling);
+    OPS_FN(for_ranges)(device, pooling->C, STRIP, reads + pooling->R, body, pooling);
 }
 
 static void mean_forward_strip(const void *op, int64_t begin, int64_t end)

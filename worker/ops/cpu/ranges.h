@@ -16,9 +16,9 @@
 
 typedef void range_body(const void *op, int64_t begin, int64_t end);
 
-/* `item_bytes`: the memory that one of the `count` items touches; pieces are not made smaller than
+/* `item_floats`: how many floats one of the `count` items touches; pieces are not made smaller than
  * what is worth waking a thread for. Cuts are at multiples of `multiple`. */
-void OPS_FN(for_ranges)(struct device *device, int64_t count, int64_t multiple, int64_t item_bytes,
+void OPS_FN(for_ranges)(struct device *device, int64_t count, int64_t multiple, int64_t item_floats,
                         range_body *body, const void *op);
 
 /* y += x for one piece: the body of several ops. y and x do not overlap. */

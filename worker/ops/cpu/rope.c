@@ -52,5 +52,5 @@ void OPS_FN(rope)(struct device *device, real *x, int32_t ldx, const int32_t *po
 {
     CHECK(D % 2 == 0 && D / 2 <= HALF_MAX && ldx >= heads * D);
     struct rope rope = {x, ldx, position, table, heads, D / 2, backward};
-    OPS_FN(for_ranges)(device, rows, 1, 2 * (int64_t)sizeof(float) * heads * D, rope_rows, &rope);
+    OPS_FN(for_ranges)(device, rows, 1, (int64_t)2 * heads * D, rope_rows, &rope);
 }

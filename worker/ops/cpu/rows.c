@@ -35,7 +35,7 @@ void OPS_FN(gather_rows)(struct device *device, real *y, const real *x, const in
                          int32_t rows, int32_t C)
 {
     struct rows gather = {y, x, index, rows, C};
-    OPS_FN(for_ranges)(device, rows, 1, 2 * (int64_t)sizeof(float) * C, gather_range, &gather);
+    OPS_FN(for_ranges)(device, rows, 1, (int64_t)2 * C, gather_range, &gather);
 }
 
 static void scatter_add_strip(const void *op, int64_t begin, int64_t end)
@@ -52,8 +52,7 @@ void OPS_FN(scatter_add_rows)(struct device *device, real *dx, const real *dy, c
                               int32_t rows, int32_t C)
 {
     struct rows scatter = {dx, dy, index, rows, C};
-    OPS_FN(for_ranges)
-    (device, C, 4 * LANES, 3 * (int64_t)sizeof(float) * rows, scatter_add_strip, &scatter);
+    OPS_FN(for_ranges)(device, C, 4 * LANES, (int64_t)3 * rows, scatter_add_strip, &scatter);
 }
 
 void OPS_FN(embed_forward)(struct device *device, real *x, const int32_t *ids, const real *table,

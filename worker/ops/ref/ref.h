@@ -59,7 +59,13 @@ REF_OPS(REF_DECLARE)
 void *ref_scratch(struct device *device, size_t bytes);
 
 /* Functions with fmaf in their inner loop are compiled twice and the loader picks: inlined where
- * the processor has the instruction, libm's (slow, same bits) where not. */
+ * the processor has the instruction, libm's (slow, same bits) where not. Always libm's with
+ * ThreadSanitizer, which is not ready yet when the loader picks, and with clang 14, which loses the
+ * plain name of what it clones. */
+#if defined(__SANITIZE_THREAD__) || defined(__clang__)
+#define REF_FMA
+#else
 #define REF_FMA __attribute__((target_clones("fma", "default")))
+#endif
 
 #endif
