@@ -148,8 +148,13 @@ const char REPORT_STYLE[] =
     "}\n"
     "@media print{:root{" LIGHT ";--bg:#fff;--shadow:none}\n"
     "body{font-size:12px;-webkit-print-color-adjust:exact;print-color-adjust:exact}\n"
-    "main{max-width:none;padding:0}.card,.callouts li,tr{break-inside:avoid}\n"
-    "h2{break-after:avoid;margin-top:26px}.about{break-after:avoid}\n"
-    ".charts{grid-template-columns:1fr 1fr}.scroll{overflow:visible}table{font-size:11px}\n"
-    "th,td{padding:7px 6px}.hit{display:none}@page{margin:14mm}}\n";
+    "main{max-width:none;padding:0}.card,.callouts li,tr{break-inside:avoid}"
+    ".scroll{break-inside:auto;overflow:visible}h2,.about{break-after:avoid}h2{margin-top:24px}\n"
+    ".kpis{grid-template-columns:repeat(4,1fr);gap:8px}.kpi{padding:10px 12px}"
+    ".big{font-size:20px}.lede{font-size:14px;margin:12px 0 14px}\n"
+    ".charts{grid-template-columns:repeat(3,1fr);gap:8px}.chart{padding:9px 10px}"
+    ".wide{padding:10px 14px}.wide svg{max-width:320px}\n"
+    "table{font-size:10.5px}th,td{padding:6px 5px}.whiskers,.scale{width:120px}\n"
+    ".facts{columns:3 180px}.facts section{padding:9px 11px}.facts dl{font-size:10px}"
+    ".hit{display:none}@page{margin:13mm}}\n";
 /* clang-format on */
