@@ -54,20 +54,22 @@ python3 "$root/deploy/sample_data.py" --out "$out/data"
 data="$out/data" runs="$out/runs"
 rm -rf "$runs"
 started=$(date +%s)
+text=(--set model.template=dsp --set model.max_length=256 --set evaluate.every_steps=0)
 
 say "stage lm: the base learns how these dialogues read"
 tailor run lm --from "$base" --train "$data/texts.jsonl" --out "$runs/lm" \
-    --set train.batch_groups=16 --set model.template=dsp --set model.max_length=256 --set train.learning_rate=2e-5
+    --set train.batch_groups=16 --set train.slices=1 --set train.learning_rate=2e-5 "${text[@]}"
 
 say "stage general: one reward model of the general taste"
 tailor run general --from "$runs/lm/model" --train "$data/general.train.jsonl" --eval "$data/general.test.jsonl" \
-    --out "$runs/general" --set train.batch_groups=8 --set train.learning_rate=2e-5
+    --out "$runs/general" --set train.batch_groups=8 --set train.slices=1 --set train.learning_rate=2e-5 "${text[@]}"
 
 for tenant in lawyers arcade; do
     say "stage customize: $tenant, a LoRA adapter over the general model"
     tailor run customize --from "$runs/general/model" --train "$data/$tenant.train.jsonl" \
         --eval "$data/$tenant.test.jsonl" --out "$runs/$tenant" --set adapter.type=lora \
-        --set train.batch_groups=8 --set train.learning_rate=3e-4 --set data.enrich.share=0.2
+        --set train.batch_groups=8 --set train.learning_rate=3e-4 --set data.enrich.share=0.2 \
+        --set evaluate.every_steps=0
 done
 
 say "what came of it (training and evaluation took $(($(date +%s) - started)) s)"

@@ -41,7 +41,7 @@ void fixture_dir(char out[FIXTURE_PATH_MAX])
     snprintf(out, FIXTURE_PATH_MAX, "%s", dir);
 }
 
-const char *fixture_path(const char *dir, const char *name)
+const char *model_fixture_path(const char *dir, const char *name)
 {
     static char paths[8][FIXTURE_PATH_MAX];
     static int next;
@@ -52,10 +52,10 @@ const char *fixture_path(const char *dir, const char *name)
 
 void fixture_bytes(const char *dir, const char *name, const void *data, size_t size)
 {
-    CHECK(file_write_atomic(fixture_path(dir, name), data, size, NULL) == STATUS_OK);
+    CHECK(file_write_atomic(model_fixture_path(dir, name), data, size, NULL) == STATUS_OK);
 }
 
-void fixture_text(const char *dir, const char *name, const char *text)
+void model_fixture_text(const char *dir, const char *name, const char *text)
 {
     fixture_bytes(dir, name, text, strlen(text));
 }
@@ -63,7 +63,7 @@ void fixture_text(const char *dir, const char *name, const char *text)
 json_t *fixture_read(const char *dir, const char *name)
 {
     json_t *json;
-    CHECK(json_read_file(fixture_path(dir, name), 64 * MIB, &json, NULL) == STATUS_OK);
+    CHECK(json_read_file(model_fixture_path(dir, name), 64 * MIB, &json, NULL) == STATUS_OK);
     return json;
 }
 
@@ -113,15 +113,15 @@ void fixture_model(const char *dir, const struct model_config *config,
         }
     }
     json_t *json = model_config_json(config, heads->score, "float32");
-    CHECK(json_write_file(fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
+    CHECK(json_write_file(model_fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
     CHECK(weights_write(fixture_device(), &table, block, &(struct weights_write_options){0},
-                        fixture_path(dir, "model.safetensors"), NULL) == STATUS_OK);
+                        model_fixture_path(dir, "model.safetensors"), NULL) == STATUS_OK);
     json_decref(json);
     mem_free(block);
     params_table_release(&table);
 }
 
-struct model *fixture_open(const char *dir, const struct model_open_options *options)
+struct model *model_fixture_open(const char *dir, const struct model_open_options *options)
 {
     struct model *model = NULL;
     struct error error;

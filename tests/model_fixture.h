@@ -15,8 +15,8 @@ enum { FIXTURE_PATH_MAX = 4096 };
 /* A fresh directory, removed when the program ends. */
 void fixture_dir(char out[FIXTURE_PATH_MAX]);
 /* "dir/name" in one of eight static buffers, so that a call may use several. */
-const char *fixture_path(const char *dir, const char *name);
-void fixture_text(const char *dir, const char *name, const char *text);
+const char *model_fixture_path(const char *dir, const char *name);
+void model_fixture_text(const char *dir, const char *name, const char *text);
 void fixture_bytes(const char *dir, const char *name, const void *data, size_t size);
 json_t *fixture_read(const char *dir, const char *name); /* CHECKs that it is there */
 
@@ -29,7 +29,7 @@ struct model_config fixture_config(enum architecture architecture);
 void fixture_model(const char *dir, const struct model_config *config,
                    const struct params_heads *heads, uint64_t seed);
 /* Opens or fails the test; NULL then. */
-struct model *fixture_open(const char *dir, const struct model_open_options *options);
+struct model *model_fixture_open(const char *dir, const struct model_open_options *options);
 
 /* One safetensors file from its parts: the header as written, `data_size` zero bytes behind. */
 size_t fixture_safetensors(const char *header, size_t data_size, unsigned char *out, size_t size);

@@ -53,8 +53,7 @@ struct checkpoint {
     struct part *parts;
 };
 
-/* ---- names -------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static void manifest_name(int64_t step, char name_out[NAME_MAX_BYTES])
 {
@@ -110,8 +109,7 @@ static enum status list_steps(const char *run, int64_t **steps_out, int *count_o
     return STATUS_OK;
 }
 
-/* ---- the manifest ------------------------------------------------------------------------------
- */
+/* ---- the manifest ---------------------------------------------------------------------------- */
 
 /* The digest of the manifest without its own member. */
 static void manifest_digest(json_t *manifest, char digest_out[SHA256_HEX_SIZE])
@@ -223,8 +221,7 @@ static enum status manifest_remove(const char *run, int64_t step, struct error *
     return STATUS_OK;
 }
 
-/* ---- writing -----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static enum status remove_later(const char *run, int64_t step, struct error *error)
 {
@@ -266,8 +263,7 @@ enum status checkpoint_write(const char *run, int64_t step, const json_t *state,
     return status;
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static enum status parts_open(const char *run, struct checkpoint *checkpoint, struct error *error)
 {
@@ -365,8 +361,7 @@ enum status checkpoint_read(const struct checkpoint *checkpoint, const char *nam
                      (long long)checkpoint->step, name);
 }
 
-/* ---- pruning -----------------------------------------------------------------------------------
- */
+/* ---- pruning --------------------------------------------------------------------------------- */
 
 /* What prune keeps; the digests are borrowed from the opened manifests. */
 struct kept {

@@ -158,20 +158,18 @@ TEST(presets_strip_and_pass_through_as_jinja_does)
 /* The tokens of a text under a template, "<s>" and "</s>" for BOS and EOS. */
 static const char *row_of(enum template_kind kind, const char *text)
 {
-    static char shown[64];
+    static struct buf shown;
     const struct text_format format = {.template_kind = kind};
     struct ids ids = {0};
-    size_t used = 0;
+    buf_clear(&shown);
     template_encode_text(&format, fixture_tokenizer(), text, strlen(text), &ids);
-    for (size_t i = 0; i < ids.count && used < sizeof(shown) - 8; i++) {
-        used += (size_t)sprintf(shown + used,
-                                ids.items[i] == FIXTURE_BOS   ? "<s>"
-                                : ids.items[i] == FIXTURE_EOS ? "</s>"
-                                                              : "%c",
-                                ids.items[i]);
+    for (size_t i = 0; i < ids.count; i++) {
+        size_t length;
+        const char *token = tokenizer_text(fixture_tokenizer(), ids.items[i], &length);
+        buf_append(&shown, token, length);
     }
     ids_release(&ids);
-    return shown;
+    return shown.data;
 }
 
 TEST(only_dsp_and_plain_rows_get_bos_and_eos)

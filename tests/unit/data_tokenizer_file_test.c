@@ -33,145 +33,176 @@ static void expect_refused(const struct tokenizer_parts_text *parts, enum status
     tokenizer_free(tokenizer);
 }
 
-TEST(bad_files_are_refused_with_the_field)
+struct refusal {
+    struct tokenizer_parts_text parts;
+    enum status status;
+    const char *sentence;
+};
+
+static void expect_all_refused(const struct refusal *rows, size_t count)
 {
-    static const struct {
-        struct tokenizer_parts_text parts;
-        enum status status;
-        const char *sentence;
-    } rows[] = {
-        /* vocabulary */
-        {{.vocab = ""}, STATUS_FORMAT, "model: vocab: there are no tokens"},
-        {{.vocab = "\"a\":0,\"b\":2,\"ab\":1,\"c\":4"},
-         STATUS_FORMAT,
-         "\"c\" has the id 4, so ids are missing"},
-        {{.vocab = "\"a\":0,\"b\":0"}, STATUS_FORMAT, "\"a\" and \"b\" have the same id 0"},
-        {{.vocab = "\"a\":0,\"a\":1"}, STATUS_FORMAT, "\"a\" is there twice"},
-        {{.vocab = "\"a\":-1"}, STATUS_FORMAT, "vocab: entry 0 is not a token and its id"},
-        {{.vocab = "\"a\":0.0"}, STATUS_FORMAT, "vocab: entry 1 is not"},
-        {{.vocab = "\"a\":00"}, STATUS_FORMAT, "vocab: entry 0 is not"},
-        {{.vocab = "\"a\":\"0\""}, STATUS_FORMAT, "vocab: entry 0 is not"},
-        {{.vocab = "\"a\":0,"}, STATUS_FORMAT, "vocab: entry 1 is not"},
-        {{.vocab = "\"a\":99999999999999999999"}, STATUS_FORMAT, "so ids are missing"},
-        {{.vocab = "\"\\ud800\":0"}, STATUS_FORMAT, "vocab: entry 0 is not"},
-        {{.vocab = "\"\\u0000\":0"}, STATUS_FORMAT, "vocab: entry 0 is not"},
-        {{.vocab = "\"\\x\":0"}, STATUS_FORMAT, "vocab: entry 0 is not"},
-        {{.vocab = "\"a\nb\":0"}, STATUS_FORMAT, "vocab: entry 0 is not"},
-        /* merges */
-        {{.merges = "[\"a\",\"x\"]"},
-         STATUS_FORMAT,
-         "model: merges[0]: the right part of \"a\" + \"x\""},
-        {{.merges = "[\"a\",\"b\"],\"x a\""},
-         STATUS_FORMAT,
-         "merges[1]: the left part of \"x\" + \"a\""},
-        {{.merges = "[\"b\",\"a\"]"}, STATUS_FORMAT, "merges[0]: the result of \"b\" + \"a\""},
-        {{.merges = "[\"a\"]"}, STATUS_FORMAT, "merges[0] is not two tokens"},
-        {{.merges = "[\"a\",\"\"]"}, STATUS_FORMAT, "merges[0] is not two tokens"},
-        {{.merges = "\"a b c\""}, STATUS_FORMAT, "merges[0] is not two tokens"},
-        {{.merges = "\"ab\""}, STATUS_FORMAT, "merges[0] is not two tokens"},
-        {{.merges = "[\"a\",\"b\"],7"}, STATUS_FORMAT, "merges[1] is not two tokens"},
-        {{.merges = "[[[[[[[[\"a\"]]]]]]]]"}, STATUS_FORMAT, "merges[0] is not two tokens"},
-        /* the model's options */
-        {{.options = "\"type\":\"Unigram\","},
-         STATUS_UNSUPPORTED,
-         "model: \"type\" is \"Unigram\""},
-        {{.options = "\"type\":3,"}, STATUS_FORMAT, "model: \"type\" is 3: expected a string"},
-        {{.options = "\"dropout\":0.1,"}, STATUS_UNSUPPORTED, "\"dropout\" is set"},
-        {{.options = "\"end_of_word_suffix\":\"</w>\","},
-         STATUS_UNSUPPORTED,
-         "\"end_of_word_suffix\" is set"},
-        {{.options = "\"fuse_unk\":\"no\","}, STATUS_FORMAT, "\"fuse_unk\" is \"no\""},
-        {{.options = "\"unk_token\":\"<unk>\","},
-         STATUS_FORMAT,
-         "unk_token \"<unk>\" is not in the vocabulary"},
-        {{.options = "\"vocab\":{},"}, STATUS_FORMAT, "duplicate key \"vocab\""},
-        /* added tokens */
-        {{.added = ADDED("6", "x")},
-         STATUS_FORMAT,
-         "added_tokens[0]: \"x\" has the id 6, and the next free one is 5"},
-        {{.added = ADDED("3", "x")}, STATUS_FORMAT, "the next free one is 5"},
-        {{.added = ADDED("1", "a")},
-         STATUS_CONFLICT,
-         "\"a\" has the id 1 here and 0 in the vocabulary"},
-        {{.added = ADDED("5", "x") "," ADDED("6", "x")},
-         STATUS_FORMAT,
-         "added_tokens[1]: \"x\" was added before"},
-        {{.added = ADDED("0", "a") "," ADDED("0", "a")},
-         STATUS_FORMAT,
-         "added_tokens[1]: \"a\" was added before"},
-        {{.added = ADDED("5", "")}, STATUS_FORMAT, "\"content\" of 1 to 256 bytes"},
-        {{.added = ADDED("-5", "x")}, STATUS_FORMAT, "\"id\" is -5"},
-        {{.added = "7"}, STATUS_FORMAT, "added_tokens[0]: an object is expected"},
-        {{.added = "{\"id\":5,\"content\":\"x\",\"lstrip\":1}"}, STATUS_FORMAT, "\"lstrip\" is 1"},
-        {{.added = "{\"id\":5,\"content\":\"é\"},{\"id\":6,\"content\":\"e\\u0301\"}",
-          .normalizer = "{\"type\":\"NFC\"}"},
-         STATUS_FORMAT,
-         "the tokens 5 and 6 the same"},
-        /* pipelines */
-        {{.normalizer = "{\"type\":\"Lowercase\"}"},
-         STATUS_UNSUPPORTED,
-         "normalizer: \"Lowercase\" is not one of"},
-        {{.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{}]}"},
-         STATUS_FORMAT,
-         "normalizer.normalizers[1]: \"type\" is missing"},
-        {{.normalizer =
-              "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(a+)+\"},\"content\":\"b\"}"},
-         STATUS_UNSUPPORTED,
-         "patterns from files are not run"},
-        {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"b\"}"},
-         STATUS_FORMAT,
-         "\"String\" is missing or empty"},
-        {{.normalizer =
-              "{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aaaaaaaaa\"}"},
-         STATUS_LIMIT,
-         "more than 8 times"},
-        {{.normalizer = "{\"type\":\"Prepend\",\"prepend\":\"12345678901234567\"}"},
-         STATUS_LIMIT,
-         "more than 16 bytes"},
-        {{.pre_tokenizer = SPLIT("(a+)+$")},
-         STATUS_UNSUPPORTED,
-         "pre_tokenizer.pretokenizers[0]: the pattern \"(a+)+$\" is not one of the known families"},
-        {{.pre_tokenizer = SPLIT("(a+)+$")},
-         STATUS_UNSUPPORTED,
-         "the patterns of GPT-2, LLaMA-3 and Qwen2"},
-        {{.pre_tokenizer = "{\"type\":\"Whitespace\"}"},
-         STATUS_UNSUPPORTED,
-         "pre_tokenizer: [Whitespace] is not one of"},
-        {{.pre_tokenizer = "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}"},
-         STATUS_UNSUPPORTED,
-         "\"add_prefix_space\" is true"},
-        {{.pre_tokenizer =
-              "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"},
-         STATUS_UNSUPPORTED,
-         "\"use_regex\" is false"},
-        {{.pre_tokenizer =
-              "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}," BYTE_LEVEL "]}"},
-         STATUS_UNSUPPORTED,
-         "\"individual_digits\" is false"},
-        {{.pre_tokenizer =
-              "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"first\"}"},
-         STATUS_UNSUPPORTED,
-         "only \"split\" false"},
-        {{.pre_tokenizer = "[]"}, STATUS_FORMAT, "pre_tokenizer: an object is expected"},
-        {{.post_processor = "{\"type\":\"RobertaProcessing\"}"},
-         STATUS_UNSUPPORTED,
-         "\"RobertaProcessing\" is not one of"},
-        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[]}"},
-         STATUS_UNSUPPORTED,
-         "post_processor: \"single\" does not hold the text A once"},
-        {{.post_processor =
-              "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"B\"}}]}"},
-         STATUS_FORMAT,
-         "special_tokens has no ids for \"B\""},
-        {{.post_processor =
-              "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"B\"}}],"
-              "\"special_tokens\":{\"B\":{\"ids\":[5]}}}"},
-         STATUS_FORMAT,
-         "an id of \"B\" is not below 5"},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < count; i++) {
         expect_refused(&rows[i].parts, rows[i].status, rows[i].sentence);
     }
+}
+
+static const struct refusal bad_vocabularies[] = {
+    {{.vocab = ""}, STATUS_FORMAT, "model: vocab: there are no tokens"},
+    {{.vocab = "\"a\":0,\"b\":2,\"ab\":1,\"c\":4"},
+     STATUS_FORMAT,
+     "\"c\" has the id 4, so ids are missing"},
+    {{.vocab = "\"a\":0,\"b\":0"}, STATUS_FORMAT, "\"a\" and \"b\" have the same id 0"},
+    {{.vocab = "\"a\":0,\"a\":1"}, STATUS_FORMAT, "\"a\" is there twice"},
+    {{.vocab = "\"a\":-1"}, STATUS_FORMAT, "vocab: entry 0 is not a token and its id"},
+    {{.vocab = "\"a\":0.0"}, STATUS_FORMAT, "vocab: entry 1 is not"},
+    {{.vocab = "\"a\":00"}, STATUS_FORMAT, "vocab: entry 0 is not"},
+    {{.vocab = "\"a\":\"0\""}, STATUS_FORMAT, "vocab: entry 0 is not"},
+    {{.vocab = "\"a\":0,"}, STATUS_FORMAT, "vocab: entry 1 is not"},
+    {{.vocab = "\"a\":99999999999999999999"}, STATUS_FORMAT, "so ids are missing"},
+    {{.vocab = "\"\\ud800\":0"}, STATUS_FORMAT, "vocab: entry 0 is not"},
+    {{.vocab = "\"\\u0000\":0"}, STATUS_FORMAT, "vocab: entry 0 is not"},
+    {{.vocab = "\"\\x\":0"}, STATUS_FORMAT, "vocab: entry 0 is not"},
+    {{.vocab = "\"a\nb\":0"}, STATUS_FORMAT, "vocab: entry 0 is not"},
+};
+
+TEST(vocabularies_with_gaps_repeats_or_wrong_ids_are_refused)
+{
+    expect_all_refused(bad_vocabularies, sizeof(bad_vocabularies) / sizeof(bad_vocabularies[0]));
+}
+
+static const struct refusal bad_merges[] = {
+    {{.merges = "[\"a\",\"x\"]"},
+     STATUS_FORMAT,
+     "model: merges[0]: the right part of \"a\" + \"x\""},
+    {{.merges = "[\"a\",\"b\"],\"x a\""},
+     STATUS_FORMAT,
+     "merges[1]: the left part of \"x\" + \"a\""},
+    {{.merges = "[\"b\",\"a\"]"}, STATUS_FORMAT, "merges[0]: the result of \"b\" + \"a\""},
+    {{.merges = "[\"a\"]"}, STATUS_FORMAT, "merges[0] is not two tokens"},
+    {{.merges = "[\"a\",\"\"]"}, STATUS_FORMAT, "merges[0] is not two tokens"},
+    {{.merges = "\"a b c\""}, STATUS_FORMAT, "merges[0] is not two tokens"},
+    {{.merges = "\"ab\""}, STATUS_FORMAT, "merges[0] is not two tokens"},
+    {{.merges = "[\"a\",\"b\"],7"}, STATUS_FORMAT, "merges[1] is not two tokens"},
+    {{.merges = "[[[[[[[[\"a\"]]]]]]]]"}, STATUS_FORMAT, "merges[0] is not two tokens"},
+};
+
+TEST(merges_of_unknown_tokens_or_shapes_are_refused)
+{
+    expect_all_refused(bad_merges, sizeof(bad_merges) / sizeof(bad_merges[0]));
+}
+
+static const struct refusal bad_options[] = {
+    {{.options = "\"type\":\"Unigram\","}, STATUS_UNSUPPORTED, "model: \"type\" is \"Unigram\""},
+    {{.options = "\"type\":3,"}, STATUS_FORMAT, "model: \"type\" is 3: expected a string"},
+    {{.options = "\"dropout\":0.1,"}, STATUS_UNSUPPORTED, "\"dropout\" is set"},
+    {{.options = "\"end_of_word_suffix\":\"</w>\","},
+     STATUS_UNSUPPORTED,
+     "\"end_of_word_suffix\" is set"},
+    {{.options = "\"fuse_unk\":\"no\","}, STATUS_FORMAT, "\"fuse_unk\" is \"no\""},
+    {{.options = "\"unk_token\":\"<unk>\","},
+     STATUS_FORMAT,
+     "unk_token \"<unk>\" is not in the vocabulary"},
+    {{.options = "\"vocab\":{},"}, STATUS_FORMAT, "duplicate key \"vocab\""},
+};
+
+TEST(options_of_another_model_are_refused)
+{
+    expect_all_refused(bad_options, sizeof(bad_options) / sizeof(bad_options[0]));
+}
+
+static const struct refusal bad_added[] = {
+    {{.added = ADDED("6", "x")},
+     STATUS_FORMAT,
+     "added_tokens[0]: \"x\" has the id 6, and the next free one is 5"},
+    {{.added = ADDED("3", "x")}, STATUS_FORMAT, "the next free one is 5"},
+    {{.added = ADDED("1", "a")},
+     STATUS_CONFLICT,
+     "\"a\" has the id 1 here and 0 in the vocabulary"},
+    {{.added = ADDED("5", "x") "," ADDED("6", "x")},
+     STATUS_FORMAT,
+     "added_tokens[1]: \"x\" was added before"},
+    {{.added = ADDED("0", "a") "," ADDED("0", "a")},
+     STATUS_FORMAT,
+     "added_tokens[1]: \"a\" was added before"},
+    {{.added = ADDED("5", "")}, STATUS_FORMAT, "\"content\" of 1 to 256 bytes"},
+    {{.added = ADDED("-5", "x")}, STATUS_FORMAT, "\"id\" is -5"},
+    {{.added = "7"}, STATUS_FORMAT, "added_tokens[0]: an object is expected"},
+    {{.added = "{\"id\":5,\"content\":\"x\",\"lstrip\":1}"}, STATUS_FORMAT, "\"lstrip\" is 1"},
+    {{.added = "{\"id\":5,\"content\":\"é\"},{\"id\":6,\"content\":\"e\\u0301\"}",
+      .normalizer = "{\"type\":\"NFC\"}"},
+     STATUS_FORMAT,
+     "the tokens 5 and 6 the same"},
+};
+
+TEST(added_tokens_that_do_not_fit_are_refused)
+{
+    expect_all_refused(bad_added, sizeof(bad_added) / sizeof(bad_added[0]));
+}
+
+static const struct refusal bad_pipelines[] = {
+    {{.normalizer = "{\"type\":\"Lowercase\"}"},
+     STATUS_UNSUPPORTED,
+     "normalizer: \"Lowercase\" is not one of"},
+    {{.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{}]}"},
+     STATUS_FORMAT,
+     "normalizer.normalizers[1]: \"type\" is missing"},
+    {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(a+)+\"},\"content\":\"b\"}"},
+     STATUS_UNSUPPORTED,
+     "patterns from files are not run"},
+    {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"b\"}"},
+     STATUS_FORMAT,
+     "\"String\" is missing or empty"},
+    {{.normalizer =
+          "{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aaaaaaaaa\"}"},
+     STATUS_LIMIT,
+     "more than 8 times"},
+    {{.normalizer = "{\"type\":\"Prepend\",\"prepend\":\"12345678901234567\"}"},
+     STATUS_LIMIT,
+     "more than 16 bytes"},
+    {{.pre_tokenizer = SPLIT("(a+)+$")},
+     STATUS_UNSUPPORTED,
+     "pre_tokenizer.pretokenizers[0]: the pattern \"(a+)+$\" is not one of the known families"},
+    {{.pre_tokenizer = SPLIT("(a+)+$")},
+     STATUS_UNSUPPORTED,
+     "the patterns of GPT-2, LLaMA-3 and Qwen2"},
+    {{.pre_tokenizer = "{\"type\":\"Whitespace\"}"},
+     STATUS_UNSUPPORTED,
+     "pre_tokenizer: [Whitespace] is not one of"},
+    {{.pre_tokenizer = "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}"},
+     STATUS_UNSUPPORTED,
+     "\"add_prefix_space\" is true"},
+    {{.pre_tokenizer = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"},
+     STATUS_UNSUPPORTED,
+     "\"use_regex\" is false"},
+    {{.pre_tokenizer =
+          "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}," BYTE_LEVEL "]}"},
+     STATUS_UNSUPPORTED,
+     "\"individual_digits\" is false"},
+    {{.pre_tokenizer =
+          "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"first\"}"},
+     STATUS_UNSUPPORTED,
+     "only \"split\" false"},
+    {{.pre_tokenizer = "[]"}, STATUS_FORMAT, "pre_tokenizer: an object is expected"},
+    {{.post_processor = "{\"type\":\"RobertaProcessing\"}"},
+     STATUS_UNSUPPORTED,
+     "\"RobertaProcessing\" is not one of"},
+    {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[]}"},
+     STATUS_UNSUPPORTED,
+     "post_processor: \"single\" does not hold the text A once"},
+    {{.post_processor =
+          "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"B\"}}]}"},
+     STATUS_FORMAT,
+     "special_tokens has no ids for \"B\""},
+    {{.post_processor =
+          "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"B\"}}],"
+          "\"special_tokens\":{\"B\":{\"ids\":[5]}}}"},
+     STATUS_FORMAT,
+     "an id of \"B\" is not below 5"},
+};
+
+TEST(steps_that_are_not_known_are_refused_with_their_place)
+{
+    expect_all_refused(bad_pipelines, sizeof(bad_pipelines) / sizeof(bad_pipelines[0]));
 }
 
 static void expect_bytes_refused(const char *json, size_t length, enum status status,

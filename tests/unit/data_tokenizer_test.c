@@ -122,9 +122,9 @@ TEST(both_ways_to_merge_equal_the_plain_one)
                 fresh = fresh && strcmp(tokens[i], joined) != 0;
             }
             if (fresh) {
-                strcpy(merges[count][0], left);
-                strcpy(merges[count][1], right);
-                strcpy(tokens[count + 2], joined);
+                snprintf(merges[count][0], sizeof(merges[0][0]), "%s", left);
+                snprintf(merges[count][1], sizeof(merges[0][1]), "%s", right);
+                memcpy(tokens[count + 2], joined, sizeof(tokens[0]));
                 buf_printf(&vocab, ",\"%s\":%d", joined, count + 2);
                 buf_printf(&list, "%s[\"%s\",\"%s\"]", count > 0 ? "," : "", left, right);
                 count++;

@@ -114,13 +114,13 @@ static void family_make(char dir[FIXTURE_PATH_MAX])
     struct model_config config = fixture_config(ARCHITECTURE_QWEN2);
     struct error error = {0};
     fixture_dir(dir);
-    EXPECT(dir_create(fixture_path(dir, "parent"), NULL) == STATUS_OK);
-    fixture_model(fixture_path(dir, "parent"), &config, &(struct params_heads){.score = true}, 5);
-    struct model *model = fixture_open(fixture_path(dir, "parent"), &OVER);
+    EXPECT(dir_create(model_fixture_path(dir, "parent"), NULL) == STATUS_OK);
+    fixture_model(model_fixture_path(dir, "parent"), &config, &(struct params_heads){.score = true}, 5);
+    struct model *model = model_fixture_open(model_fixture_path(dir, "parent"), &OVER);
     REQUIRE(model != NULL);
     EXPECT(model_add_adapter(model, &LORA, 9, &error) == STATUS_OK);
     noise(model, 1);
-    EXPECT(model_save(model, fixture_path(dir, "adapter"), NULL, fixture_path(dir, "parent"), NULL,
+    EXPECT(model_save(model, model_fixture_path(dir, "adapter"), NULL, model_fixture_path(dir, "parent"), NULL,
                       &error) == STATUS_OK);
     EXPECT_STR("", error.text);
     model_free(model);
@@ -131,8 +131,8 @@ TEST(a_fresh_adapter_changes_nothing_and_is_seeded)
     char dir[FIXTURE_PATH_MAX];
     struct error error;
     family_make(dir);
-    struct model *a = fixture_open(fixture_path(dir, "parent"), &OVER);
-    struct model *b = fixture_open(fixture_path(dir, "parent"), &OVER);
+    struct model *a = model_fixture_open(model_fixture_path(dir, "parent"), &OVER);
+    struct model *b = model_fixture_open(model_fixture_path(dir, "parent"), &OVER);
     REQUIRE(a != NULL && b != NULL);
     REQUIRE(model_add_adapter(a, &LORA, 9, &error) == STATUS_OK);
     REQUIRE(model_add_adapter(b, &LORA, 9, &error) == STATUS_OK);
@@ -159,15 +159,15 @@ TEST(an_adapter_is_saved_and_opened_to_the_bit)
     char dir[FIXTURE_PATH_MAX];
     struct error error = {0};
     family_make(dir);
-    struct model *model = fixture_open(fixture_path(dir, "adapter"), &OVER);
-    struct model *parent = fixture_open(fixture_path(dir, "parent"), &OVER);
+    struct model *model = model_fixture_open(model_fixture_path(dir, "adapter"), &OVER);
+    struct model *parent = model_fixture_open(model_fixture_path(dir, "parent"), &OVER);
     REQUIRE(model != NULL && model->adapter != NULL && parent != NULL);
     EXPECT(model->lora.r == 3 && model->lora.targets == LORA_ALL_LINEAR);
     EXPECT_STR(parent->digest, model->parent_digest);
     EXPECT_BYTES(parent->weights, model->weights, parent->table.elements * sizeof(float));
-    EXPECT(model_save(model, fixture_path(dir, "again"), NULL, fixture_path(dir, "parent"),
+    EXPECT(model_save(model, model_fixture_path(dir, "again"), NULL, model_fixture_path(dir, "parent"),
                       model->card, &error) == STATUS_OK);
-    struct model *again = fixture_open(fixture_path(dir, "again"), &OVER);
+    struct model *again = model_fixture_open(model_fixture_path(dir, "again"), &OVER);
     REQUIRE(again != NULL);
     EXPECT_BYTES(model->adapter, again->adapter, model->adapter_table.elements * sizeof(float));
     EXPECT_STR(model->digest, again->digest);
@@ -180,8 +180,8 @@ TEST(merging_adds_scale_times_b_a_and_replaces_the_score)
 {
     char dir[FIXTURE_PATH_MAX];
     family_make(dir);
-    struct model *over = fixture_open(fixture_path(dir, "adapter"), &OVER);
-    struct model *merged = fixture_open(fixture_path(dir, "adapter"), &MERGED);
+    struct model *over = model_fixture_open(model_fixture_path(dir, "adapter"), &OVER);
+    struct model *merged = model_fixture_open(model_fixture_path(dir, "adapter"), &MERGED);
     REQUIRE(over != NULL && merged != NULL && merged->adapter == NULL);
     EXPECT_STR(over->digest, merged->digest);
     static const enum tensor_kind kinds[] = {TENSOR_Q,    TENSOR_K,  TENSOR_V,   TENSOR_O,
@@ -216,14 +216,14 @@ TEST(an_adapter_over_an_adapter_stands_on_merged_weights)
     char dir[FIXTURE_PATH_MAX];
     struct error error = {0};
     family_make(dir);
-    struct model *model = fixture_open(fixture_path(dir, "adapter"), &MERGED);
+    struct model *model = model_fixture_open(model_fixture_path(dir, "adapter"), &MERGED);
     REQUIRE(model != NULL);
     struct lora_config lora = {.r = 2, .alpha = 1, .targets = 1u << TENSOR_V};
     REQUIRE(model_add_adapter(model, &lora, 1, &error) == STATUS_OK);
     noise(model, 2);
-    REQUIRE(model_save(model, fixture_path(dir, "second"), NULL, fixture_path(dir, "adapter"), NULL,
+    REQUIRE(model_save(model, model_fixture_path(dir, "second"), NULL, model_fixture_path(dir, "adapter"), NULL,
                        &error) == STATUS_OK);
-    struct model *second = fixture_open(fixture_path(dir, "second"), &OVER);
+    struct model *second = model_fixture_open(model_fixture_path(dir, "second"), &OVER);
     REQUIRE(second != NULL && second->adapter != NULL);
     EXPECT_BYTES(model->weights, second->weights, model->table.elements * sizeof(float));
     EXPECT_BYTES(model->adapter, second->adapter, model->adapter_table.elements * sizeof(float));
@@ -246,10 +246,10 @@ TEST(a_parent_that_changed_or_left_is_noticed)
     char dir[FIXTURE_PATH_MAX];
     struct model_config config = fixture_config(ARCHITECTURE_QWEN2);
     family_make(dir);
-    fixture_model(fixture_path(dir, "parent"), &config, &(struct params_heads){.score = true}, 6);
-    expect_refused(fixture_path(dir, "adapter"), STATUS_CONFLICT, "is not the model");
-    EXPECT(dir_remove(fixture_path(dir, "parent"), NULL) == STATUS_OK);
-    expect_refused(fixture_path(dir, "adapter"), STATUS_NOT_FOUND, "base_model_name_or_path");
+    fixture_model(model_fixture_path(dir, "parent"), &config, &(struct params_heads){.score = true}, 6);
+    expect_refused(model_fixture_path(dir, "adapter"), STATUS_CONFLICT, "is not the model");
+    EXPECT(dir_remove(model_fixture_path(dir, "parent"), NULL) == STATUS_OK);
+    expect_refused(model_fixture_path(dir, "adapter"), STATUS_NOT_FOUND, "base_model_name_or_path");
 }
 
 TEST(both_directories_can_be_moved_together)
@@ -257,9 +257,9 @@ TEST(both_directories_can_be_moved_together)
     char dir[FIXTURE_PATH_MAX], elsewhere[FIXTURE_PATH_MAX];
     family_make(dir);
     fixture_dir(elsewhere);
-    REQUIRE(rename(fixture_path(dir, "parent"), fixture_path(elsewhere, "parent")) == 0);
-    REQUIRE(rename(fixture_path(dir, "adapter"), fixture_path(elsewhere, "adapter")) == 0);
-    struct model *model = fixture_open(fixture_path(elsewhere, "adapter"), &OVER);
+    REQUIRE(rename(model_fixture_path(dir, "parent"), model_fixture_path(elsewhere, "parent")) == 0);
+    REQUIRE(rename(model_fixture_path(dir, "adapter"), model_fixture_path(elsewhere, "adapter")) == 0);
+    struct model *model = model_fixture_open(model_fixture_path(elsewhere, "adapter"), &OVER);
     EXPECT(model != NULL);
     model_free(model);
 }
@@ -269,19 +269,19 @@ TEST(an_adapter_from_elsewhere_is_welcome)
 {
     char dir[FIXTURE_PATH_MAX];
     family_make(dir);
-    EXPECT(remove(fixture_path(dir, "adapter/tailor.json")) == 0);
+    EXPECT(remove(model_fixture_path(dir, "adapter/tailor.json")) == 0);
     json_t *json = fixture_read(dir, "adapter/adapter_config.json");
     json_object_set_new(json, "base_model_name_or_path", json_string("parent"));
-    EXPECT(json_write_file(fixture_path(dir, "adapter/adapter_config.json"), json, NULL) ==
+    EXPECT(json_write_file(model_fixture_path(dir, "adapter/adapter_config.json"), json, NULL) ==
            STATUS_OK);
-    struct model *model = fixture_open(fixture_path(dir, "adapter"), &OVER);
+    struct model *model = model_fixture_open(model_fixture_path(dir, "adapter"), &OVER);
     REQUIRE(model != NULL);
     EXPECT(model->card == NULL && model->adapter != NULL);
     model_free(model);
     json_object_set_new(json, "base_model_name_or_path", json_string("adapter"));
-    EXPECT(json_write_file(fixture_path(dir, "adapter/adapter_config.json"), json, NULL) ==
+    EXPECT(json_write_file(model_fixture_path(dir, "adapter/adapter_config.json"), json, NULL) ==
            STATUS_OK);
-    expect_refused(fixture_path(dir, "adapter"), STATUS_NOT_FOUND, "\"adapter\"");
+    expect_refused(model_fixture_path(dir, "adapter"), STATUS_NOT_FOUND, "\"adapter\"");
     json_decref(json);
 }
 
@@ -296,7 +296,7 @@ static void source_floats(void *context, const struct safetensors_entry *entry, 
 static void adapter_rewrite(const char *dir, size_t cut, bool with_score)
 {
     struct safetensors set;
-    const char *path = fixture_path(dir, "adapter/adapter_model.safetensors");
+    const char *path = model_fixture_path(dir, "adapter/adapter_model.safetensors");
     REQUIRE(safetensors_open(path, &set, NULL) == STATUS_OK);
     struct safetensors_entry *entries = mem_alloc(set.count * sizeof(*entries));
     size_t count = 0;
@@ -320,9 +320,9 @@ TEST(names_without_prefix_are_read_too)
 {
     char dir[FIXTURE_PATH_MAX];
     family_make(dir);
-    struct model *before = fixture_open(fixture_path(dir, "adapter"), &OVER);
+    struct model *before = model_fixture_open(model_fixture_path(dir, "adapter"), &OVER);
     adapter_rewrite(dir, strlen("base_model.model."), true);
-    struct model *after = fixture_open(fixture_path(dir, "adapter"), &OVER);
+    struct model *after = model_fixture_open(model_fixture_path(dir, "adapter"), &OVER);
     REQUIRE(before != NULL && after != NULL);
     EXPECT_BYTES(before->adapter, after->adapter, before->adapter_table.elements * sizeof(float));
     model_free(before);
@@ -334,7 +334,7 @@ TEST(an_adapter_without_score_takes_its_parents)
     char dir[FIXTURE_PATH_MAX];
     family_make(dir);
     adapter_rewrite(dir, 0, false);
-    struct model *model = fixture_open(fixture_path(dir, "adapter"), &OVER);
+    struct model *model = model_fixture_open(model_fixture_path(dir, "adapter"), &OVER);
     REQUIRE(model != NULL);
     EXPECT_BYTES(params_at(&model->table, model->weights, TENSOR_SCORE, -1),
                  params_at(&model->adapter_table, model->adapter, TENSOR_SCORE, -1),
@@ -348,10 +348,10 @@ TEST(an_adapter_of_another_rank_is_refused)
     family_make(dir);
     json_t *json = fixture_read(dir, "adapter/adapter_config.json");
     json_object_set_new(json, "r", json_integer(4));
-    EXPECT(json_write_file(fixture_path(dir, "adapter/adapter_config.json"), json, NULL) ==
+    EXPECT(json_write_file(model_fixture_path(dir, "adapter/adapter_config.json"), json, NULL) ==
            STATUS_OK);
     json_decref(json);
-    expect_refused(fixture_path(dir, "adapter"), STATUS_FORMAT,
+    expect_refused(model_fixture_path(dir, "adapter"), STATUS_FORMAT,
                    "q_proj.lora_A.weight is [3, 12], not [4, 12]");
 }
 

@@ -198,6 +198,7 @@ TEST(sizes_must_make_sense)
     expect_bad("\"eos_token_id\":100", "eos_token_id");
     expect_bad("\"eos_token_id\":[100]", "eos_token_id");
     expect_bad("\"rms_norm_eps\":0", "rms_norm_eps");
+    expect_bad("\"rms_norm_eps\":1e-105", "rms_norm_eps"); /* zero in fp32 */
     expect_bad("\"tie_word_embeddings\":\"yes\"", "tie_word_embeddings");
 }
 

@@ -61,25 +61,25 @@ static void family_make(char dir[FIXTURE_PATH_MAX], const struct text_format *fo
     gguf_build_finish(&build, &file);
     fixture_bytes(dir, "m.gguf", file.data, file.length);
     buf_release(&file);
-    EXPECT(gguf_import(fixture_path(dir, "m.gguf"), fixture_path(dir, "base"), &error) ==
+    EXPECT(gguf_import(model_fixture_path(dir, "m.gguf"), model_fixture_path(dir, "base"), &error) ==
            STATUS_OK);
     struct model *model =
-        fixture_open(fixture_path(dir, "base"),
+        model_fixture_open(model_fixture_path(dir, "base"),
                      &(struct model_open_options){.need_score = true, .init_score = true});
     REQUIRE(model != NULL);
     noise(&model->table, model->weights, 1);
     model->has_format = true;
     model->format = *format;
-    EXPECT(model_save(model, fixture_path(dir, "rm"), fixture_path(dir, "base"), NULL, NULL,
+    EXPECT(model_save(model, model_fixture_path(dir, "rm"), model_fixture_path(dir, "base"), NULL, NULL,
                       &error) == STATUS_OK);
     model_free(model);
-    model = fixture_open(fixture_path(dir, "rm"), &(struct model_open_options){.need_score = true});
+    model = model_fixture_open(model_fixture_path(dir, "rm"), &(struct model_open_options){.need_score = true});
     REQUIRE(model != NULL);
     const struct lora_config lora = {.r = 2, .alpha = 4, .targets = LORA_ALL_LINEAR};
     EXPECT(model_add_adapter(model, &lora, 3, &error) == STATUS_OK);
     noise(&model->adapter_table, model->adapter, 2);
-    EXPECT(model_save(model, fixture_path(dir, "adapter"), fixture_path(dir, "base"),
-                      fixture_path(dir, "rm"), NULL, &error) == STATUS_OK);
+    EXPECT(model_save(model, model_fixture_path(dir, "adapter"), model_fixture_path(dir, "base"),
+                      model_fixture_path(dir, "rm"), NULL, &error) == STATUS_OK);
     EXPECT_STR("", error.text);
     model_free(model);
 }
@@ -91,8 +91,8 @@ static void export(const char *dir, const char *name, const struct export_option
 {
     int calls = 0;
     struct error error = {0};
-    EXPECT(model_export(fixture_device(), fixture_path(dir, name), options, fake_score, &calls,
-                        fixture_path(dir, "out"), &error) == STATUS_OK);
+    EXPECT(model_export(fixture_device(), model_fixture_path(dir, name), options, fake_score, &calls,
+                        model_fixture_path(dir, "out"), &error) == STATUS_OK);
     EXPECT_STR("", error.text);
     EXPECT_I64(2 * PROBES_COUNT, calls);
 }
@@ -124,7 +124,7 @@ static void expect_probe(const char *dir, const char *tokenizer_dir, bool eos)
 static void expect_text(const char *dir, const char *name, const char *needle)
 {
     struct buf text = {0};
-    EXPECT(file_read(fixture_path(dir, name), MIB, &text, NULL) == STATUS_OK);
+    EXPECT(file_read(model_fixture_path(dir, name), MIB, &text, NULL) == STATUS_OK);
     EXPECT_CONTAINS(needle, text.data);
     buf_release(&text);
 }
@@ -134,7 +134,7 @@ TEST(a_model_becomes_a_classifier_directory)
     char dir[FIXTURE_PATH_MAX];
     family_make(dir, &DSP);
     export(dir, "rm", &(struct export_options){.format = EXPORT_HF, .dtype = WEIGHT_DTYPE_F32});
-    const char *out = fixture_path(dir, "out");
+    const char *out = model_fixture_path(dir, "out");
     json_t *config = fixture_read(out, "config.json");
     EXPECT_STR("LlamaForSequenceClassification",
                json_string_value(json_array_get(json_object_get(config, "architectures"), 0)));
@@ -170,7 +170,7 @@ TEST(before_eos_ends_without_eos)
     format.pooling = POOLING_BEFORE_EOS;
     family_make(dir, &format);
     export(dir, "rm", &(struct export_options){.format = EXPORT_HF, .dtype = WEIGHT_DTYPE_F32});
-    expect_probe(dir, fixture_path(dir, "out"), false);
+    expect_probe(dir, model_fixture_path(dir, "out"), false);
     expect_text(dir, "out/README.md", "BOS and no EOS");
 }
 
@@ -181,8 +181,8 @@ TEST(an_adapter_is_merged_when_told_so)
     export(dir, "adapter",
            &(struct export_options){.format = EXPORT_HF, .merge = true, .dtype = WEIGHT_DTYPE_F32});
     const struct model_open_options merged = {.need_score = true, .merge_adapter = true};
-    struct model *expected = fixture_open(fixture_path(dir, "adapter"), &merged);
-    struct model *got = fixture_open(fixture_path(dir, "out"), &merged);
+    struct model *expected = model_fixture_open(model_fixture_path(dir, "adapter"), &merged);
+    struct model *got = model_fixture_open(model_fixture_path(dir, "out"), &merged);
     REQUIRE(expected != NULL && got != NULL);
     for (int32_t i = 0; i < expected->table.count; i++) {
         const struct tensor_place *a = &expected->table.places[i];
@@ -204,17 +204,17 @@ TEST(an_adapter_is_exported_over_its_parent)
     EXPECT_STR("SEQ_CLS", json_string_value(json_object_get(config, "task_type")));
     EXPECT_STR("score",
                json_string_value(json_array_get(json_object_get(config, "modules_to_save"), 0)));
-    EXPECT_STR(fixture_path(dir, "out/parent"),
+    EXPECT_STR(model_fixture_path(dir, "out/parent"),
                json_string_value(json_object_get(config, "base_model_name_or_path")));
     json_decref(config);
     const struct model_open_options over = {.need_score = true};
-    struct model *expected = fixture_open(fixture_path(dir, "adapter"), &over);
-    struct model *got = fixture_open(fixture_path(dir, "out/adapter"), &over);
+    struct model *expected = model_fixture_open(model_fixture_path(dir, "adapter"), &over);
+    struct model *got = model_fixture_open(model_fixture_path(dir, "out/adapter"), &over);
     REQUIRE(expected != NULL && got != NULL);
     EXPECT_BYTES(expected->adapter, got->adapter, expected->adapter_table.elements * sizeof(float));
     model_free(expected);
     model_free(got);
-    expect_probe(dir, fixture_path(dir, "out/adapter"), true);
+    expect_probe(dir, model_fixture_path(dir, "out/adapter"), true);
     expect_text(dir, "out/README.md", "PeftModel.from_pretrained");
 }
 
@@ -233,18 +233,18 @@ TEST(a_short_max_length_gets_short_probes)
     format.max_length = 40;
     family_make(dir, &format);
     export(dir, "rm", &(struct export_options){.format = EXPORT_HF, .dtype = WEIGHT_DTYPE_F32});
-    expect_probe(dir, fixture_path(dir, "out"), true);
+    expect_probe(dir, model_fixture_path(dir, "out"), true);
 }
 
 static void expect_refused(const char *dir, const char *name, const struct export_options *options,
                            int calls, enum status expected, const char *word)
 {
     struct error error = {0};
-    enum status status = model_export(fixture_device(), fixture_path(dir, name), options,
-                                      fake_score, &calls, fixture_path(dir, "out"), &error);
+    enum status status = model_export(fixture_device(), model_fixture_path(dir, name), options,
+                                      fake_score, &calls, model_fixture_path(dir, "out"), &error);
     EXPECT_STR(status_name(expected), status_name(status));
     EXPECT_CONTAINS(word, error.text);
-    EXPECT(!dir_exists(fixture_path(dir, "out")));
+    EXPECT(!dir_exists(model_fixture_path(dir, "out")));
 }
 
 TEST(what_cannot_be_said_is_refused_by_name)
@@ -265,7 +265,7 @@ TEST(what_cannot_be_said_is_refused_by_name)
     expect_refused(dir, "rm", &peft, 0, STATUS_USAGE, "not an adapter");
     expect_refused(dir, "adapter", &(struct export_options){.format = EXPORT_PEFT, .merge = true},
                    0, STATUS_USAGE, "exclude each other");
-    EXPECT(remove(fixture_path(dir, "rm/tailor.json")) == 0);
+    EXPECT(remove(model_fixture_path(dir, "rm/tailor.json")) == 0);
     expect_refused(dir, "rm", &hf, 0, STATUS_UNSUPPORTED, "tailor.json");
 }
 
@@ -286,11 +286,11 @@ TEST(a_score_that_moved_fails_the_export_and_leaves_nothing)
     int calls = 0;
     struct error error = {0};
     family_make(dir, &DSP);
-    EXPECT(model_export(fixture_device(), fixture_path(dir, "rm"),
+    EXPECT(model_export(fixture_device(), model_fixture_path(dir, "rm"),
                         &(struct export_options){.format = EXPORT_HF}, drifting_score, &calls,
-                        fixture_path(dir, "out"), &error) == STATUS_FAILED);
+                        model_fixture_path(dir, "out"), &error) == STATUS_FAILED);
     EXPECT_CONTAINS("the score of probe 3 moved", error.text);
-    EXPECT(!dir_exists(fixture_path(dir, "out")));
+    EXPECT(!dir_exists(model_fixture_path(dir, "out")));
     expect_refused(dir, "rm", &(struct export_options){.format = EXPORT_HF}, -5, STATUS_FAILED,
                    "the scorer failed");
 }

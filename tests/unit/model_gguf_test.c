@@ -92,7 +92,7 @@ static enum status import(struct gguf_build *build, char dir[FIXTURE_PATH_MAX], 
     gguf_build_finish(build, &file);
     fixture_bytes(dir, "m.gguf", file.data, file.length);
     buf_release(&file);
-    return gguf_import(fixture_path(dir, "m.gguf"), fixture_path(dir, "out"), error);
+    return gguf_import(model_fixture_path(dir, "m.gguf"), model_fixture_path(dir, "out"), error);
 }
 
 TEST(a_file_becomes_a_directory_that_opens)
@@ -103,8 +103,8 @@ TEST(a_file_becomes_a_directory_that_opens)
     gguf_build_model(&build);
     EXPECT(import(&build, dir, &error) == STATUS_OK);
     EXPECT_STR("", error.text);
-    struct model *model = fixture_open(
-        fixture_path(dir, "out"),
+    struct model *model = model_fixture_open(
+        model_fixture_path(dir, "out"),
         &(struct model_open_options){.need_score = true, .init_score = true, .positions = 8});
     REQUIRE(model != NULL);
     const struct model_config *c = &model->config;
@@ -142,7 +142,7 @@ TEST(the_tokenizer_comes_along)
         gguf_build_string(&build, "tokenizer.chat_template", "{{ messages }}");
         EXPECT(import(&build, dir, &error) == STATUS_OK);
         EXPECT_STR("", error.text);
-        REQUIRE(tokenizer_open(fixture_path(dir, "out"), &tokenizer, &error) == STATUS_OK);
+        REQUIRE(tokenizer_open(model_fixture_path(dir, "out"), &tokenizer, &error) == STATUS_OK);
         tokenizer_encode(tokenizer, "a t</s>", 7, &ids);
         REQUIRE(ids.count == 3);
         EXPECT_I64(GGUF_TINY_BYTES + 'a', ids.items[0]);
@@ -165,7 +165,7 @@ static void expect_import_refused(struct gguf_build *build, const char *word)
     EXPECT(import(build, dir, &error) != STATUS_OK);
     EXPECT_CONTAINS(word, error.text);
     EXPECT_CONTAINS("m.gguf", error.text);
-    EXPECT(!dir_exists(fixture_path(dir, "out")));
+    EXPECT(!dir_exists(model_fixture_path(dir, "out")));
 }
 
 TEST(what_would_change_the_maths_is_refused_by_name)

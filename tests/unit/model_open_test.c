@@ -59,16 +59,16 @@ TEST(a_model_is_saved_and_opened_to_the_bit)
                       i);
         struct model_open_options options = SCORING;
         options.need_lm_head = i % 2 == 0;
-        struct model *model = fixture_open(dir, &options);
+        struct model *model = model_fixture_open(dir, &options);
         REQUIRE(model != NULL);
         EXPECT(model->card == NULL && !model->has_format && model->adapter == NULL);
         EXPECT(model->heads.lm_head == options.need_lm_head);
-        const char *copy = fixture_path(dir, "copy");
+        const char *copy = model_fixture_path(dir, "copy");
         json_t *card = json_pack("{s:[], s:s}", "probes", "owner", "me");
         model->has_format = true;
         model->format = (struct text_format){.template_kind = TEMPLATE_PLAIN, .max_length = 12};
         EXPECT(model_save(model, copy, NULL, NULL, card, &error) == STATUS_OK);
-        struct model *back = fixture_open(copy, &options);
+        struct model *back = model_fixture_open(copy, &options);
         expect_same_weights(model, back);
         REQUIRE(back != NULL && back->card != NULL);
         EXPECT_STR("full", json_string_value(json_object_get(back->card, "kind")));
@@ -88,8 +88,8 @@ TEST(the_digest_follows_content_and_not_names)
     classifier_make(a, 1);
     classifier_make(b, 1);
     classifier_make(c, 2);
-    struct model *models[3] = {fixture_open(a, &SCORING), fixture_open(b, &SCORING),
-                               fixture_open(c, &SCORING)};
+    struct model *models[3] = {model_fixture_open(a, &SCORING), model_fixture_open(b, &SCORING),
+                               model_fixture_open(c, &SCORING)};
     REQUIRE(models[0] && models[1] && models[2]);
     EXPECT_I64(64, strlen(models[0]->digest));
     EXPECT_STR(models[0]->digest, models[1]->digest);
@@ -107,12 +107,12 @@ TEST(a_base_gets_a_score_only_when_told_to)
     fixture_dir(dir);
     fixture_model(dir, &config, &(struct params_heads){0}, 3);
     expect_refused(dir, &SCORING, STATUS_NOT_FOUND, "no score head");
-    struct model *plain = fixture_open(dir, &(struct model_open_options){.positions = 16});
+    struct model *plain = model_fixture_open(dir, &(struct model_open_options){.positions = 16});
     REQUIRE(plain != NULL);
     EXPECT(params_place(&plain->table, TENSOR_SCORE, -1) == NULL);
     model_free(plain);
-    struct model *a = fixture_open(dir, &TRAINING);
-    struct model *b = fixture_open(dir, &TRAINING);
+    struct model *a = model_fixture_open(dir, &TRAINING);
+    struct model *b = model_fixture_open(dir, &TRAINING);
     expect_same_weights(a, b);
     const float *score = params_at(&a->table, a->weights, TENSOR_SCORE, -1);
     double square = 0;
@@ -141,7 +141,7 @@ TEST(the_longest_row_is_bounded_by_the_model)
     options.positions = 65;
     expect_refused(dir, &options, STATUS_LIMIT, "up to 65 tokens");
     options.positions = 64;
-    struct model *model = fixture_open(dir, &options);
+    struct model *model = model_fixture_open(dir, &options);
     REQUIRE(model != NULL && model->rope_positions == 64);
     EXPECT(model->rope[0] == 1 && model->rope[1] == 0);
     model_free(model);
@@ -156,26 +156,26 @@ TEST(tensors_that_do_not_fit_are_listed_five_at_most)
 
     other.V = 30;
     json = model_config_json(&other, true, "float32");
-    EXPECT(json_write_file(fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
+    EXPECT(json_write_file(model_fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
     json_decref(json);
     expect_refused(dir, &SCORING, STATUS_FORMAT,
                    "model.embed_tokens.weight is [24, 12], not [30, 12]");
     other = config;
     other.L = 4;
     json = model_config_json(&other, true, "float32");
-    EXPECT(json_write_file(fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
+    EXPECT(json_write_file(model_fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
     json_decref(json);
     expect_refused(dir, &SCORING, STATUS_FORMAT,
                    "model.layers.2.input_layernorm.weight is missing; ");
     expect_refused(dir, &SCORING, STATUS_FORMAT, "; and 13 more");
     other.L = 1;
     json = model_config_json(&other, true, "float32");
-    EXPECT(json_write_file(fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
+    EXPECT(json_write_file(model_fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
     json_decref(json);
     expect_refused(dir, &SCORING, STATUS_FORMAT,
                    "model.layers.1.input_layernorm.weight is not known; ");
     json = model_config_json(&config, false, "float32"); /* a causal model has no score */
-    EXPECT(json_write_file(fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
+    EXPECT(json_write_file(model_fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
     json_decref(json);
     expect_refused(dir, &(struct model_open_options){.positions = 1}, STATUS_FORMAT,
                    "score.weight is not known");
@@ -187,7 +187,7 @@ TEST(nan_and_infinity_are_refused_with_tensor_and_index)
     for (int i = 0; i < 2; i++) {
         char dir[FIXTURE_PATH_MAX];
         classifier_make(dir, 1);
-        const char *path = fixture_path(dir, "model.safetensors");
+        const char *path = model_fixture_path(dir, "model.safetensors");
         struct safetensors set;
         struct buf file = {0};
         REQUIRE(safetensors_open(path, &set, NULL) == STATUS_OK);
@@ -209,8 +209,8 @@ TEST(a_directory_that_is_no_model_says_what_it_lacks)
     fixture_dir(dir);
     expect_refused("/nowhere/at/all", &SCORING, STATUS_NOT_FOUND, "no such directory");
     expect_refused(dir, &SCORING, STATUS_NOT_FOUND, "neither config.json nor adapter_config.json");
-    fixture_text(dir, "x.gguf", "GGUF");
-    expect_refused(fixture_path(dir, "x.gguf"), &SCORING, STATUS_NOT_FOUND, "import");
+    model_fixture_text(dir, "x.gguf", "GGUF");
+    expect_refused(model_fixture_path(dir, "x.gguf"), &SCORING, STATUS_NOT_FOUND, "import");
     json_t *json = model_config_json(&(struct model_config){.L = 1,
                                                             .C = 4,
                                                             .H = 1,
@@ -225,12 +225,12 @@ TEST(a_directory_that_is_no_model_says_what_it_lacks)
                                                             .eos = -1,
                                                             .pad = -1},
                                      true, "float32");
-    EXPECT(json_write_file(fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
+    EXPECT(json_write_file(model_fixture_path(dir, "config.json"), json, NULL) == STATUS_OK);
     json_decref(json);
     expect_refused(dir, &SCORING, STATUS_NOT_FOUND, "model.safetensors.index.json");
-    fixture_text(dir, "pytorch_model.bin", "x");
+    model_fixture_text(dir, "pytorch_model.bin", "x");
     expect_refused(dir, &SCORING, STATUS_UNSUPPORTED, "safe_serialization=True");
-    fixture_text(dir, "config.json", "{\"a\":1,\"a\":2}");
+    model_fixture_text(dir, "config.json", "{\"a\":1,\"a\":2}");
     expect_refused(dir, &SCORING, STATUS_FORMAT, "duplicate key \"a\"");
 }
 
@@ -241,9 +241,9 @@ TEST(links_of_a_hub_cache_are_followed)
     fixture_dir(cache);
     static const char *const names[] = {"config.json", "model.safetensors"};
     for (int i = 0; i < 2; i++) {
-        REQUIRE(symlink(fixture_path(dir, names[i]), fixture_path(cache, names[i])) == 0);
+        REQUIRE(symlink(model_fixture_path(dir, names[i]), model_fixture_path(cache, names[i])) == 0);
     }
-    struct model *model = fixture_open(cache, &SCORING);
+    struct model *model = model_fixture_open(cache, &SCORING);
     EXPECT(model != NULL);
     model_free(model);
 }
@@ -252,8 +252,8 @@ TEST(a_fifo_does_not_hang)
 {
     char dir[FIXTURE_PATH_MAX];
     classifier_make(dir, 1);
-    EXPECT(unlink(fixture_path(dir, "model.safetensors")) == 0);
-    EXPECT(mkfifo(fixture_path(dir, "model.safetensors"), 0600) == 0);
+    EXPECT(unlink(model_fixture_path(dir, "model.safetensors")) == 0);
+    EXPECT(mkfifo(model_fixture_path(dir, "model.safetensors"), 0600) == 0);
     expect_refused(dir, &SCORING, STATUS_NOT_FOUND, "model.safetensors");
 }
 
@@ -275,7 +275,7 @@ TEST(a_card_that_lies_is_refused)
     for (size_t i = 0; i < sizeof(cards) / sizeof(*cards); i++) {
         struct model *model = NULL;
         struct error error = {0};
-        fixture_text(dir, "tailor.json", cards[i][0]);
+        model_fixture_text(dir, "tailor.json", cards[i][0]);
         EXPECT(model_open(fixture_device(), dir, &SCORING, &model, &error) != STATUS_OK);
         EXPECT_CONTAINS(cards[i][1], error.text);
         EXPECT_CONTAINS("tailor.json", error.text);
@@ -286,7 +286,7 @@ TEST(a_save_that_fails_leaves_nothing)
 {
     char dir[FIXTURE_PATH_MAX];
     classifier_make(dir, 1);
-    struct model *model = fixture_open(dir, &SCORING);
+    struct model *model = model_fixture_open(dir, &SCORING);
     REQUIRE(model != NULL);
     static const char *const points[] = {"safetensors_fsync:1", "staging_rename:1", "file_fsync:1"};
     for (size_t i = 0; i < sizeof(points) / sizeof(*points); i++) {
@@ -294,7 +294,7 @@ TEST(a_save_that_fails_leaves_nothing)
         struct error error = {0};
         fixture_dir(out);
         setenv("TAILOR_FAIL", points[i], 1);
-        EXPECT(model_save(model, fixture_path(out, "m"), NULL, NULL, NULL, &error) == STATUS_IO);
+        EXPECT(model_save(model, model_fixture_path(out, "m"), NULL, NULL, NULL, &error) == STATUS_IO);
         unsetenv("TAILOR_FAIL");
         EXPECT(rmdir(out) == 0); /* empty */
     }

@@ -213,7 +213,7 @@ TEST(what_is_written_is_read_back_and_aligned)
     for (size_t i = 0; i < 3; i++) {
         struct error error;
         struct safetensors set;
-        const char *path = fixture_path(dir, "w.safetensors");
+        const char *path = model_fixture_path(dir, "w.safetensors");
         REQUIRE(ramps_write(path, dtypes[i], 0x1p-20f, &error) == STATUS_OK);
         REQUIRE(safetensors_open(path, &set, &error) == STATUS_OK);
         const struct safetensor *a = safetensors_find(&set, "a");
@@ -235,7 +235,7 @@ TEST(a_value_that_does_not_fit_is_refused_and_leaves_no_file)
     char dir[FIXTURE_PATH_MAX];
     fixture_dir(dir);
     struct error error;
-    const char *path = fixture_path(dir, "w.safetensors");
+    const char *path = model_fixture_path(dir, "w.safetensors");
     EXPECT(ramps_write(path, WEIGHT_DTYPE_F16, 1, &error) == STATUS_NUMERIC);
     EXPECT_CONTAINS("tensor a, element 65520", error.text);
     EXPECT(ramps_write(path, WEIGHT_DTYPE_F32, NAN, &error) == STATUS_NUMERIC);
@@ -250,7 +250,7 @@ TEST(a_failed_fsync_leaves_the_old_file)
     fixture_dir(dir);
     struct error error;
     struct safetensors set;
-    const char *path = fixture_path(dir, "w.safetensors");
+    const char *path = model_fixture_path(dir, "w.safetensors");
     REQUIRE(ramps_write(path, WEIGHT_DTYPE_BF16, 2, &error) == STATUS_OK);
     setenv("TAILOR_FAIL", "safetensors_fsync:1", 1);
     EXPECT(ramps_write(path, WEIGHT_DTYPE_F32, 1, &error) == STATUS_IO);
@@ -266,14 +266,14 @@ static void shard_write(const char *dir, const char *name, const char *tensor)
 {
     static const float one = 1;
     struct safetensors_entry entry = {.name = tensor, .rank = 1, .shape = {4}, .source = &one};
-    EXPECT(safetensors_write(fixture_path(dir, name), &entry, 1, WEIGHT_DTYPE_F32, source_ramp,
+    EXPECT(safetensors_write(model_fixture_path(dir, name), &entry, 1, WEIGHT_DTYPE_F32, source_ramp,
                              NULL, NULL) == STATUS_OK);
 }
 
 static enum status shards_open(const char *dir, const char *index, struct error *error)
 {
     struct safetensors set;
-    fixture_text(dir, "model.safetensors.index.json", index);
+    model_fixture_text(dir, "model.safetensors.index.json", index);
     enum status status = safetensors_open_dir(dir, "model", &set, error);
     if (status == STATUS_OK) {
         EXPECT_I64(2, set.count);

@@ -2,8 +2,9 @@
  *
  * characters: ASCII by table, the rest by utf8proc's general category.
  *
- * Invariant: classes are those of Hugging Face tokenizers 0.23 (Unicode 16) for every code point:
- * compared one by one. Its normalizer is older (Unicode 9), hence the new marks. Rejected: \s by
+ * Invariant: classes are those of the patterns of Hugging Face tokenizers 0.23 (Unicode 16),
+ * compared for every code point. Its Digits step is newer (13 digits of Unicode 17 that are not
+ * numbers here) and its normalizer older (Unicode 9), hence the new marks. Rejected: \s by
  * utf8proc's bidi class, which counts U+001C … U+001F as white space.
  */
 #include "worker/data/characters.h"

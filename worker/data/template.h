@@ -65,15 +65,16 @@ bool template_is_chat(enum template_kind kind); /* all but dsp and plain: no BOS
 
 /* `auto`: the directory's chat template recognised by the SHA-256 of its normalised text as one of
  * the presets; no chat template at all gives dsp. An unknown one is STATUS_UNSUPPORTED and names
- * the presets. Normalised: line ends "\r\n" and "\r" become "\n", and one "\n" at the end is dropped.
- * That is what Jinja does before it reads a template, so equal digests always render alike. */
+ * the presets. Normalised: line ends "\r\n" and "\r" become "\n", and one "\n" at the end is
+ * dropped. That is what Jinja does before it reads a template, so equal digests always render
+ * alike. */
 enum status template_recognise(const struct tokenizer *tokenizer, enum template_kind *kind_out,
                                struct error *error);
 
 /* Appends the rendered messages; bos and eos texts come from the tokenizer. What a template refuses
- * (roles that do not alternate, a system role) is STATUS_FORMAT with the template's own sentence, and
- * nothing is appended. dsp and plain lay out whole dialogues too; `prefixes` is for TEMPLATE_PREFIXES
- * alone, where NULL strings are empty. */
+ * (roles that do not alternate, a system role) is STATUS_FORMAT with the template's own sentence,
+ * and nothing is appended. dsp and plain lay out whole dialogues too; `prefixes` is for
+ * TEMPLATE_PREFIXES alone, where NULL strings are empty. */
 enum status template_render(enum template_kind kind, const struct template_prefixes *prefixes,
                             const struct tokenizer *tokenizer, const struct message *messages,
                             size_t count, bool add_generation_prompt, struct buf *text,
@@ -88,8 +89,8 @@ void template_encode_text(const struct text_format *format, const struct tokeniz
  * tokens, right the first (specials included in both). */
 int64_t row_fit(const struct text_format *format, int32_t *ids, int64_t count);
 
-/* Index of the pooled token of a row (last_token: n-1; before_eos: n-2 if the row ends in EOS and has
- * more than one token, else n-1); -1 for mean and max. */
+/* Index of the pooled token of a row (last_token: n-1; before_eos: n-2 if the row ends in EOS and
+ * has more than one token, else n-1); -1 for mean and max. */
 int32_t row_pooled_token(enum pooling pooling, const int32_t *ids, int32_t count, int32_t eos);
 
 #endif

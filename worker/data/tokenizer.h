@@ -38,8 +38,7 @@ void ids_release(struct ids *ids);
 /* Reads dir/tokenizer.json, and dir/tokenizer_config.json, dir/special_tokens_map.json or
  * dir/config.json for bos, eos, pad and the chat template where they are there. A directory with
  * only tokenizer.model gets the conversion named (STATUS_UNSUPPORTED). */
-enum status tokenizer_open(const char *dir, struct tokenizer **tokenizer_out,
-                           struct error *error);
+enum status tokenizer_open(const char *dir, struct tokenizer **tokenizer_out, struct error *error);
 void tokenizer_free(struct tokenizer *tokenizer);
 
 /* Appends the ids of valid UTF-8 `text` of at most TOKENIZER_TEXT_BYTES_MAX bytes (both CHECKed),
@@ -59,7 +58,7 @@ int32_t tokenizer_id(const struct tokenizer *tokenizer, const char *token); /* -
  * an id that has no token. */
 const char *tokenizer_text(const struct tokenizer *tokenizer, int32_t id, size_t *length_out);
 const char *tokenizer_chat_template(const struct tokenizer *tokenizer); /* NULL: none; borrowed */
-const char *tokenizer_bos_text(const struct tokenizer *tokenizer); /* "" where there is none */
+const char *tokenizer_bos_text(const struct tokenizer *tokenizer);      /* "" where there is none */
 const char *tokenizer_eos_text(const struct tokenizer *tokenizer);
 /* SHA-256 of tokenizer.json's bytes: part of the token cache's key and of a model's identity. */
 const char *tokenizer_digest(const struct tokenizer *tokenizer);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * word_cache: direct-mapped. English hits in 95 of 100 words with this size. Rejected: chains or
- * eviction by age, whose bookkeeping costs as much as the merges of a short word; a cache shared by
- * threads, which would need locks on the hottest path.
+ * word_cache: direct-mapped. Of the words of 4 MiB of English dialogues 96 in 100 hit. Rejected:
+ * chains or eviction by age, whose bookkeeping costs as much as the merges of a short word; a cache
+ * shared by threads, which would need locks on the hottest path.
  */
 #include "worker/data/word_cache.h"
 

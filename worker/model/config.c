@@ -417,6 +417,9 @@ static enum status parse(const json_t *json, struct model_config *c, bool *class
     double epsilon = 1e-6;
     TRY(positive_read(json, "rms_norm_eps", &epsilon, error));
     c->norm_epsilon = (float)epsilon;
+    if (!(c->norm_epsilon > 0) || !isfinite(c->norm_epsilon)) {
+        return error_set(error, STATUS_FORMAT, "\"rms_norm_eps\" is out of range for fp32");
+    }
     TRY(json_get_bool(json, "tie_word_embeddings", &c->tied, error));
     TRY(token_read(json, "bos_token_id", c->V, &c->bos, error));
     TRY(token_read(json, "eos_token_id", c->V, &c->eos, error));

@@ -139,7 +139,7 @@ static enum status maths_read(struct importing *importing, struct error *error)
     TRY(gguf_get_f64(file, key_of(importing, "rope.freq_base"), &c->rope_theta, error));
     TRY(gguf_get_f64(file, key_of(importing, "attention.layer_norm_rms_epsilon"), &epsilon, error));
     c->norm_epsilon = (float)epsilon;
-    if (!(c->rope_theta > 0) || !(c->norm_epsilon > 0)) {
+    if (!(c->rope_theta > 0) || !(c->norm_epsilon > 0) || !isfinite(c->norm_epsilon)) {
         return error_set(error, STATUS_FORMAT,
                          "%s: rope.freq_base and layer_norm_rms_epsilon must be positive",
                          file->name);

@@ -45,14 +45,16 @@ static enum status card_save(const struct model *model, const struct staging *st
         TRY(card_parent_name(staging->final, parent_dir, parent, error));
     }
     json_t *whole = json_pack("{s:i, s:s}", "format_version", CARD_FORMAT_VERSION, "kind",
-                              adapter ? "adapter" : "full");
+                              adapter              ? "adapter"
+                              : model->heads.score ? "full"
+                                                   : "base");
     if (model->has_format) {
         json_object_set_new(whole, "text", card_text_json(&model->format));
     }
-    json_object_set_new(
-        whole, "parent",
-        adapter ? json_pack("{s:s, s:s}", "path", parent, "digest", model->parent_digest)
-                : json_null());
+    if (adapter) { /* a full model's parent is history: the caller's card tells it */
+        json_object_set_new(whole, "parent", json_pack("{s:s, s:s}", "path", parent, "digest",
+                                                       model->parent_digest));
+    }
     if (card != NULL) {
         json_object_update_missing(whole, (json_t *)card);
     }

@@ -14,8 +14,7 @@
 #include "lib/limits.h"
 #include "worker/trainer/figures_parts.h"
 
-/* ---- the paper's -------------------------------------------------------------------------------
- */
+/* ---- the paper's ----------------------------------------------------------------------------- */
 
 /* Both orders of a pair count; the pair (i, j) is right if (r_j > r_i) says what (s_j > s_i) says.
  */
@@ -52,8 +51,7 @@ void figures_paper(const double *reward, const double *score, int64_t G, int32_t
     paper_accuracies(&counts, total_out, first_two_out);
 }
 
-/* ---- one pass over the groups ------------------------------------------------------------------
- */
+/* ---- one pass over the groups ---------------------------------------------------------------- */
 
 /* What is collected; arrays are as long as the dataset may need. */
 struct collected {
@@ -143,8 +141,7 @@ static void collect(struct collected *c, const struct dataset *dataset, const fl
     }
 }
 
-/* ---- rewards of rows ---------------------------------------------------------------------------
- */
+/* ---- rewards of rows ------------------------------------------------------------------------- */
 
 static void reward_figures(const struct dataset *dataset, const float *reward, struct figures *f)
 {
@@ -213,8 +210,7 @@ void figures_compute(const struct dataset *dataset, const float *reward, double 
     *figures_out = f;
 }
 
-/* ---- two models on the same groups -------------------------------------------------------------
- */
+/* ---- two models on the same groups ----------------------------------------------------------- */
 
 void figures_compare(const struct dataset *dataset, const float *before, const float *after,
                      double confidence, uint64_t seed, struct figures_difference *difference_out)

@@ -24,8 +24,7 @@ double log1p_exp(double x)
     return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
 }
 
-/* ---- reliability -------------------------------------------------------------------------------
- */
+/* ---- reliability ----------------------------------------------------------------------------- */
 
 /* Equal widths, (low, high]; 0 belongs to the first. Sums until bins_finish makes means of them. */
 static void bin_add(struct reliability_bin *bins, int32_t count, double probability, double correct)
@@ -73,8 +72,7 @@ double figures_ece_labelled(const double *probability, const double *label, int6
     return bins_finish(filled, bins, n);
 }
 
-/* ---- temperature -------------------------------------------------------------------------------
- */
+/* ---- temperature ----------------------------------------------------------------------------- */
 
 static double mean_weighted_tanh(const double *d, int64_t n, double a)
 {
@@ -127,8 +125,7 @@ double figures_temperature(const double *difference, int64_t n, double *nll_out)
     return 1 / a;
 }
 
-/* ---- area under the curve ----------------------------------------------------------------------
- */
+/* ---- area under the curve -------------------------------------------------------------------- */
 
 struct scored {
     double score, label;

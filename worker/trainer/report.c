@@ -64,8 +64,7 @@ static void note(struct report_run *run, const char *text)
     json_array_append_new(run->notes, json_string(text));
 }
 
-/* ---- the journals ------------------------------------------------------------------------------
- */
+/* ---- the journals ---------------------------------------------------------------------------- */
 
 /* What line visitors work on. */
 struct reading {
@@ -161,8 +160,7 @@ static bool read_journal(struct report_run *run, const char *name, const char *w
     return status != STATUS_NOT_FOUND;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* Returns whether the file is there; *out is NULL unless it holds a JSON object. */
 static bool read_json(struct report_run *run, const char *name, json_t **out)

@@ -33,8 +33,7 @@ enum {
 
 #define OUTERMOST 0.02
 
-/* ---- axes --------------------------------------------------------------------------------------
- */
+/* ---- axes ------------------------------------------------------------------------------------ */
 
 static double nice_step(double span, int ticks)
 {
@@ -120,8 +119,7 @@ void axes_draw(struct buf *out, const struct axis *x, const struct axis *y, cons
                y->at_low + 17, x_name);
 }
 
-/* ---- buckets -----------------------------------------------------------------------------------
- */
+/* ---- buckets --------------------------------------------------------------------------------- */
 
 /* Means over equal parts of the step axis; count 0: no value there. */
 struct buckets {
@@ -182,8 +180,7 @@ static void widen(const struct chart_series *series, const struct buckets *bucke
     *high = fmax(*high, raw[count - 1 - skipped]);
 }
 
-/* ---- drawing -----------------------------------------------------------------------------------
- */
+/* ---- drawing --------------------------------------------------------------------------------- */
 
 static void line_draw(struct buf *out, const char *classes, const struct buckets *buckets,
                       const double *values, const struct axis *x, const struct axis *y)

@@ -23,8 +23,7 @@ void mark_draw(struct buf *out, const char *style, double x, double y, double ra
                    y, radius);
 }
 
-/* ---- before and after --------------------------------------------------------------------------
- */
+/* ---- before and after ------------------------------------------------------------------------ */
 
 static void whisker_row(struct buf *out, const char *style, const char *name, const json_t *figures,
                         const struct axis *x, double y)
@@ -67,8 +66,7 @@ void whisker_draw(struct buf *out, const char *style, const json_t *before, cons
     buf_append_string(out, "</svg>");
 }
 
-/* ---- reliability -------------------------------------------------------------------------------
- */
+/* ---- reliability ----------------------------------------------------------------------------- */
 
 static double bins_pairs(const json_t *bins)
 {
@@ -142,8 +140,7 @@ void reliability_draw(struct buf *out, const char *style, const json_t *before, 
     buf_append_string(out, "</svg>");
 }
 
-/* ---- the trade-off -----------------------------------------------------------------------------
- */
+/* ---- the trade-off --------------------------------------------------------------------------- */
 
 enum { PATH_POINTS_MAX = 400 };
 

@@ -19,8 +19,7 @@
 
 enum { EVENTS_SHOWN_MAX = 60 };
 
-/* ---- the head ----------------------------------------------------------------------------------
- */
+/* ---- the head -------------------------------------------------------------------------------- */
 
 static const char *run_name(const struct report_run *run)
 {
@@ -90,8 +89,7 @@ static void title_draw(struct buf *out, const struct report_run *run)
     buf_append_string(out, "</header>\n");
 }
 
-/* ---- the verdict in words ----------------------------------------------------------------------
- */
+/* ---- the verdict in words -------------------------------------------------------------------- */
 
 /* "+7.7 (+5.1 … +10.2)" */
 static const char *change_text(const json_t *difference, char out[3 * NUMBER_TEXT_MAX])
@@ -147,8 +145,7 @@ static void lede_draw(struct buf *out, const struct report_run *run)
     buf_append_string(out, "</p>\n");
 }
 
-/* ---- figures at a glance -----------------------------------------------------------------------
- */
+/* ---- figures at a glance --------------------------------------------------------------------- */
 
 static void kpi_draw(struct buf *out, const char *what, const char *big, const char *sub,
                      int judged)
@@ -243,8 +240,7 @@ static void kpis_draw(struct buf *out, const struct report_run *run)
     buf_append_string(out, "</div>\n");
 }
 
-/* ---- sentences ---------------------------------------------------------------------------------
- */
+/* ---- sentences ------------------------------------------------------------------------------- */
 
 static bool event_is_finding(const json_t *event)
 {
@@ -287,8 +283,7 @@ static void sentences_draw(struct buf *out, const struct report_run *run)
     callouts_draw(out, " quiet", "Note", run->notes);
 }
 
-/* ---- the spec ----------------------------------------------------------------------------------
- */
+/* ---- the spec -------------------------------------------------------------------------------- */
 
 static void value_draw(struct buf *out, const json_t *value)
 {
@@ -378,8 +373,7 @@ static void spec_draw(struct buf *out, const struct report_run *run)
     buf_release(&rows);
 }
 
-/* ---- events ------------------------------------------------------------------------------------
- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 /* "2026-03-01 14:05", UTC; empty when unknown. */
 static const char *event_time(const json_t *event, char out[32])
@@ -425,8 +419,8 @@ static void events_draw(struct buf *out, const struct report_run *run)
     if (count > 0) {
         buf_append_string(out, "<h2>Events</h2><p class=\"about\">Newest first, times in UTC.");
         if (checkpoints > 0)
-            buf_printf(out, " %zu checkpoint%s were written, the last at step %.0f.", checkpoints,
-                       checkpoints == 1 ? "" : "s", last_checkpoint);
+            buf_printf(out, " %zu checkpoint%s written, the last at step %.0f.", checkpoints,
+                       checkpoints == 1 ? " was" : "s were", last_checkpoint);
         if (shown > EVENTS_SHOWN_MAX)
             buf_printf(out, " %zu older ones are in events.jsonl.", shown - EVENTS_SHOWN_MAX);
         buf_append_string(out, "</p>");

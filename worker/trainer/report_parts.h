@@ -21,8 +21,7 @@
 #include "lib/buf.h"
 #include "lib/status.h"
 
-/* ---- a run, read -------------------------------------------------------------------------------
- */
+/* ---- a run, read ----------------------------------------------------------------------------- */
 
 enum series_id {
     SERIES_LOSS,
@@ -66,8 +65,7 @@ typedef enum status line_visitor(void *argument, int64_t line, const char *text,
                                  struct error *error);
 enum status lines_visit(const char *path, line_visitor *visit, void *argument, struct error *error);
 
-/* ---- numbers and words -------------------------------------------------------------------------
- */
+/* ---- numbers and words ----------------------------------------------------------------------- */
 
 enum unit {
     UNIT_PLAIN,
@@ -98,8 +96,7 @@ struct range {
 };
 struct range json_range_of(const json_t *object, const char *key);
 
-/* ---- axes --------------------------------------------------------------------------------------
- */
+/* ---- axes ------------------------------------------------------------------------------------ */
 
 /* Values low … high drawn at at_low … at_high, ticks at multiples of step. */
 struct axis {
@@ -117,8 +114,7 @@ double axis_at(const struct axis *axis, double value);
 /* Grid lines and labels of both axes. */
 void axes_draw(struct buf *out, const struct axis *x, const struct axis *y, const char *x_name);
 
-/* ---- drawings ----------------------------------------------------------------------------------
- */
+/* ---- drawings -------------------------------------------------------------------------------- */
 
 enum { CHART_SERIES_MAX = 4 };
 
@@ -153,8 +149,7 @@ void reliability_draw(struct buf *out, const char *style, const json_t *before,
 /* Custom gain over general change; false (and nothing drawn) where one of them is unknown. */
 bool tradeoff_draw(struct buf *out, const struct report_run *run);
 
-/* ---- the page ----------------------------------------------------------------------------------
- */
+/* ---- the page -------------------------------------------------------------------------------- */
 
 void page_draw(struct buf *out, const struct report_run *run);
 void sets_draw(struct buf *out, const struct report_run *run);

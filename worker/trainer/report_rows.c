@@ -44,8 +44,7 @@ struct rows {
     int64_t shown; /* places[0 … shown) are wanted */
 };
 
-/* ---- the files ---------------------------------------------------------------------------------
- */
+/* ---- the files ------------------------------------------------------------------------------- */
 
 static int compare_names(const void *a, const void *b)
 {
@@ -86,8 +85,7 @@ static enum status visit_files(struct rows *rows, line_visitor *visit, struct er
     return STATUS_OK;
 }
 
-/* ---- the two passes ----------------------------------------------------------------------------
- */
+/* ---- the two passes -------------------------------------------------------------------------- */
 
 static enum status read_group(const struct rows *rows, int64_t line, const char *text,
                               size_t length, json_t **out, struct error *error)
@@ -147,8 +145,7 @@ static enum status visit_text(void *argument, int64_t line, const char *text, si
     return place == NULL ? STATUS_OK : read_group(rows, line, text, length, &place->json, error);
 }
 
-/* ---- one line of the table ---------------------------------------------------------------------
- */
+/* ---- one line of the table ------------------------------------------------------------------- */
 
 /* The pair with the smallest r_i − r_j over s_i > s_j; false where there is none. */
 static bool worst_pair(const json_t *rows, size_t *preferred_out, size_t *other_out)

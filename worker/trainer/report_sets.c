@@ -40,8 +40,7 @@ static void set_name_draw(struct buf *out, const json_t *set)
     html_text(out, name != NULL ? name : "unnamed");
 }
 
-/* ---- the table ---------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void cell_number(struct buf *out, const char *label, enum unit unit, double value)
 {
@@ -131,9 +130,14 @@ static void row_lm_draw(struct buf *out, const json_t *set)
     buf_append_string(out, "</tr>\n");
 }
 
+static bool sets_are_lm(const json_t *sets)
+{
+    return json_object_get(json_array_get(sets, 0), "nll_after") != NULL;
+}
+
 static void table_draw(struct buf *out, const json_t *sets)
 {
-    bool lm = json_object_get(json_array_get(sets, 0), "nll_after") != NULL;
+    bool lm = sets_are_lm(sets);
     struct range scale = accuracy_scale(sets);
     char low[NUMBER_TEXT_MAX], high[NUMBER_TEXT_MAX];
     buf_append_string(out, "<div class=\"card scroll\"><table class=\"sets\"><thead><tr>");
@@ -157,8 +161,7 @@ static void table_draw(struct buf *out, const json_t *sets)
     buf_append_string(out, "</tbody></table></div>\n");
 }
 
-/* ---- the trade-off -----------------------------------------------------------------------------
- */
+/* ---- the trade-off --------------------------------------------------------------------------- */
 
 static void tradeoff_section(struct buf *out, const struct report_run *run)
 {
@@ -187,8 +190,7 @@ static void tradeoff_section(struct buf *out, const struct report_run *run)
     buf_release(&drawing);
 }
 
-/* ---- calibration -------------------------------------------------------------------------------
- */
+/* ---- calibration ----------------------------------------------------------------------------- */
 
 static void reliability_card(struct buf *out, const json_t *set)
 {
@@ -238,11 +240,14 @@ void sets_draw(struct buf *out, const struct report_run *run)
                                "evaluate on (data.eval), so nothing can be said about the "
                                "model's accuracy.</p>");
     if (json_array_size(sets) > 0) {
+        buf_append_string(out, "<h2>Before and after</h2><p class=\"about\">");
         buf_append_string(
-            out,
-            "<h2>Before and after</h2><p class=\"about\">Accuracy is the share of pairs in which "
-            "the preferred response gets the higher reward. Small figures are intervals over "
-            "prompts; the change is paired over the same prompts.</p>");
+            out, sets_are_lm(sets)
+                     ? "The mean loss of a token, in nats; perplexity is its exponential."
+                     : "Accuracy is the share of pairs in which the preferred response gets the "
+                       "higher reward. Small figures are intervals over prompts; the change is "
+                       "paired over the same prompts.");
+        buf_append_string(out, "</p>");
         table_draw(out, sets);
     }
     tradeoff_section(out, run);

@@ -10,14 +10,14 @@
 /* clang-format off */
 #define LIGHT                                                                                      \
     "--bg:#f6f7f9;--card:#fff;--line:#e3e6eb;--grid:#eceef2;--text:#15181e;--soft:#565e6c;"        \
-    "--faint:#7a8292;--custom:#5352d0;--general:#0b7f74;--plain:#3b6fd4;--second:#c2620c;--before:#8d95a3;"         \
-    "--good:#12743b;--good-bg:#e5f5ec;--bad:#bd2130;--bad-bg:#fdebed;--warn:#8f5200;"              \
-    "--warn-bg:#fdf2df;--region:#12743b14;--shadow:0 1px 2px #10182810"
+    "--faint:#7a8292;--custom:#5352d0;--general:#0b7f74;--plain:#3b6fd4;--second:#c2620c;"         \
+    "--before:#8d95a3;--good:#12743b;--good-bg:#e5f5ec;--bad:#bd2130;--bad-bg:#fdebed;"            \
+    "--warn:#8f5200;--warn-bg:#fdf2df;--region:#12743b14;--shadow:0 1px 2px #10182810"
 #define DARK                                                                                       \
     "--bg:#0c0e12;--card:#14171d;--line:#262b34;--grid:#1f242c;--text:#e9ebef;--soft:#a6adba;"     \
-    "--faint:#838b99;--custom:#a09ffa;--general:#41c4b5;--plain:#7ea6f4;--second:#f0a35c;--before:#7a8391;"         \
-    "--good:#5bd08e;--good-bg:#12291d;--bad:#ff8189;--bad-bg:#331a1d;--warn:#f0b45f;"              \
-    "--warn-bg:#2e2412;--region:#5bd08e1c;--shadow:none"
+    "--faint:#838b99;--custom:#a09ffa;--general:#41c4b5;--plain:#7ea6f4;--second:#f0a35c;"         \
+    "--before:#7a8391;--good:#5bd08e;--good-bg:#12291d;--bad:#ff8189;--bad-bg:#331a1d;"            \
+    "--warn:#f0b45f;--warn-bg:#2e2412;--region:#5bd08e1c;--shadow:none"
 
 const char REPORT_STYLE[] =
     ":root{" LIGHT "}\n"
@@ -64,8 +64,8 @@ const char REPORT_STYLE[] =
     "table{border-collapse:collapse;width:100%;font-size:14px}\n"
     "th{font-size:12px;font-weight:550;color:var(--soft);text-align:right;padding:11px 12px 9px;"
     "white-space:nowrap;border-bottom:1px solid var(--line)}\n"
-    "td{text-align:right;padding:11px 12px;border-bottom:1px solid var(--line);vertical-align:middle;"
-    "white-space:nowrap}\n"
+    "td{text-align:right;padding:11px 12px;border-bottom:1px solid var(--line);"
+    "vertical-align:middle;white-space:nowrap}\n"
     "tr:last-child td{border-bottom:0}\n"
     "th:first-child,td:first-child{text-align:left;padding-left:18px}\n"
     "th:last-child,td:last-child{padding-right:18px}\n"
@@ -142,7 +142,8 @@ const char REPORT_STYLE[] =
     ".sets td,.sets td:first-child,.sets td:last-child{display:flex;justify-content:space-between;"
     "gap:16px;border:0;padding:3px 0;text-align:right}\n"
     ".sets td::before{content:attr(data-label);color:var(--soft);font-weight:400;text-align:left}\n"
-    ".sets td.name{font-size:15px;display:block;text-align:left}.sets td.name::before{content:none}\n"
+    ".sets td.name{font-size:15px;display:block;text-align:left}"
+    ".sets td.name::before{content:none}\n"
     ".sets td small{display:inline;margin-left:6px}.whiskers{width:190px}\n"
     ".events td.step,.events th.step{display:none}\n"
     "}\n"

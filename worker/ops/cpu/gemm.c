@@ -55,8 +55,8 @@ struct job {
 /* The operands of one step of k, as tiles see them. */
 struct step {
     struct range k;
-    const float *a; /* the first piece of the slab; a piece is one tile high */
-    int64_t a_row, a_k, a_piece;
+    const float *a; /* of the slab's first row */
+    int64_t a_row, a_k;
     const float *b; /* the first panel of the group */
     int64_t b_k, b_panel;
 };
@@ -103,29 +103,26 @@ static void pack_group(const struct job *job, struct range columns, struct step 
     step->b_panel = job->tile_columns * K;
 }
 
-/* Pieces of A, one tile high. Its order is kept, by k or by row, so that packing is a copy. */
+/* Rows of A with k running fast. */
 static void pack_slab(const struct job *job, struct range rows, struct step *step, float *packed)
 {
     const struct gemm *g = &job->g;
-    const int64_t K = step->k.end - step->k.begin, count = rows.end - rows.begin;
-    const bool by_k = g->a_row == 1;
+    const int64_t K = step->k.end - step->k.begin;
     OPS_FN(gemm_pack)
     (&(struct gemm_pack){
         .dst = packed,
-        .lddst = by_k ? job->tile_rows : K,
-        .dst_panel = job->tile_rows * K,
+        .lddst = K,
         .src = step->a,
-        .outer_stride = by_k ? g->a_k : g->a_row,
-        .inner_stride = by_k ? g->a_row : g->a_k,
-        .outer = by_k ? K : count,
-        .inner = by_k ? count : K,
-        .width = by_k ? job->tile_rows : K,
+        .outer_stride = g->a_row,
+        .inner_stride = g->a_k,
+        .outer = rows.end - rows.begin,
+        .inner = K,
+        .width = K,
         .bf16 = g->bf16,
     });
     step->a = packed;
-    step->a_row = by_k ? 1 : K;
-    step->a_k = by_k ? job->tile_rows : 1;
-    step->a_piece = job->tile_rows * K;
+    step->a_row = K;
+    step->a_k = 1;
 }
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
@@ -194,7 +191,7 @@ static void tile_row(const struct job *job, const struct step *step, const float
         tile.ldc = g->ldc;
         if (fetch_a) {
             struct range next = part(tile.rows, panels, panel);
-            tile.fetch_a = a + step->a_piece + next.begin * step->a_row;
+            tile.fetch_a = a + (tile.rows + next.begin) * step->a_row;
             tile.fetch_a_rows = next.end - next.begin;
         }
         if (job->transposed) {
@@ -230,16 +227,13 @@ static void multiply(const struct job *job, struct range rows, struct range colu
             step.a = g->a + slab * g->a_row + k.begin * g->a_k;
             step.a_row = g->a_row;
             step.a_k = g->a_k;
-            step.a_piece = job->tile_rows * g->a_row;
             if (job->pack_a) {
                 pack_slab(job, (struct range){slab, slab_end}, &step, scratch + GROUP_FLOATS);
             }
-            const float *a = step.a;
             for (int64_t row = slab; row < slab_end; row += job->tile_rows) {
                 struct range tile = {row, min64(row + job->tile_rows, slab_end)};
                 bool fetch_a = !job->pack_a && row + 2 * job->tile_rows <= rows.end;
-                tile_row(job, &step, a, tile, columns, fetch_a);
-                a += step.a_piece;
+                tile_row(job, &step, step.a + (row - slab) * step.a_row, tile, columns, fetch_a);
             }
         }
         k = (struct range){k.end, min64(k.end + job->k_step, g->K)};
