@@ -57,7 +57,7 @@ static void expect_frequencies(const char *name, const struct model *model)
     safetensors_read(tensor, 0, tensor->elements, expected);
     model_rope_inverse_frequencies(&model->config, got);
     for (size_t i = 0; i < tensor->elements; i++) {
-        EXPECT_CLOSE(1, (double)got[i] / (double)expected[i], 3e-7);
+        EXPECT_CLOSE(1, (double)got[i] / (double)expected[i], 1e-6);
     }
     safetensors_close(&set);
 }

@@ -56,6 +56,7 @@ struct model_open_options {
                             scoring); otherwise it stays an adapter (resume, export as PEFT) */
     bool need_score;     /* add a score head where the directory has none… */
     bool init_score;     /* …drawn from N(0, 1/(C+1)) with `seed`; else STATUS_NOT_FOUND names it */
+    bool keep_lm_head; /* keep an untied LM head that is there: a later stage may imitate */
     bool need_lm_head;   /* keep the LM head in the table when untied; STATUS_NOT_FOUND if absent */
     uint64_t seed;
     int32_t positions; /* rope table size: at least the longest row; 0: as long as the model takes */

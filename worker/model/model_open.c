@@ -154,8 +154,9 @@ static enum status heads_choose(struct opening *opening, const char *dir, bool c
                          dir);
     }
     model->heads.score = opening->score_wanted || classifier;
-    model->heads.lm_head = opening->options->need_lm_head && !model->config.tied;
-    if (model->heads.lm_head && !stored) {
+    bool wanted = opening->options->need_lm_head || opening->options->keep_lm_head;
+    model->heads.lm_head = wanted && stored && !model->config.tied;
+    if (opening->options->need_lm_head && !model->config.tied && !stored) {
         return error_set(error, STATUS_NOT_FOUND,
                          "%s: lm_head.weight is missing, and imitation needs it: start from the "
                          "ForCausalLM directory, or set lm_loss_coeff to 0",

@@ -135,6 +135,7 @@ static enum status session_open_model(struct session *s, struct error *error)
         .need_score = !session_is_lm(s),
         .init_score = spec->init_head,
         .need_lm_head = needs_lm_head(spec),
+        .keep_lm_head = true,
         .seed = (uint64_t)spec->train.seed,
         .positions = s->format.max_length,
     };
