@@ -11,6 +11,7 @@
 
 #include "client/commands.h"
 #include "client/differences.h"
+#include "lib/arena.h"
 #include "lib/file.h"
 #include "lib/json.h"
 
@@ -131,7 +132,7 @@ static void compare_curves(struct diff *diff)
         }
     }
     for (int side = 0; side < 2; side++) {
-        free(curves[side].line);
+        mem_free(curves[side].line);
         if (curves[side].file) {
             fclose(curves[side].file);
         }

@@ -203,7 +203,7 @@ static void path_dir(const char *path, char dir_out[PATH_MAX])
     }
     CHECK(length < PATH_MAX);
     if (length == 0) {
-        strcpy(dir_out, ".");
+        memcpy(dir_out, ".", sizeof("."));
         return;
     }
     memcpy(dir_out, path, length);
@@ -320,14 +320,14 @@ static void failpoint_parse(const char *spec, struct failpoint *out)
     /* A sweep whose spec is mistyped would pass and show nothing, so it stops here. */
     char text[128];
     CHECK(strlen(spec) < sizeof(text));
-    strcpy(text, spec);
+    memcpy(text, spec, strlen(spec) + 1);
     char *rest = text;
     const char *name = strsep(&rest, ":");
     const char *count = strsep(&rest, ":");
     CHECK(strlen(name) > 0 && strlen(name) < sizeof(out->name));
     CHECK(count && parse_i64(count, &out->count) && out->count >= 1);
     CHECK(!rest || strcmp(rest, "error") == 0 || strcmp(rest, "kill") == 0);
-    strcpy(out->name, name);
+    memcpy(out->name, name, strlen(name) + 1);
     out->kill = rest && strcmp(rest, "kill") == 0;
 }
 
@@ -345,7 +345,7 @@ bool file_failpoint(const char *name)
     pthread_mutex_lock(&lock);
     if (strcmp(spec, counted) != 0) {
         CHECK(strlen(spec) < sizeof(counted));
-        strcpy(counted, spec);
+        memcpy(counted, spec, strlen(spec) + 1);
         passages = 0;
     }
     if (spec[0] != '\0') {

@@ -36,6 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/arena.h"
 #include "lib/check.h"
 #include "lib/log.h"
 
@@ -302,7 +303,7 @@ void pool_free(struct pool *pool)
     for (int i = 1; i < pool->threads; i++) {
         CHECK(pthread_join(pool->workers[i].id, NULL) == 0);
     }
-    free(pool);
+    mem_free(pool);
 }
 
 int pool_threads(const struct pool *pool)

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "lib/arena.h"
 #include "lib/check.h"
 #include "lib/json.h"
 #include "lib/text.h"
@@ -190,6 +191,6 @@ void spec_json_schema(struct buf *out)
     CHECK(text != NULL);
     buf_append_string(out, text);
     buf_append_char(out, '\n');
-    free(text);
+    mem_free(text);
     json_decref(root);
 }

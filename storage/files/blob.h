@@ -5,9 +5,9 @@
  *     DIR/ab/abcdef…           a blob
  *     DIR/tmp-…                being written; anything so named is garbage after a crash
  *
- * blob_put writes under a temporary name while hashing, fsyncs, renames to its digest and fsyncs the
- * directory: a blob exists completely or not at all, and putting the same bytes twice is one file.
- * Reading verifies the digest: corruption is detected, never used.
+ * blob_put writes under a temporary name while hashing, fsyncs, renames to its digest and fsyncs
+ * the directory: a blob exists completely or not at all, and putting the same bytes twice is one
+ * file. Reading verifies the digest: corruption is detected, never used.
  */
 #ifndef TAILOR_STORAGE_FILES_BLOB_H
 #define TAILOR_STORAGE_FILES_BLOB_H

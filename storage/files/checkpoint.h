@@ -5,9 +5,9 @@
  *     RUN/store/…                        the blobs
  *     RUN/checkpoints/step-000000120.json  the manifest: its presence is the commit
  *
- * The commit sequence: blobs (blob_put) → manifest written to a temporary name, fsynced, renamed, its
- * directory fsynced. A kill at any point leaves the former checkpoint or the new one, never a half.
- * Under the service the manifest is itself a blob and a database row is the commit point.
+ * The commit sequence: blobs (blob_put) → manifest written to a temporary name, fsynced, renamed,
+ * its directory fsynced. A kill at any point leaves the former checkpoint or the new one, never a
+ * half. Under the service the manifest is itself a blob and a database row is the commit point.
  *
  * A manifest: {"format_version": 1, "kind": "checkpoint", "step": N, "state": {…}, "parts":
  * [{"name", "size", "sha256"}], "sha256": digest of all the above}.
@@ -33,8 +33,8 @@ enum status checkpoint_write(const char *run, int64_t step, const json_t *state,
 
 struct checkpoint; /* an opened manifest */
 
-/* The newest checkpoint all of whose blobs verify; damaged ones are named in the log and passed over.
- * STATUS_NOT_FOUND when there is none. */
+/* The newest checkpoint all of whose blobs verify; damaged ones are named in the log and passed
+ * over. STATUS_NOT_FOUND when there is none. */
 enum status checkpoint_open_latest(const char *run, struct checkpoint **checkpoint_out,
                                    struct error *error);
 enum status checkpoint_open(const char *run, int64_t step, struct checkpoint **checkpoint_out,
@@ -46,8 +46,8 @@ const json_t *checkpoint_state(const struct checkpoint *checkpoint); /* borrowed
 enum status checkpoint_read(const struct checkpoint *checkpoint, const char *name, void *out,
                             size_t size, struct error *error);
 
-/* Keeps the newest `keep_last` and `keep_step` (−1: none); removes the other manifests first, then the
- * blobs that no manifest names. Superseded checkpoints go at once. */
+/* Keeps the newest `keep_last` and `keep_step` (−1: none); removes the other manifests first, then
+ * the blobs that no manifest names. Superseded checkpoints go at once. */
 enum status checkpoint_prune(const char *run, int keep_last, int64_t keep_step,
                              struct error *error);
 

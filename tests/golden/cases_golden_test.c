@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Section C: rewards under four poolings, row losses, total losses and every gradient of every case.
+ * Section C: rewards under four poolings, row losses, total losses and every gradient of every
+ * case.
  */
 #include <math.h>
 #include <string.h>
@@ -26,8 +27,9 @@ struct golden_case {
 static bool case_open(struct golden_case *c)
 {
     c->json = golden_load("cases/%s/%s.json", c->model_name, c->name);
-    if (c->json == NULL)
+    if (c->json == NULL) {
         return false;
+    }
     c->K = (size_t)json_integer_value(json_object_get(c->json, "width"));
     c->dataset = golden_dataset(&c->arena, json_object_get(c->json, "rows"),
                                 json_object_get(c->json, "scores"), &c->place);
@@ -50,10 +52,12 @@ static double at(const json_t *matrix, const struct golden_case *c, int64_t row)
 static bool rows_are_padded(const struct golden_case *c)
 {
     const json_t *lengths = json_object_get(c->json, "len");
-    for (size_t i = 1; i < json_array_size(lengths); i++)
+    for (size_t i = 1; i < json_array_size(lengths); i++) {
         if (json_integer_value(json_array_get(lengths, i)) !=
-            json_integer_value(json_array_get(lengths, 0)))
+            json_integer_value(json_array_get(lengths, 0))) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -61,21 +65,23 @@ static void check_rewards(const struct golden_case *c)
 {
     float *reward = mem_alloc(sizeof(float) * (size_t)c->dataset->row_count);
     for (int p = 0; p < GOLDEN_POOLINGS; p++) {
-        if (GOLDEN_POOLING[p].pooling == POOLING_MAX && rows_are_padded(c))
+        if (GOLDEN_POOLING[p].pooling == POOLING_MAX && rows_are_padded(c)) {
             continue;
-        struct golden_stepper *g = golden_stepper(c->model, c->dataset, GOLDEN_POOLING[p].pooling,
-                                                  0, 0.85, &NO_OPTIMIZER);
-        struct scorer scorer = {.model = c->model,
-                                .acts = g->stepper.acts,
-                                .pooling = GOLDEN_POOLING[p].pooling};
+        }
+        struct golden_stepper *g =
+            golden_stepper(c->model, c->dataset, GOLDEN_POOLING[p].pooling, 0, 0.85, &NO_OPTIMIZER);
+        struct scorer scorer = {
+            .model = c->model, .acts = g->stepper.acts, .pooling = GOLDEN_POOLING[p].pooling};
         struct error error;
-        if (scorer_rewards(&scorer, c->dataset, reward, &error) != STATUS_OK)
+        if (scorer_rewards(&scorer, c->dataset, reward, &error) != STATUS_OK) {
             test_fail(__FILE__, __LINE__, "%s", error.text);
+        }
         const json_t *expected =
             json_object_get(json_object_get(c->json, "rewards"), GOLDEN_POOLING[p].name);
-        for (int64_t r = 0; r < c->dataset->row_count; r++)
+        for (int64_t r = 0; r < c->dataset->row_count; r++) {
             golden_expect(at(expected, c, r), reward[r], GOLDEN_REWARD, "%s/%s reward %s row %d",
                           c->model_name, c->name, GOLDEN_POOLING[p].name, c->place[r]);
+        }
         golden_stepper_free(g);
     }
     mem_free(reward);
@@ -84,24 +90,25 @@ static void check_rewards(const struct golden_case *c)
 static void check_row_nll(const struct golden_case *c)
 {
     float *nll = mem_alloc(sizeof(float) * (size_t)c->dataset->row_count);
-    struct golden_stepper *g = golden_stepper(c->model, c->dataset, POOLING_LAST_TOKEN, 0, 0.85,
-                                              &NO_OPTIMIZER);
+    struct golden_stepper *g =
+        golden_stepper(c->model, c->dataset, POOLING_LAST_TOKEN, 0, 0.85, &NO_OPTIMIZER);
     struct scorer scorer = {.model = c->model, .acts = g->stepper.acts};
     struct error error;
     double mean;
-    if (scorer_nll(&scorer, c->dataset, nll, &mean, &error) != STATUS_OK)
+    if (scorer_nll(&scorer, c->dataset, nll, &mean, &error) != STATUS_OK) {
         test_fail(__FILE__, __LINE__, "%s", error.text);
+    }
     const json_t *expected = json_object_get(c->json, "row_nll");
-    for (int64_t r = 0; r < c->dataset->row_count; r++)
+    for (int64_t r = 0; r < c->dataset->row_count; r++) {
         golden_expect(golden_number(json_array_get(expected, (size_t)c->place[r])), nll[r],
                       GOLDEN_LOSS, "%s/%s row_nll %d", c->model_name, c->name, c->place[r]);
+    }
     golden_stepper_free(g);
     mem_free(nll);
 }
 
 /* L2 and largest entry of each tensor against the file's, and every entry where it has them. */
-static void check_gradients(const struct golden_case *c, const float *gradients,
-                            const char *label)
+static void check_gradients(const struct golden_case *c, const float *gradients, const char *label)
 {
     const struct params_table *table = model_trained_table(c->model);
     const json_t *expected = json_object_get(json_object_get(c->json, "grads"), label);
@@ -120,16 +127,19 @@ static void check_gradients(const struct golden_case *c, const float *gradients,
         }
         const json_t *norm = json_object_get(json_object_get(expected, "norm"), name);
         const json_t *absmax = json_object_get(json_object_get(expected, "absmax"), name);
-        if (norm != NULL)
+        if (norm != NULL) {
             golden_expect(golden_number(norm), sqrt(sum), GOLDEN_NORM, "%s/%s %s |d %s|",
                           c->model_name, c->name, label, name);
-        if (absmax != NULL)
+        }
+        if (absmax != NULL) {
             golden_expect(golden_number(absmax), largest, GOLDEN_NORM, "%s/%s %s max d %s",
                           c->model_name, c->name, label, name);
+        }
         size_t elements;
         float *values = file_exists(path) ? golden_tensor(path, name, &elements) : NULL;
-        if (values == NULL)
+        if (values == NULL) {
             continue;
+        }
         EXPECT_I64((int64_t)elements, (int64_t)place->elements);
         double worst = 0, scale = 0;
         for (size_t e = 0; e < place->elements; e++) {
@@ -164,24 +174,28 @@ static void check_losses(const struct golden_case *c, const struct golden_poolin
                   "%s/%s rank loss %s", c->model_name, c->name, where);
     golden_expect(golden_number(json_object_get(expected, total)), result.loss, GOLDEN_LOSS,
                   "%s/%s %s %s", c->model_name, c->name, total, where);
-    if (coefficient > 0)
+    if (coefficient > 0) {
         golden_expect(golden_number(json_object_get(expected, "lm")), result.lm_loss, GOLDEN_LOSS,
                       "%s/%s lm loss %s", c->model_name, c->name, where);
-    if (json_object_get(json_object_get(c->json, "grads"), label) != NULL)
+    }
+    if (json_object_get(json_object_get(c->json, "grads"), label) != NULL) {
         check_gradients(c, slice_tree_sum(g->stepper.tree), label);
+    }
     arena_release(&arena);
     golden_stepper_free(g);
 }
 
 static void check_case(struct golden_case *c)
 {
-    if (!case_open(c))
+    if (!case_open(c)) {
         return;
+    }
     check_rewards(c);
     check_row_nll(c);
     for (int p = 0; p < GOLDEN_POOLINGS; p++) {
-        if (GOLDEN_POOLING[p].pooling == POOLING_MAX && rows_are_padded(c))
+        if (GOLDEN_POOLING[p].pooling == POOLING_MAX && rows_are_padded(c)) {
             continue;
+        }
         check_losses(c, &GOLDEN_POOLING[p], 0);
         check_losses(c, &GOLDEN_POOLING[p], 0.1);
     }
@@ -195,26 +209,29 @@ TEST(rewards_losses_and_gradients_of_every_case_are_the_reference_s)
     int model_count = golden_list(&arena, "cases", &models), cases = 0;
     for (int m = 0; m < model_count; m++) {
         struct model *model = golden_model(models[m]);
-        if (model == NULL)
+        if (model == NULL) {
             continue;
+        }
         char folder[256];
         snprintf(folder, sizeof(folder), "cases/%s", models[m]);
         int count = golden_list(&arena, folder, &files);
         for (int f = 0; f < count; f++) {
             char *dot = strstr(files[f], ".json");
-            if (dot == NULL || strcmp(files[f], "truncation.json") == 0)
+            if (dot == NULL || strcmp(files[f], "truncation.json") == 0) {
                 continue;
+            }
             struct golden_case c = {.model_name = models[m],
-                                    .name = arena_strndup(&arena, files[f],
-                                                          (size_t)(dot - files[f])),
+                                    .name =
+                                        arena_strndup(&arena, files[f], (size_t)(dot - files[f])),
                                     .model = model};
             check_case(&c);
             cases++;
         }
         model_free(model);
     }
-    if (model_count > 0)
+    if (model_count > 0) {
         EXPECT(cases > 0);
+    }
     arena_release(&arena);
 }
 

@@ -17,15 +17,17 @@ static double number(const json_t *object, const char *key)
 
 static enum pooling pooling_named(const char *name)
 {
-    for (int p = 0; p < GOLDEN_POOLINGS; p++)
-        if (strcmp(GOLDEN_POOLING[p].name, name) == 0)
+    for (int p = 0; p < GOLDEN_POOLINGS; p++) {
+        if (strcmp(GOLDEN_POOLING[p].name, name) == 0) {
             return GOLDEN_POOLING[p].pooling;
+        }
+    }
     test_fail(__FILE__, __LINE__, "pooling %s is not known", name);
     return POOLING_LAST_TOKEN;
 }
 
-/* groups.json holds one object a group: joined into the two arrays that golden_dataset takes. All rows of a
- * group count, so each group's rows are exactly as many as its scores. */
+/* groups.json holds one object a group: joined into the two arrays that golden_dataset takes. All
+ * rows of a group count, so each group's rows are exactly as many as its scores. */
 static struct dataset *curve_dataset(struct arena *arena, const json_t *groups)
 {
     json_t *rows = json_array(), *scores = json_array();
@@ -37,24 +39,28 @@ static struct dataset *curve_dataset(struct arena *arena, const json_t *groups)
     size_t width = json_array_size(json_array_get(scores, 0));
     struct dataset *dataset = NULL;
     bool even = true;
-    for (size_t g = 1; g < json_array_size(scores); g++)
+    for (size_t g = 1; g < json_array_size(scores); g++) {
         even = even && json_array_size(json_array_get(scores, g)) == width;
+    }
     if (even) {
         dataset = golden_dataset(arena, rows, scores, NULL);
     } else { /* golden_dataset wants one width: fill up with absent rows */
         size_t widest = 0, at = 0;
-        for (size_t g = 0; g < json_array_size(scores); g++)
+        for (size_t g = 0; g < json_array_size(scores); g++) {
             widest = json_array_size(json_array_get(scores, g)) > widest
                          ? json_array_size(json_array_get(scores, g))
                          : widest;
+        }
         json_t *wide_rows = json_array(), *wide_scores = json_array();
         for (size_t g = 0; g < json_array_size(scores); g++) {
             json_t *of_group = json_copy(json_array_get(scores, g));
             size_t K = json_array_size(of_group);
-            for (size_t k = 0; k < widest; k++)
+            for (size_t k = 0; k < widest; k++) {
                 json_array_append(wide_rows, json_array_get(rows, k < K ? at + k : at));
-            for (size_t k = K; k < widest; k++)
+            }
+            for (size_t k = K; k < widest; k++) {
                 json_array_append_new(of_group, json_real(-1));
+            }
             json_array_append_new(wide_scores, of_group);
             at += K;
         }
@@ -67,7 +73,8 @@ static struct dataset *curve_dataset(struct arena *arena, const json_t *groups)
     return dataset;
 }
 
-/* ---- D ------------------------------------------------------------------------------------------- */
+/* ---- D
+ * ------------------------------------------------------------------------------------------- */
 
 struct curve {
     const char *name;
@@ -85,10 +92,11 @@ static const float *curve_gradients(struct curve *curve, const json_t *order,
     struct stepper *s = &curve->g->stepper;
     struct batch_group groups[64];
     int32_t count = (int32_t)json_array_size(order);
-    for (int32_t i = 0; i < count; i++)
-        groups[i] = (struct batch_group){
-            .dataset = curve->dataset,
-            .group = json_integer_value(json_array_get(order, (size_t)i))};
+    for (int32_t i = 0; i < count; i++) {
+        groups[i] =
+            (struct batch_group){.dataset = curve->dataset,
+                                 .group = json_integer_value(json_array_get(order, (size_t)i))};
+    }
     if (!curve->accumulate) {
         stepper_gradients(s, groups, count, NULL, result);
         return slice_tree_sum(s->tree);
@@ -100,8 +108,9 @@ static const float *curve_gradients(struct curve *curve, const json_t *order,
         struct step_result one;
         stepper_gradients(s, &groups[i], 1, NULL, &one);
         const float *g = slice_tree_sum(s->tree);
-        for (size_t e = 0; e < elements; e++)
+        for (size_t e = 0; e < elements; e++) {
             curve->sum[e] += g[e] / (float)count;
+        }
         result->loss += one.loss / count;
         result->rank_loss += one.rank_loss / count;
         result->lm_loss += one.lm_loss / count;
@@ -122,9 +131,10 @@ static void curve_run(struct curve *curve, const json_t *order, const json_t *st
                       curve->name, step);
         golden_expect(number(expected, "rank"), r.rank_loss, GOLDEN_LOSS, "%s step %zu rank",
                       curve->name, step);
-        if (curve->g->loss.lm_loss_coeff > 0)
+        if (curve->g->loss.lm_loss_coeff > 0) {
             golden_expect(number(expected, "lm"), r.lm_loss, GOLDEN_LOSS, "%s step %zu lm",
                           curve->name, step);
+        }
         golden_expect(number(expected, "grad_norm"), norm, GOLDEN_CURVE_NORM, "%s step %zu norm",
                       curve->name, step);
         golden_expect(number(expected, "lr"), rate, (struct golden_tolerance){1e-6, 1e-12},
@@ -177,8 +187,9 @@ static void curve_check(const char *model_name, const char *variant, const json_
 {
     struct model *model = golden_model(model_name);
     json_t *json = golden_load("train/%s/%s.json", model_name, variant);
-    if (model == NULL || json == NULL)
+    if (model == NULL || json == NULL) {
         return;
+    }
     struct arena arena = {0};
     const json_t *settings = json_object_get(json, "settings");
     struct optimizer_config optimizer = optimizer_from(settings);
@@ -188,23 +199,23 @@ static void curve_check(const char *model_name, const char *variant, const json_
                           .dataset = curve_dataset(&arena, json_object_get(groups, "groups")),
                           .accumulate = json_is_true(json_object_get(settings, "accumulate"))};
     curve.g = golden_stepper(
-        model, curve.dataset,
-        pooling_named(json_string_value(json_object_get(settings, "pool"))),
+        model, curve.dataset, pooling_named(json_string_value(json_object_get(settings, "pool"))),
         number(settings, "lm_coeff"), number(settings, "lm_score_thresh"), &optimizer);
-    curve.g->schedule = (struct schedule){
-        .kind = SCHEDULE_LINEAR,
-        .peak = number(settings, "lr"),
-        .steps = json_integer_value(json_object_get(settings, "steps")),
-        .warmup_steps = json_integer_value(json_object_get(settings, "warmup"))};
+    curve.g->schedule =
+        (struct schedule){.kind = SCHEDULE_LINEAR,
+                          .peak = number(settings, "lr"),
+                          .steps = json_integer_value(json_object_get(settings, "steps")),
+                          .warmup_steps = json_integer_value(json_object_get(settings, "warmup"))};
     curve.sum = mem_alloc(sizeof(float) * model_trained_table(model)->elements);
     curve_run(&curve, json_object_get(groups, "order"), json_object_get(json, "steps"));
     char path[GOLDEN_PATH_MAX];
     snprintf(path, sizeof(path), "%s",
              golden_path("train/%s/%s.final.safetensors", model_name, variant));
-    if (file_exists(path))
+    if (file_exists(path)) {
         expect_weights(name, model, path);
-    else
+    } else {
         test_skip("%s: final weights are not in this golden directory", name);
+    }
     mem_free(curve.sum);
     golden_stepper_free(curve.g);
     model_free(model);
@@ -224,16 +235,18 @@ TEST(training_curves_and_final_weights_are_the_reference_s)
         int count = groups == NULL ? 0 : golden_list(&arena, folder, &files);
         for (int f = 0; f < count; f++) {
             const char *dot = strstr(files[f], ".json");
-            if (dot != NULL && strcmp(files[f], "groups.json") != 0)
+            if (dot != NULL && strcmp(files[f], "groups.json") != 0) {
                 curve_check(models[m], arena_strndup(&arena, files[f], (size_t)(dot - files[f])),
                             groups);
+            }
         }
         json_decref(groups);
     }
     arena_release(&arena);
 }
 
-/* ---- E ------------------------------------------------------------------------------------------- */
+/* ---- E
+ * ------------------------------------------------------------------------------------------- */
 
 /* The base with its LM head under the adapter of lora/NAME/FOLDER: what PEFT trains. */
 static struct model *lora_model(const char *name, const char *folder, bool merge)
@@ -248,8 +261,9 @@ static struct model *lora_model(const char *name, const char *folder, bool merge
         test_fail(__FILE__, __LINE__, "%s", error.text);
         return NULL;
     }
-    if (merge)
+    if (merge) {
         return adapter;
+    }
     struct model *model = golden_model(name);
     if (model == NULL) {
         model_free(adapter);
@@ -274,21 +288,22 @@ static void lora_expect_rewards(struct model *model, const struct dataset *datas
     float *reward = mem_alloc(sizeof(float) * (size_t)dataset->row_count);
     for (int p = 0; p < GOLDEN_POOLINGS; p++) {
         const json_t *matrix = json_object_get(expected, GOLDEN_POOLING[p].name);
-        if (matrix == NULL || GOLDEN_POOLING[p].pooling == POOLING_MAX)
+        if (matrix == NULL || GOLDEN_POOLING[p].pooling == POOLING_MAX) {
             continue;
+        }
         struct golden_stepper *g =
             golden_stepper(model, dataset, GOLDEN_POOLING[p].pooling, 0, 0.85, &none);
         struct scorer scorer = {
             .model = model, .acts = g->stepper.acts, .pooling = GOLDEN_POOLING[p].pooling};
         struct error error;
-        if (scorer_rewards(&scorer, dataset, reward, &error) != STATUS_OK)
+        if (scorer_rewards(&scorer, dataset, reward, &error) != STATUS_OK) {
             test_fail(__FILE__, __LINE__, "%s", error.text);
+        }
         for (int64_t r = 0; r < dataset->row_count; r++) {
             size_t at = (size_t)place[r];
-            golden_expect(
-                golden_number(json_array_get(json_array_get(matrix, at / K), at % K)), reward[r],
-                (struct golden_tolerance){1e-4, 2e-5}, "%s %s row %zu", what,
-                GOLDEN_POOLING[p].name, at);
+            golden_expect(golden_number(json_array_get(json_array_get(matrix, at / K), at % K)),
+                          reward[r], (struct golden_tolerance){1e-4, 2e-5}, "%s %s row %zu", what,
+                          GOLDEN_POOLING[p].name, at);
         }
         golden_stepper_free(g);
     }
@@ -316,10 +331,11 @@ static void lora_expect_gradients(struct golden_stepper *g, const struct dataset
         const struct tensor_place *place = &table->places[i];
         char tensor[128];
         size_t elements = 0;
-        if (place->kind == TENSOR_SCORE) /* PEFT's name for modules_to_save */
+        if (place->kind == TENSOR_SCORE) { /* PEFT's name for modules_to_save */
             snprintf(tensor, sizeof(tensor), "base_model.model.score.weight");
-        else
+        } else {
             params_name(place, tensor);
+        }
         float *values = golden_tensor(path, tensor, &elements);
         if (values == NULL) {
             test_fail(__FILE__, __LINE__, "%s lacks %s", path, tensor);
@@ -330,8 +346,7 @@ static void lora_expect_gradients(struct golden_stepper *g, const struct dataset
             largest = fmax(largest, fabs((double)values[e]));
             worst = fmax(worst, fabs((double)values[e] - gradients[place->offset + e]));
         }
-        golden_expect(0, worst,
-                      (struct golden_tolerance){0, GOLDEN_GRADIENT_OF_LARGEST * largest},
+        golden_expect(0, worst, (struct golden_tolerance){0, GOLDEN_GRADIENT_OF_LARGEST * largest},
                       "lora/%s %s worst entry of d %s", name, label, tensor);
         mem_free(values);
     }
@@ -365,8 +380,9 @@ static void lora_check(const char *name)
 {
     json_t *json = golden_load("lora/%s/case.json", name);
     struct model *model = json == NULL ? NULL : lora_model(name, "adapter", false);
-    if (model == NULL)
+    if (model == NULL) {
         return;
+    }
     struct arena arena = {0};
     const int32_t *place;
     static const struct optimizer_config optimizer = {
@@ -388,9 +404,10 @@ static void lora_check(const char *name)
     static const char *const folders[] = {"adapter", "adapter_final"};
     for (int i = 0; i < 2; i++) {
         model = lora_model(name, folders[i], true);
-        if (model != NULL)
+        if (model != NULL) {
             lora_expect_rewards(model, dataset, place, K, json_object_get(merged, folders[i]),
                                 "lora merged");
+        }
         model_free(model);
     }
     json_decref(json);
@@ -402,8 +419,9 @@ TEST(lora_rewards_gradients_curves_and_merging_are_the_reference_s)
     struct arena arena = {0};
     const char **names;
     int count = golden_list(&arena, "lora", &names);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         lora_check(names[i]);
+    }
     arena_release(&arena);
 }
 

@@ -59,8 +59,9 @@ json_t *golden_load(const char *format, ...)
     }
     struct error error;
     json_t *root = NULL;
-    if (json_read_file(path, 64 * MIB, &root, &error) != STATUS_OK)
+    if (json_read_file(path, 64 * MIB, &root, &error) != STATUS_OK) {
         test_fail(__FILE__, __LINE__, "%s", error.text);
+    }
     return root;
 }
 
@@ -75,13 +76,17 @@ int golden_list(struct arena *arena, const char *folder, const char ***names_out
     const char **names = arena_array(arena, const char *, NAMES_MAX);
     int count = 0;
     DIR *dir = opendir(golden_path("%s", folder));
-    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL && count < NAMES_MAX;)
-        if (entry->d_name[0] != '.')
+    for (struct dirent *entry;
+         dir != NULL && (entry = readdir(dir)) != NULL && count < NAMES_MAX;) {
+        if (entry->d_name[0] != '.') {
             names[count++] = arena_strdup(arena, entry->d_name);
-    if (dir != NULL)
+        }
+    }
+    if (dir != NULL) {
         closedir(dir);
-    else
+    } else {
         test_skip("%s: not in this golden directory", folder);
+    }
     qsort(names, (size_t)count, sizeof(*names), compare_names);
     *names_out = names;
     return count;
@@ -91,8 +96,9 @@ void golden_expect(double expected, double got, struct golden_tolerance toleranc
                    const char *format, ...)
 {
     double allowed = fmax(tolerance.floor, tolerance.relative * fabs(expected));
-    if (fabs(expected - got) <= allowed)
+    if (fabs(expected - got) <= allowed) {
         return;
+    }
     char what[512];
     va_list list;
     va_start(list, format);
@@ -111,8 +117,7 @@ struct device *golden_device(void)
 {
     static struct device *device;
     struct error error;
-    if (device == NULL &&
-        device_open(&(struct device_options){0}, &device, &error) != STATUS_OK) {
+    if (device == NULL && device_open(&(struct device_options){0}, &device, &error) != STATUS_OK) {
         fprintf(stderr, "%s\n", error.text);
         exit(1);
     }
@@ -126,8 +131,9 @@ static void dataset_measure(const json_t *rows, const json_t *scores, struct dat
         const json_t *of_group = json_array_get(scores, g);
         size_t K = json_array_size(of_group);
         for (size_t k = 0; k < K; k++) {
-            if (golden_number(json_array_get(of_group, k)) < 0)
+            if (golden_number(json_array_get(of_group, k)) < 0) {
                 continue;
+            }
             dataset->row_count++;
             dataset->token_count += (int64_t)json_array_size(json_array_get(rows, g * K + k));
         }
@@ -151,8 +157,9 @@ struct dataset *golden_dataset(struct arena *arena, const json_t *rows, const js
         groups[g].row0 = row;
         for (size_t k = 0; k < K; k++) {
             double score = golden_number(json_array_get(of_group, k));
-            if (score < 0)
+            if (score < 0) {
                 continue;
+            }
             const json_t *ids = json_array_get(rows, (size_t)g * K + k);
             int32_t count = (int32_t)json_array_size(ids);
             place[row] = (int32_t)((size_t)g * K + k);
@@ -161,23 +168,27 @@ struct dataset *golden_dataset(struct arena *arena, const json_t *rows, const js
                                                  .response = (int32_t)k,
                                                  .score = (float)score,
                                                  .normalised = (float)score};
-            for (int32_t i = 0; i < count; i++)
+            for (int32_t i = 0; i < count; i++) {
                 tokens[token++] = (int32_t)json_integer_value(json_array_get(ids, (size_t)i));
+            }
             groups[g].rows++;
             groups[g].tokens += count;
-            if (count > dataset->row_tokens_max)
+            if (count > dataset->row_tokens_max) {
                 dataset->row_tokens_max = count;
+            }
         }
         groups[g].pairs = group_pairs(&data_rows[groups[g].row0], groups[g].rows);
         dataset->pair_count += groups[g].pairs;
-        if (groups[g].rows > dataset->group_rows_max)
+        if (groups[g].rows > dataset->group_rows_max) {
             dataset->group_rows_max = groups[g].rows;
+        }
     }
     dataset->groups = groups;
     dataset->rows = data_rows;
     dataset->tokens = tokens;
-    if (place_out != NULL)
+    if (place_out != NULL) {
         *place_out = place;
+    }
     return dataset;
 }
 
@@ -221,13 +232,12 @@ static void must(enum status status, const struct error *error)
 
 struct golden_stepper *golden_stepper(struct model *model, const struct dataset *dataset,
                                       enum pooling pooling, double lm_coefficient,
-                                      double lm_threshold,
-                                      const struct optimizer_config *optimizer)
+                                      double lm_threshold, const struct optimizer_config *optimizer)
 {
     struct golden_stepper *golden = mem_alloc(sizeof(*golden));
     struct error error;
-    golden->loss = (struct loss_config){.lm_loss_coeff = lm_coefficient,
-                                        .lm_score_thresh = lm_threshold};
+    golden->loss =
+        (struct loss_config){.lm_loss_coeff = lm_coefficient, .lm_score_thresh = lm_threshold};
     struct stepper *s = &golden->stepper;
     *s = (struct stepper){.model = model,
                           .schedule = &golden->schedule,
@@ -275,8 +285,9 @@ struct batch_group *golden_batch(struct arena *arena, const struct dataset *data
                                  int32_t *count_out)
 {
     struct batch_group *groups = arena_array(arena, struct batch_group, dataset->group_count);
-    for (int64_t g = 0; g < dataset->group_count; g++)
+    for (int64_t g = 0; g < dataset->group_count; g++) {
         groups[g] = (struct batch_group){.dataset = dataset, .group = g, .part = MIX_OWN};
+    }
     *count_out = (int32_t)dataset->group_count;
     return groups;
 }

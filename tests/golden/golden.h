@@ -2,8 +2,9 @@
  *
  * golden: reading a directory of reference values (tests/golden/README.md) into our own structures.
  *
- * TAILOR_GOLDEN names the directory (default: tests/golden/data); TAILOR_ISA the implementation under
- * test. Nothing here knows sizes: models, cases and their shapes are whatever the directory holds.
+ * TAILOR_GOLDEN names the directory (default: tests/golden/data); TAILOR_ISA the implementation
+ * under test. Nothing here knows sizes: models, cases and their shapes are whatever the directory
+ * holds.
  */
 #ifndef TAILOR_TESTS_GOLDEN_H
 #define TAILOR_TESTS_GOLDEN_H
@@ -27,7 +28,8 @@ extern const struct golden_tolerance GOLDEN_REWARD, GOLDEN_LOSS, GOLDEN_NORM, GO
 #define GOLDEN_FINAL_WORST         2e-4
 #define GOLDEN_FINAL_MEAN          4e-6
 
-const char *golden_path(const char *format, ...) __attribute__((format(printf, 1, 2))); /* static buffer */
+const char *golden_path(const char *format, ...)
+    __attribute__((format(printf, 1, 2))); /* static buffer */
 /* Loads DIR/…; NULL (and a named skip) when the directory lacks it. */
 json_t *golden_load(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Sorted names of the entries of a folder of the golden directory; count 0 when it is missing. */
@@ -40,12 +42,13 @@ double golden_number(const json_t *value); /* NaN for null */
 /* The device under test, opened once. */
 struct device *golden_device(void);
 
-/* Groups of token rows as a dataset: rows[G·K], scores[G][K]; rows with a negative score are left out.
- * Scores are taken as they are, raw and normalised. place_out[i]: index of row i in rows[]. */
+/* Groups of token rows as a dataset: rows[G·K], scores[G][K]; rows with a negative score are left
+ * out. Scores are taken as they are, raw and normalised. place_out[i]: index of row i in rows[]. */
 struct dataset *golden_dataset(struct arena *arena, const json_t *rows, const json_t *scores,
                                const int32_t **place_out);
 
-/* base with an LM head and a score head from its rm directory. NULL (skip) where the models are missing. */
+/* base with an LM head and a score head from its rm directory. NULL (skip) where the models are
+ * missing. */
 struct model *golden_model(const char *name);
 
 /* A stepper over fresh blocks; free with golden_stepper_free. */

@@ -122,7 +122,8 @@ TEST(the_import_of_smollm2_gives_every_tensor_its_digest)
     fixture_dir(dir);
     EXPECT(gguf_import(gguf, model_fixture_path(dir, "out"), &error) == STATUS_OK);
     EXPECT_STR("", error.text);
-    REQUIRE(safetensors_open_dir(model_fixture_path(dir, "out"), "model", &set, &error) == STATUS_OK);
+    REQUIRE(safetensors_open_dir(model_fixture_path(dir, "out"), "model", &set, &error) ==
+            STATUS_OK);
     json_t *tensors = json_object_get(sums, "tensors");
     EXPECT_I64(json_object_size(tensors), set.count);
     for (size_t i = 0; i < set.count; i++) {

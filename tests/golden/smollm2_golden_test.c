@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Section F: SmolLM2-135M. Needs the model's directory in TAILOR_SMOLLM2 (tests/golden.sh makes it).
+ * Section F: SmolLM2-135M. Needs the model's directory in TAILOR_SMOLLM2 (tests/golden.sh makes
+ * it).
  */
 #include <math.h>
 #include <stdlib.h>
@@ -22,7 +23,8 @@ static struct model *smollm2_model(struct device *device)
     struct error error;
     size_t elements;
     if (dir == NULL || !dir_exists(golden_path("smollm2"))) {
-        test_skip("smollm2: needs TAILOR_SMOLLM2 (its directory) and a golden directory with smollm2/");
+        test_skip(
+            "smollm2: needs TAILOR_SMOLLM2 (its directory) and a golden directory with smollm2/");
         return NULL;
     }
     struct model_open_options options = {
@@ -61,8 +63,9 @@ static void check_rewards(struct model *model, const struct dataset *dataset, co
     float *reward = mem_alloc(sizeof(float) * (size_t)dataset->row_count);
     for (int p = 0; p < GOLDEN_POOLINGS; p++) {
         const json_t *matrix = json_object_get(expected, GOLDEN_POOLING[p].name);
-        if (matrix == NULL || GOLDEN_POOLING[p].pooling == POOLING_MAX)
+        if (matrix == NULL || GOLDEN_POOLING[p].pooling == POOLING_MAX) {
             continue; /* these rows are padded: the goldens' max counts a zero there */
+        }
         struct golden_stepper *g =
             golden_stepper(model, dataset, GOLDEN_POOLING[p].pooling, 0, 0.85, &NO_OPTIMIZER);
         struct scorer scorer = {
@@ -70,12 +73,14 @@ static void check_rewards(struct model *model, const struct dataset *dataset, co
         struct error error;
         EXPECT(scorer_rewards(&scorer, dataset, reward, &error) == STATUS_OK);
         struct golden_tolerance tolerance = REWARD_BIG;
-        if (bf16)
+        if (bf16) {
             tolerance = (struct golden_tolerance){
                 0, GOLDEN_POOLING[p].pooling == POOLING_BEFORE_EOS ? 0.06 : 0.12};
-        for (int64_t r = 0; r < dataset->row_count; r++)
+        }
+        for (int64_t r = 0; r < dataset->row_count; r++) {
             golden_expect(cell(matrix, r, K), reward[r], tolerance, "smollm2 %s%s row %lld",
                           GOLDEN_POOLING[p].name, bf16 ? " bf16" : "", (long long)r);
+        }
         golden_stepper_free(g);
     }
     mem_free(reward);
@@ -91,14 +96,16 @@ static void check_gradient_norms(const struct params_table *table, const float *
         char name[128];
         double sum = 0;
         params_name(place, name);
-        for (size_t e = 0; e < place->elements; e++)
+        for (size_t e = 0; e < place->elements; e++) {
             sum += (double)gradients[place->offset + e] * gradients[place->offset + e];
+        }
         total += sum;
         const json_t *expected = json_object_get(norms, name);
-        if (expected == NULL)
+        if (expected == NULL) {
             test_fail(__FILE__, __LINE__, "golden.json has no norm of %s", name);
-        else
+        } else {
             golden_expect(golden_number(expected), sqrt(sum), GOLDEN_NORM, "smollm2 |d %s|", name);
+        }
     }
     golden_expect(number(json, "grad_norm_total"), sqrt(total), GOLDEN_NORM, "smollm2 |gradient|");
 }
@@ -124,8 +131,9 @@ static void check_losses(struct model *model, const struct dataset *dataset, con
 TEST(smollm2_rewards_losses_and_gradient_norms_are_the_reference_s)
 {
     struct model *model = smollm2_model(golden_device());
-    if (model == NULL)
+    if (model == NULL) {
         return;
+    }
     json_t *json = golden_load("smollm2/golden.json");
     REQUIRE(json != NULL);
     struct arena arena = {0};

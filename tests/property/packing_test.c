@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Packed with shared prefixes = alone and padded by nothing: rewards bit for bit in fp32, gradients within
- * 1e-4 of the largest entry, on random groups of random models. Also: slices, packs and threads change no
- * bit of a loss; trimming the last layer to the tokens that are read changes none either.
+ * Packed with shared prefixes = alone and padded by nothing: rewards bit for bit in fp32, gradients
+ * within 1e-4 of the largest entry, on random groups of random models. Also: slices, packs and
+ * threads change no bit of a loss; trimming the last layer to the tokens that are read changes none
+ * either.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -24,8 +25,8 @@ static uint64_t draw(uint64_t bound)
     return rng_below(7, rng_stream("packing test"), draw_at++, bound);
 }
 
-/* Random groups of 2…9 rows: a common prompt, responses that may share openings, one row now and then a
- * prefix of another, or its copy. */
+/* Random groups of 2…9 rows: a common prompt, responses that may share openings, one row now and
+ * then a prefix of another, or its copy. */
 static struct dataset *random_dataset(struct arena *arena)
 {
     struct dataset *d = arena_new(arena, struct dataset);
@@ -44,13 +45,16 @@ static struct dataset *random_dataset(struct arena *arena)
                                      .score = (float)draw(4),
                                      .answer_token = prompt};
             row->normalised = row->score / 4;
-            const struct data_row *before = &rows[groups[g].row0 + (k > 0 ? (int32_t)draw((uint64_t)k) : 0)];
-            if (k > 0 && draw(3) == 0) /* a shared opening; sometimes all of the shorter row */
+            const struct data_row *before =
+                &rows[groups[g].row0 + (k > 0 ? (int32_t)draw((uint64_t)k) : 0)];
+            if (k > 0 && draw(3) == 0) { /* a shared opening; sometimes all of the shorter row */
                 shared = before->tokens < length ? before->tokens : length;
-            for (int32_t i = 0; i < length; i++)
+            }
+            for (int32_t i = 0; i < length; i++) {
                 tokens[d->token_count + i] = k > 0 && i < shared && i < before->tokens
                                                  ? tokens[before->token0 + i]
                                                  : (int32_t)draw(VOCABULARY);
+            }
             d->token_count += length;
             groups[g].tokens += length;
             d->row_tokens_max = length > d->row_tokens_max ? length : d->row_tokens_max;
@@ -103,9 +107,10 @@ static struct model *random_model(struct device *device, int trial, bool lora)
     m->weights = block;
     for (int32_t i = 0; i < m->table.count; i++) {
         const struct tensor_place *p = &m->table.places[i];
-        for (size_t e = 0; e < p->elements; e++)
+        for (size_t e = 0; e < p->elements; e++) {
             m->weights[p->offset + e] =
                 (float)(0.12 * rng_normal(11, (uint64_t)i, e)) + (p->columns == 0 ? 1.0f : 0);
+        }
     }
     m->rope_positions = 512;
     CHECK(device->ops->block_alloc(device, sizeof(float) * 512 * (size_t)m->config.D, "test",
@@ -115,8 +120,9 @@ static struct model *random_model(struct device *device, int trial, bool lora)
     if (lora) {
         struct lora_config config = {.r = 4, .alpha = 8, .targets = LORA_ALL_LINEAR};
         CHECK(model_add_adapter(m, &config, 3, &error) == STATUS_OK);
-        for (size_t e = 0; e < m->adapter_table.elements; e++)
+        for (size_t e = 0; e < m->adapter_table.elements; e++) {
             m->adapter[e] += (float)(0.05 * rng_normal(13, 99, e));
+        }
     }
     return m;
 }
@@ -168,9 +174,10 @@ static void bench_open(struct bench *b, struct device *device, struct arena *are
           STATUS_OK);
     CHECK(slice_tree_create(device, model_trained_table(b->model)->elements, b->stepper.slices,
                             &b->stepper.tree, &error) == STATUS_OK);
-    for (int32_t g = 0; g < GROUPS; g++)
+    for (int32_t g = 0; g < GROUPS; g++) {
         b->groups[g] = (struct batch_group){
             .dataset = b->dataset, .group = g, .part = g % 3 == 0 ? MIX_GENERAL : MIX_OWN};
+    }
 }
 
 static void bench_close(struct bench *b)
@@ -208,14 +215,17 @@ TEST(packed_with_shared_prefixes_equals_each_row_alone)
             EXPECT(packing_compare(&b.stepper, b.groups, GROUPS, &d, &error) == STATUS_OK);
             EXPECT_I64(0, d.rewards_differing);
             EXPECT(d.rewards == b.dataset->row_count);
-            if (!(d.gradient_worst <= 1e-4))
-                test_fail(__FILE__, __LINE__, "%s trial %d: gradients differ by %.2g of the largest",
-                          ISAS[i], trial, d.gradient_worst);
+            if (!(d.gradient_worst <= 1e-4)) {
+                test_fail(__FILE__, __LINE__,
+                          "%s trial %d: gradients differ by %.2g of the largest", ISAS[i], trial,
+                          d.gradient_worst);
+            }
             bench_close(&b);
             arena_release(&arena);
         }
-        if (device != NULL)
+        if (device != NULL) {
             device_close(device);
+        }
     }
 }
 
@@ -242,8 +252,9 @@ TEST(the_number_of_threads_and_the_instruction_set_change_no_bit_of_rewards)
     for (int i = 1; i < ISA_COUNT; i++) {
         for (int threads = 1; threads <= 3; threads++) {
             struct device *device = open_device(ISAS[i], threads);
-            if (device == NULL)
+            if (device == NULL) {
                 break;
+            }
             struct arena arena = {0};
             struct bench b;
             struct error error;
@@ -259,9 +270,11 @@ TEST(the_number_of_threads_and_the_instruction_set_change_no_bit_of_rewards)
             device_close(device);
         }
     }
-    for (int i = 1; i < ISA_COUNT; i++)
-        for (int t = 0; t < 3 && there[i]; t++)
+    for (int i = 1; i < ISA_COUNT; i++) {
+        for (int t = 0; t < 3 && there[i]; t++) {
             EXPECT_BYTES(reward[there[1] ? 1 : 2][0], reward[i][t], sizeof(float) * (size_t)rows);
+        }
+    }
 }
 
 TEST(how_a_batch_is_cut_into_packs_changes_gradients_by_the_order_of_sums_only)
@@ -300,8 +313,9 @@ TEST(the_last_layer_computed_only_where_it_is_read_gives_the_same_bits)
         struct pack_group groups[GROUPS];
         float reward[2][GROUPS * 9];
         bench_open(&b, device, &arena, trial, false);
-        for (int32_t g = 0; g < GROUPS; g++)
+        for (int32_t g = 0; g < GROUPS; g++) {
             group_rows(&arena, b.dataset, g, &groups[g]);
+        }
         pack_build(&arena, groups, GROUPS, PACK_SHARED, &pack);
         for (int prune = 0; prune < 2; prune++) {
             reading_build(&arena, &pack, POOLING_LAST_TOKEN, 3, NULL, true, prune == 1, &reading);

@@ -115,13 +115,14 @@ static void family_make(char dir[FIXTURE_PATH_MAX])
     struct error error = {0};
     fixture_dir(dir);
     EXPECT(dir_create(model_fixture_path(dir, "parent"), NULL) == STATUS_OK);
-    fixture_model(model_fixture_path(dir, "parent"), &config, &(struct params_heads){.score = true}, 5);
+    fixture_model(model_fixture_path(dir, "parent"), &config, &(struct params_heads){.score = true},
+                  5);
     struct model *model = model_fixture_open(model_fixture_path(dir, "parent"), &OVER);
     REQUIRE(model != NULL);
     EXPECT(model_add_adapter(model, &LORA, 9, &error) == STATUS_OK);
     noise(model, 1);
-    EXPECT(model_save(model, model_fixture_path(dir, "adapter"), NULL, model_fixture_path(dir, "parent"), NULL,
-                      &error) == STATUS_OK);
+    EXPECT(model_save(model, model_fixture_path(dir, "adapter"), NULL,
+                      model_fixture_path(dir, "parent"), NULL, &error) == STATUS_OK);
     EXPECT_STR("", error.text);
     model_free(model);
 }
@@ -165,8 +166,8 @@ TEST(an_adapter_is_saved_and_opened_to_the_bit)
     EXPECT(model->lora.r == 3 && model->lora.targets == LORA_ALL_LINEAR);
     EXPECT_STR(parent->digest, model->parent_digest);
     EXPECT_BYTES(parent->weights, model->weights, parent->table.elements * sizeof(float));
-    EXPECT(model_save(model, model_fixture_path(dir, "again"), NULL, model_fixture_path(dir, "parent"),
-                      model->card, &error) == STATUS_OK);
+    EXPECT(model_save(model, model_fixture_path(dir, "again"), NULL,
+                      model_fixture_path(dir, "parent"), model->card, &error) == STATUS_OK);
     struct model *again = model_fixture_open(model_fixture_path(dir, "again"), &OVER);
     REQUIRE(again != NULL);
     EXPECT_BYTES(model->adapter, again->adapter, model->adapter_table.elements * sizeof(float));
@@ -221,8 +222,8 @@ TEST(an_adapter_over_an_adapter_stands_on_merged_weights)
     struct lora_config lora = {.r = 2, .alpha = 1, .targets = 1u << TENSOR_V};
     REQUIRE(model_add_adapter(model, &lora, 1, &error) == STATUS_OK);
     noise(model, 2);
-    REQUIRE(model_save(model, model_fixture_path(dir, "second"), NULL, model_fixture_path(dir, "adapter"), NULL,
-                       &error) == STATUS_OK);
+    REQUIRE(model_save(model, model_fixture_path(dir, "second"), NULL,
+                       model_fixture_path(dir, "adapter"), NULL, &error) == STATUS_OK);
     struct model *second = model_fixture_open(model_fixture_path(dir, "second"), &OVER);
     REQUIRE(second != NULL && second->adapter != NULL);
     EXPECT_BYTES(model->weights, second->weights, model->table.elements * sizeof(float));
@@ -246,7 +247,8 @@ TEST(a_parent_that_changed_or_left_is_noticed)
     char dir[FIXTURE_PATH_MAX];
     struct model_config config = fixture_config(ARCHITECTURE_QWEN2);
     family_make(dir);
-    fixture_model(model_fixture_path(dir, "parent"), &config, &(struct params_heads){.score = true}, 6);
+    fixture_model(model_fixture_path(dir, "parent"), &config, &(struct params_heads){.score = true},
+                  6);
     expect_refused(model_fixture_path(dir, "adapter"), STATUS_CONFLICT, "is not the model");
     EXPECT(dir_remove(model_fixture_path(dir, "parent"), NULL) == STATUS_OK);
     expect_refused(model_fixture_path(dir, "adapter"), STATUS_NOT_FOUND, "base_model_name_or_path");
@@ -257,8 +259,10 @@ TEST(both_directories_can_be_moved_together)
     char dir[FIXTURE_PATH_MAX], elsewhere[FIXTURE_PATH_MAX];
     family_make(dir);
     fixture_dir(elsewhere);
-    REQUIRE(rename(model_fixture_path(dir, "parent"), model_fixture_path(elsewhere, "parent")) == 0);
-    REQUIRE(rename(model_fixture_path(dir, "adapter"), model_fixture_path(elsewhere, "adapter")) == 0);
+    REQUIRE(rename(model_fixture_path(dir, "parent"), model_fixture_path(elsewhere, "parent")) ==
+            0);
+    REQUIRE(rename(model_fixture_path(dir, "adapter"), model_fixture_path(elsewhere, "adapter")) ==
+            0);
     struct model *model = model_fixture_open(model_fixture_path(elsewhere, "adapter"), &OVER);
     EXPECT(model != NULL);
     model_free(model);

@@ -61,19 +61,20 @@ static void family_make(char dir[FIXTURE_PATH_MAX], const struct text_format *fo
     gguf_build_finish(&build, &file);
     fixture_bytes(dir, "m.gguf", file.data, file.length);
     buf_release(&file);
-    EXPECT(gguf_import(model_fixture_path(dir, "m.gguf"), model_fixture_path(dir, "base"), &error) ==
-           STATUS_OK);
+    EXPECT(gguf_import(model_fixture_path(dir, "m.gguf"), model_fixture_path(dir, "base"),
+                       &error) == STATUS_OK);
     struct model *model =
         model_fixture_open(model_fixture_path(dir, "base"),
-                     &(struct model_open_options){.need_score = true, .init_score = true});
+                           &(struct model_open_options){.need_score = true, .init_score = true});
     REQUIRE(model != NULL);
     noise(&model->table, model->weights, 1);
     model->has_format = true;
     model->format = *format;
-    EXPECT(model_save(model, model_fixture_path(dir, "rm"), model_fixture_path(dir, "base"), NULL, NULL,
-                      &error) == STATUS_OK);
+    EXPECT(model_save(model, model_fixture_path(dir, "rm"), model_fixture_path(dir, "base"), NULL,
+                      NULL, &error) == STATUS_OK);
     model_free(model);
-    model = model_fixture_open(model_fixture_path(dir, "rm"), &(struct model_open_options){.need_score = true});
+    model = model_fixture_open(model_fixture_path(dir, "rm"),
+                               &(struct model_open_options){.need_score = true});
     REQUIRE(model != NULL);
     const struct lora_config lora = {.r = 2, .alpha = 4, .targets = LORA_ALL_LINEAR};
     EXPECT(model_add_adapter(model, &lora, 3, &error) == STATUS_OK);
@@ -91,8 +92,8 @@ static void export(const char *dir, const char *name, const struct export_option
 {
     int calls = 0;
     struct error error = {0};
-    EXPECT(model_export(fixture_device(), model_fixture_path(dir, name), options, fake_score, &calls,
-                        model_fixture_path(dir, "out"), &error) == STATUS_OK);
+    EXPECT(model_export(fixture_device(), model_fixture_path(dir, name), options, fake_score,
+                        &calls, model_fixture_path(dir, "out"), &error) == STATUS_OK);
     EXPECT_STR("", error.text);
     EXPECT_I64(2 * PROBES_COUNT, calls);
 }

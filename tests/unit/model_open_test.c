@@ -241,7 +241,8 @@ TEST(links_of_a_hub_cache_are_followed)
     fixture_dir(cache);
     static const char *const names[] = {"config.json", "model.safetensors"};
     for (int i = 0; i < 2; i++) {
-        REQUIRE(symlink(model_fixture_path(dir, names[i]), model_fixture_path(cache, names[i])) == 0);
+        REQUIRE(symlink(model_fixture_path(dir, names[i]), model_fixture_path(cache, names[i])) ==
+                0);
     }
     struct model *model = model_fixture_open(cache, &SCORING);
     EXPECT(model != NULL);
@@ -294,7 +295,8 @@ TEST(a_save_that_fails_leaves_nothing)
         struct error error = {0};
         fixture_dir(out);
         setenv("TAILOR_FAIL", points[i], 1);
-        EXPECT(model_save(model, model_fixture_path(out, "m"), NULL, NULL, NULL, &error) == STATUS_IO);
+        EXPECT(model_save(model, model_fixture_path(out, "m"), NULL, NULL, NULL, &error) ==
+               STATUS_IO);
         unsetenv("TAILOR_FAIL");
         EXPECT(rmdir(out) == 0); /* empty */
     }

@@ -266,8 +266,8 @@ static void shard_write(const char *dir, const char *name, const char *tensor)
 {
     static const float one = 1;
     struct safetensors_entry entry = {.name = tensor, .rank = 1, .shape = {4}, .source = &one};
-    EXPECT(safetensors_write(model_fixture_path(dir, name), &entry, 1, WEIGHT_DTYPE_F32, source_ramp,
-                             NULL, NULL) == STATUS_OK);
+    EXPECT(safetensors_write(model_fixture_path(dir, name), &entry, 1, WEIGHT_DTYPE_F32,
+                             source_ramp, NULL, NULL) == STATUS_OK);
 }
 
 static enum status shards_open(const char *dir, const char *index, struct error *error)

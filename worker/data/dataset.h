@@ -35,7 +35,7 @@ struct data_source {
         const char *prompt, *chosen, *rejected, *responses, *scores, *text, *margin, *query;
     } columns;
     bool language_model; /* stage lm: texts to imitate, no preference needed */
-    bool any_form;          /* scoring: texts or preferences, whichever the file holds */
+    bool any_form;       /* scoring: texts or preferences, whichever the file holds */
 };
 
 struct data_group {

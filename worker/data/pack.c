@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Building tries. A set of rows that agree up to an offset is cut by its next token; each part runs
- * on as one segment for as long as all its rows agree, then is cut again. A cut always makes the set
- * smaller or loses a row that ended, so the recursion is at most K deep (GROUP_RESPONSES_MAX).
+ * on as one segment for as long as all its rows agree, then is cut again. A cut always makes the
+ * set smaller or loses a row that ended, so the recursion is at most K deep (GROUP_RESPONSES_MAX).
  *
  * Invariant: segments are appended parent first, and their tokens with them, so they tile the pack.
  *
- * Rejected: a trie with a node per token (pointers for every token of every prompt, and then a second
- * pass to find the runs).
+ * Rejected: a trie with a node per token (pointers for every token of every prompt, and then a
+ * second pass to find the runs).
  */
 #include "worker/data/pack.h"
 
@@ -39,8 +39,9 @@ static int32_t segment_append(struct builder *builder, int32_t row, int32_t offs
         builder->segment_of[token] = segment;
     }
     builder->tokens += length;
-    if (offset + length > builder->row_tokens_max)
+    if (offset + length > builder->row_tokens_max) {
         builder->row_tokens_max = offset + length;
+    }
     return segment;
 }
 
@@ -54,8 +55,9 @@ static int32_t common_length(const struct pack_group *group, const int32_t *set,
         const int32_t *ids = group->ids[set[i]];
         int32_t limit = group->counts[set[i]] < end ? group->counts[set[i]] : end;
         int32_t p = offset;
-        while (p < limit && ids[p] == first[p])
+        while (p < limit && ids[p] == first[p]) {
             p++;
+        }
         end = p;
     }
     return end - offset;
@@ -69,10 +71,11 @@ static int32_t partition_by_token(const struct pack_group *group, int32_t *set, 
     int32_t rest[GROUP_RESPONSES_MAX];
     int32_t token = group->ids[set[0]][offset], taken = 0, left = 0;
     for (int32_t i = 0; i < count; i++) {
-        if (group->ids[set[i]][offset] == token)
+        if (group->ids[set[i]][offset] == token) {
             set[taken++] = set[i];
-        else
+        } else {
             rest[left++] = set[i];
+        }
     }
     memcpy(set + taken, rest, sizeof(*rest) * (size_t)left);
     return taken;
@@ -84,10 +87,11 @@ static void trie_build(struct builder *builder, int32_t *set, int32_t count, int
 {
     int32_t going_on = 0;
     for (int32_t i = 0; i < count; i++) {
-        if (builder->group->counts[set[i]] == offset)
+        if (builder->group->counts[set[i]] == offset) {
             builder->rows[set[i]].leaf = parent;
-        else
+        } else {
             set[going_on++] = set[i];
+        }
     }
     for (int32_t *part = set, left = going_on; left > 0;) {
         int32_t size = partition_by_token(builder->group, part, left, offset);
@@ -102,8 +106,9 @@ static void trie_build(struct builder *builder, int32_t *set, int32_t count, int
 static void tree_build(struct builder *builder, int32_t first_row, int32_t rows)
 {
     int32_t set[GROUP_RESPONSES_MAX];
-    for (int32_t i = 0; i < rows; i++)
+    for (int32_t i = 0; i < rows; i++) {
         set[i] = first_row + i;
+    }
     trie_build(builder, set, rows, 0, -1);
 }
 
@@ -131,9 +136,10 @@ void pack_build(struct arena *arena, const struct pack_group *groups, int32_t co
     int32_t tree = 0;
     for (int32_t g = 0; g < count; g++) {
         builder.group = &groups[g];
-        for (int32_t i = 0; i < groups[g].rows; i++)
+        for (int32_t i = 0; i < groups[g].rows; i++) {
             builder.rows[i] =
                 (struct pack_row){.tokens = groups[g].counts[i], .group = g, .index = i};
+        }
         int32_t step = mode == PACK_SHARED ? groups[g].rows : 1;
         for (int32_t i = 0; i < groups[g].rows; i += step) {
             tree_segment[tree++] = builder.segment_count;
@@ -177,8 +183,9 @@ int32_t pack_token(const struct pack *pack, const struct pack_row *row, int32_t 
 {
     CHECK(position >= 0 && position < row->tokens);
     const struct segment *segment = &pack->layout.segments[row->leaf];
-    while (position < segment->position0)
+    while (position < segment->position0) {
         segment = &pack->layout.segments[segment->parent];
+    }
     return segment->start + position - segment->position0;
 }
 
@@ -186,8 +193,9 @@ void pack_row_tokens(const struct pack *pack, const struct pack_row *row, int32_
 {
     for (int32_t s = row->leaf; s >= 0; s = pack->layout.segments[s].parent) {
         const struct segment *segment = &pack->layout.segments[s];
-        for (int32_t i = 0; i < segment->length; i++)
+        for (int32_t i = 0; i < segment->length; i++) {
             out[segment->position0 + i] = segment->start + i;
+        }
     }
 }
 
@@ -198,8 +206,9 @@ struct sized {
 static int sized_compare(const void *a, const void *b)
 {
     const struct sized *x = a, *y = b;
-    if (x->tokens != y->tokens)
+    if (x->tokens != y->tokens) {
         return x->tokens > y->tokens ? -1 : 1;
+    }
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
@@ -209,15 +218,18 @@ int32_t pack_assign(struct arena *scratch, const int32_t *tokens, int32_t count,
     struct sized *sorted = arena_array(scratch, struct sized, count);
     int32_t *filled = arena_array(scratch, int32_t, count);
     int32_t bins = 0;
-    for (int32_t i = 0; i < count; i++)
+    for (int32_t i = 0; i < count; i++) {
         sorted[i] = (struct sized){tokens[i], i};
+    }
     qsort(sorted, (size_t)count, sizeof(*sorted), sized_compare);
     for (int32_t i = 0; i < count; i++) {
         int32_t bin = 0;
-        while (bin < bins && filled[bin] + sorted[i].tokens > capacity)
+        while (bin < bins && filled[bin] + sorted[i].tokens > capacity) {
             bin++;
-        if (bin == bins)
+        }
+        if (bin == bins) {
             bins++;
+        }
         filled[bin] += sorted[i].tokens;
         bin_out[sorted[i].index] = bin;
     }

@@ -22,8 +22,9 @@
 #include "worker/ops/layout.h"
 
 enum pack_mode {
-    PACK_SHARED, /* a tree per group */
-    PACK_UNSHARED /* a tree per row: what a trainer without sharing computes; for tests, --verify-packing */
+    PACK_SHARED,  /* a tree per group */
+    PACK_UNSHARED /* a tree per row: what a trainer without sharing computes; for tests,
+                     --verify-packing */
 };
 
 /* Token rows of one group; borrowed while building. */
@@ -58,9 +59,9 @@ int32_t pack_token(const struct pack *pack, const struct pack_row *row, int32_t 
 /* All of a row's packed indices in logical order: out[0 … row->tokens). */
 void pack_row_tokens(const struct pack *pack, const struct pack_row *row, int32_t *out);
 
-/* First-fit decreasing: puts items of size tokens[i] into bins of `capacity` (an item larger than that
- * gets a bin of its own). bin_out[i] is i's bin; returns the number of bins. Deterministic: ties by
- * index. */
+/* First-fit decreasing: puts items of size tokens[i] into bins of `capacity` (an item larger than
+ * that gets a bin of its own). bin_out[i] is i's bin; returns the number of bins. Deterministic:
+ * ties by index. */
 int32_t pack_assign(struct arena *scratch, const int32_t *tokens, int32_t count, int32_t capacity,
                     int32_t *bin_out);
 

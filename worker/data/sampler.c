@@ -28,15 +28,16 @@ static double per_group(const struct dataset *dataset, enum mix_by by)
 static uint64_t mix_rate(const struct dataset *own, const struct dataset *general, double share,
                          enum mix_by by)
 {
-    if (general == NULL || general->group_count == 0 || share <= 0)
+    if (general == NULL || general->group_count == 0 || share <= 0) {
         return 0;
+    }
     double ratio = share / (1 - share) * per_group(own, by) / per_group(general, by);
     return (uint64_t)llround(ratio / (1 + ratio) * 4294967296.0);
 }
 
-void sampler_init(struct sampler *sampler, const struct dataset *own,
-                  const struct dataset *general, double share, enum mix_by by,
-                  int64_t batch_groups, double epochs, int64_t max_steps, uint64_t seed)
+void sampler_init(struct sampler *sampler, const struct dataset *own, const struct dataset *general,
+                  double share, enum mix_by by, int64_t batch_groups, double epochs,
+                  int64_t max_steps, uint64_t seed)
 {
     CHECK(own->group_count > 0);
     CHECK(batch_groups > 0);
@@ -50,14 +51,16 @@ void sampler_init(struct sampler *sampler, const struct dataset *own,
     own_places = own_places < 1 ? 1 : own_places;
     /* The smallest n with n − general_before(n) = own_places. */
     int64_t low = own_places, high = own_places;
-    while (high - general_before(sampler, high) < own_places)
+    while (high - general_before(sampler, high) < own_places) {
         high *= 2;
+    }
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (middle - general_before(sampler, middle) >= own_places)
+        if (middle - general_before(sampler, middle) >= own_places) {
             high = middle;
-        else
+        } else {
             low = middle + 1;
+        }
     }
     sampler->places = low;
     sampler->steps = (low + batch_groups - 1) / batch_groups;
@@ -75,18 +78,18 @@ static struct sample sample_at(const struct sampler *sampler, int64_t place)
     int64_t groups = general ? sampler->general_groups : sampler->own_groups;
     uint64_t stream = rng_stream(general ? "epoch of general data" : "epoch of own data");
     stream += (uint64_t)(index / groups);
-    return (struct sample){
-        .part = general ? MIX_GENERAL : MIX_OWN,
-        .group = (int64_t)rng_permute(sampler->seed, stream, (uint64_t)(index % groups),
-                                      (uint64_t)groups),
-        .epoch = (double)index / (double)groups};
+    return (struct sample){.part = general ? MIX_GENERAL : MIX_OWN,
+                           .group = (int64_t)rng_permute(
+                               sampler->seed, stream, (uint64_t)(index % groups), (uint64_t)groups),
+                           .epoch = (double)index / (double)groups};
 }
 
 int64_t sampler_batch(const struct sampler *sampler, int64_t step, struct sample *out)
 {
     CHECK(step >= 0 && step < sampler->steps);
     int64_t first = step * sampler->batch_groups, count = 0;
-    for (; count < sampler->batch_groups && first + count < sampler->places; count++)
+    for (; count < sampler->batch_groups && first + count < sampler->places; count++) {
         out[count] = sample_at(sampler, first + count);
+    }
     return count;
 }

@@ -50,8 +50,7 @@ static void carve_layer(struct carver *carver, const struct model_config *c,
     layer->x_middle = carve_real(carver, S, c->C);
     layer->ffn_rstd = carve_float(carver, S, 1);
     layer->gate_up = carve_real(carver, S, 2 * (int64_t)c->F);
-    layer->lora_u =
-        lora->r > 0 ? carve_real(carver, S, (int64_t)LORA_TARGETS * lora->r) : NULL;
+    layer->lora_u = lora->r > 0 ? carve_real(carver, S, (int64_t)LORA_TARGETS * lora->r) : NULL;
 }
 
 static void carve_forward(struct carver *carver, const struct model_config *c,
@@ -121,15 +120,17 @@ static size_t carve_all(char *base, const struct model_config *config,
 {
     struct carver carver = {.base = base};
     for (int32_t l = 0; l < config->L; l++) {
-        if (l == 0 || capacity->backward)
+        if (l == 0 || capacity->backward) {
             carve_layer(&carver, config, lora, capacity->S, &layers[l]);
-        else
+        } else {
             layers[l] = layers[0];
+        }
     }
     *kept_out = carver.used;
     carve_forward(&carver, config, capacity, a);
-    if (capacity->backward)
+    if (capacity->backward) {
         carve_backward(&carver, config, capacity, a);
+    }
     carve_stage(&carver, capacity, a);
     return carver.used;
 }
@@ -142,14 +143,14 @@ size_t activations_bytes(const struct model_config *config, const struct lora_co
     size_t kept;
     size_t bytes = carve_all(NULL, config, lora, capacity, &unused, layers, &kept);
     mem_free(layers);
-    if (kept_out != NULL)
+    if (kept_out != NULL) {
         *kept_out = kept;
+    }
     return bytes;
 }
 
 enum status activations_create(struct device *device, const struct model_config *config,
-                               const struct lora_config *lora,
-                               const struct pass_capacity *capacity,
+                               const struct lora_config *lora, const struct pass_capacity *capacity,
                                struct activations **activations_out, struct error *error)
 {
     size_t bytes = activations_bytes(config, lora, capacity, NULL);
@@ -166,8 +167,9 @@ enum status activations_create(struct device *device, const struct model_config 
 
 void activations_free(struct activations *activations)
 {
-    if (activations == NULL)
+    if (activations == NULL) {
         return;
+    }
     activations->device->ops->block_free(activations->device, activations->block,
                                          activations->bytes);
     mem_free(activations->layers);
@@ -176,8 +178,9 @@ void activations_free(struct activations *activations)
 
 static void stage(struct activations *a, void *to, const void *from, size_t count, size_t size)
 {
-    if (count > 0 && from != NULL)
+    if (count > 0 && from != NULL) {
         a->device->ops->copy_in(a->device, to, from, count * size);
+    }
 }
 
 void activations_stage(struct activations *a, const struct pack *pack,

@@ -4,11 +4,11 @@
  *
  * For training, each layer keeps what its backward pass needs and no more: its two residual inputs,
  * q/k/v after rotation, the attention's output and log-sum-exp, gate and up. Norm outputs and the
- * SwiGLU product are computed again (they cost no matrix product). For scoring, all layers share the
- * buffers of one.
+ * SwiGLU product are computed again (they cost no matrix product). For scoring, all layers share
+ * the buffers of one.
  *
- * The integers that describe a pack (ids, positions, segments, indices) are staged here too: ops read
- * them on the device.
+ * The integers that describe a pack (ids, positions, segments, indices) are staged here too: ops
+ * read them on the device.
  */
 #ifndef TAILOR_WORKER_MODEL_ACTIVATIONS_H
 #define TAILOR_WORKER_MODEL_ACTIVATIONS_H
@@ -31,22 +31,22 @@ struct pass_capacity {
     int32_t R;              /* rows of a pack */
     int32_t row_tokens_max; /* longest row */
     bool backward;
-    bool all_tokens;        /* pooling mean or max: rows' tokens are listed one by one */
+    bool all_tokens; /* pooling mean or max: rows' tokens are listed one by one */
     bool imitation;
 };
 
 struct layer_activations {
-    real *x;                   /* (S, C) residual stream entering the layer */
-    float *attention_rstd;     /* (S) */
-    real *qkv;                 /* (S, (H + 2G) D) after norm and rotation */
-    real *qkv_raw;             /* the same before q/k norm; NULL without */
-    float *q_rstd, *k_rstd;    /* (S, H), (S, G); NULL without q/k norm */
-    real *o;                   /* (S, H D) */
-    float *lse;                /* (S, H) */
-    real *x_middle;            /* (S, C) residual stream after attention */
-    float *ffn_rstd;           /* (S) */
-    real *gate_up;             /* (S, 2F) */
-    real *lora_u;              /* (S, LORA_TARGETS · r); NULL without LoRA */
+    real *x;                /* (S, C) residual stream entering the layer */
+    float *attention_rstd;  /* (S) */
+    real *qkv;              /* (S, (H + 2G) D) after norm and rotation */
+    real *qkv_raw;          /* the same before q/k norm; NULL without */
+    float *q_rstd, *k_rstd; /* (S, H), (S, G); NULL without q/k norm */
+    real *o;                /* (S, H D) */
+    float *lse;             /* (S, H) */
+    real *x_middle;         /* (S, C) residual stream after attention */
+    float *ffn_rstd;        /* (S) */
+    real *gate_up;          /* (S, 2F) */
+    real *lora_u;           /* (S, LORA_TARGETS · r); NULL without LoRA */
 };
 
 struct activations {
@@ -65,11 +65,11 @@ struct activations {
     float *nll;        /* (S) of the imitation entries */
 
     /* Scratch of one layer. */
-    real *xn;          /* (S, C) a norm's output */
-    real *projection;  /* (S, C) output of o or down */
-    real *h;           /* (S, F) SwiGLU product */
-    real *q_read;      /* (S, H D) the last layer's queries, where only some are asked */
-    real *x_read;      /* (S, C) its residual stream there */
+    real *xn;         /* (S, C) a norm's output */
+    real *projection; /* (S, C) output of o or down */
+    real *h;          /* (S, F) SwiGLU product */
+    real *q_read;     /* (S, H D) the last layer's queries, where only some are asked */
+    real *x_read;     /* (S, C) its residual stream there */
 
     /* Gradients; NULL without a backward pass. */
     real *dx, *dxn, *dx_read, *dhidden; /* (S, C) */
@@ -91,8 +91,7 @@ struct activations {
 size_t activations_bytes(const struct model_config *config, const struct lora_config *lora,
                          const struct pass_capacity *capacity, size_t *kept_out);
 enum status activations_create(struct device *device, const struct model_config *config,
-                               const struct lora_config *lora,
-                               const struct pass_capacity *capacity,
+                               const struct lora_config *lora, const struct pass_capacity *capacity,
                                struct activations **activations_out, struct error *error);
 void activations_free(struct activations *activations);
 

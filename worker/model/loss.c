@@ -42,8 +42,9 @@ void ranking_loss(const float *reward, const struct data_row *rows, int32_t K, d
                   double center_rewards_coefficient, float *dreward, struct ranking_sums *sums)
 {
     for (int32_t k = 0; k < K; k++) {
-        if (dreward != NULL)
+        if (dreward != NULL) {
             dreward[k] = 0;
+        }
         sums->reward += reward[k];
         sums->reward_min = fmin(sums->reward_min, reward[k]);
         sums->reward_max = fmax(sums->reward_max, reward[k]);
@@ -51,8 +52,9 @@ void ranking_loss(const float *reward, const struct data_row *rows, int32_t K, d
     sums->rewards += K;
     for (int32_t i = 0; i < K; i++) {
         for (int32_t j = 0; j < K; j++) {
-            if (!(rows[i].score > rows[j].score))
+            if (!(rows[i].score > rows[j].score)) {
                 continue;
+            }
             double d = (double)reward[i] - reward[j];
             double s = (double)reward[i] + reward[j];
             double z = d - rows[i].margin;
@@ -61,8 +63,9 @@ void ranking_loss(const float *reward, const struct data_row *rows, int32_t K, d
             sums->pairs++;
             sums->correct += d > 0;
             sums->margin += d;
-            if (dreward == NULL)
+            if (dreward == NULL) {
                 continue;
+            }
             /* d/dr_i −log σ(z) = −(1 − σ(z)) = −d/dr_j;  d/dr (r_i + r_j)² = 2 (r_i + r_j) */
             double slope = pair_weight * one_minus_sigmoid(z);
             double centre = pair_weight * 2 * center_rewards_coefficient * s;
@@ -76,18 +79,21 @@ int32_t group_pairs(const struct data_row *rows, int32_t K)
 {
     int32_t pairs = 0;
     for (int32_t i = 0; i < K; i++) {
-        for (int32_t j = 0; j < K; j++)
+        for (int32_t j = 0; j < K; j++) {
             pairs += rows[i].score > rows[j].score;
+        }
     }
     return pairs;
 }
 
 bool row_imitated(const struct loss_config *config, const struct data_row *row, bool own)
 {
-    if (row->tokens < 2 || row_imitated_from(config, row) >= row->tokens)
+    if (row->tokens < 2 || row_imitated_from(config, row) >= row->tokens) {
         return false;
-    if (config->language_model)
+    }
+    if (config->language_model) {
         return true;
+    }
     return config->lm_loss_coeff > 0 && (own || !config->lm_own_only) &&
            row->normalised > config->lm_score_thresh;
 }

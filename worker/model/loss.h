@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * loss: the ranking loss over groups, and how much each row imitates. In double, on the host: a pack
- * has tens of rewards, and |P| and |S| are counted over the whole global batch (all slices, all ranks)
- * before any backward pass, so that packing, accumulation and world size change nothing.
+ * loss: the ranking loss over groups, and how much each row imitates. In double, on the host: a
+ * pack has tens of rewards, and |P| and |S| are counted over the whole global batch (all slices,
+ * all ranks) before any backward pass, so that packing, accumulation and world size change nothing.
  *
  *   ranking   = −1/|P| · Σ log σ(r_i − r_j − m_ij)        over P = {(i, j): same group, s_i > s_j}
  *   centring  = c/|P| · Σ (r_i + r_j)²
  *   imitation = 1/|S| · Σ_s mean over its tokens of cross-entropy;  S: normalised score > threshold
- *   total     = ranking + centring + lm_loss_coeff · imitation        (Cheng et al. 2023, eq. 2 and 5)
+ *   total     = ranking + centring + lm_loss_coeff · imitation        (Cheng et al. 2023, eq. 2 and
+ * 5)
  */
 #ifndef TAILOR_WORKER_MODEL_LOSS_H
 #define TAILOR_WORKER_MODEL_LOSS_H
@@ -28,7 +29,7 @@ struct loss_config {
 
 /* Sums over groups; added up over packs and slices in canonical order. */
 struct ranking_sums {
-    double rank, centring; /* not yet divided by |P| */
+    double rank, centring;  /* not yet divided by |P| */
     int64_t pairs, correct; /* correct: r_i > r_j, strictly */
     double margin;          /* Σ r_i − r_j */
     double reward, reward_min, reward_max;

@@ -5,10 +5,10 @@
  * On disk a model is a Hugging Face directory, plus our tailor.json:
  *   base      config.json (…ForCausalLM), *.safetensors, tokenizer.json     from anywhere
  *   full      config.json (…ForSequenceClassification), model.safetensors with score.weight (and
- *             lm_head.weight where it is not tied: imitation needs it), tokenizer files, tailor.json
- *   adapter   adapter_config.json, adapter_model.safetensors (PEFT), tokenizer files, tailor.json,
- *             whose parent is the directory (and digest) of the model it was trained over
- * A directory without tailor.json is just as welcome: a base, a classifier that Transformers saved
+ *             lm_head.weight where it is not tied: imitation needs it), tokenizer files,
+ * tailor.json adapter   adapter_config.json, adapter_model.safetensors (PEFT), tokenizer files,
+ * tailor.json, whose parent is the directory (and digest) of the model it was trained over A
+ * directory without tailor.json is just as welcome: a base, a classifier that Transformers saved
  * (its head is kept), or a PEFT adapter with base_model_name_or_path.
  *
  * In memory an adapter's *parent weights are merged* (W + scale·B·A of every adapter below it), so
@@ -44,22 +44,23 @@ struct model {
     float *rope; /* (rope_positions, D/2, 2) on the device: cos, sin */
     int32_t rope_positions;
 
-    char directory[4096];  /* where it came from */
+    char directory[4096];         /* where it came from */
     char digest[SHA256_HEX_SIZE]; /* over config, weights, adapter, tokenizer and parent digest */
-    json_t *card; /* tailor.json, owned; NULL if there was none */
+    json_t *card;                 /* tailor.json, owned; NULL if there was none */
     char parent_digest[SHA256_HEX_SIZE]; /* of the model the adapter was trained over; or empty */
     json_t *format_card; /* owned: the card (maybe a parent's) whose strings `format` borrows */
 };
 
 struct model_open_options {
-    bool merge_adapter;  /* fold the directory's own adapter into the weights (start of a new stage,
-                            scoring); otherwise it stays an adapter (resume, export as PEFT) */
-    bool need_score;     /* add a score head where the directory has none… */
-    bool init_score;     /* …drawn from N(0, 1/(C+1)) with `seed`; else STATUS_NOT_FOUND names it */
+    bool merge_adapter; /* fold the directory's own adapter into the weights (start of a new stage,
+                           scoring); otherwise it stays an adapter (resume, export as PEFT) */
+    bool need_score;    /* add a score head where the directory has none… */
+    bool init_score;   /* …drawn from N(0, 1/(C+1)) with `seed`; else STATUS_NOT_FOUND names it */
     bool keep_lm_head; /* keep an untied LM head that is there: a later stage may imitate */
-    bool need_lm_head;   /* keep the LM head in the table when untied; STATUS_NOT_FOUND if absent */
+    bool need_lm_head; /* keep the LM head in the table when untied; STATUS_NOT_FOUND if absent */
     uint64_t seed;
-    int32_t positions; /* rope table size: at least the longest row; 0: as long as the model takes */
+    int32_t
+        positions; /* rope table size: at least the longest row; 0: as long as the model takes */
 };
 
 /* Opens a directory of any kind above. Symlinks (a hub cache) are followed. Every mistake in the
@@ -75,8 +76,9 @@ enum status model_add_adapter(struct model *model, const struct lora_config *lor
                               struct error *error);
 
 /* Writes the directory `dir` (created; must not exist or be empty) from the model's present
- * weights: full, or the adapter alone over `parent_dir`. `card` becomes tailor.json. Tokenizer files
- * are copied from `tokenizer_dir`. Written under a temporary name and renamed: complete or absent. */
+ * weights: full, or the adapter alone over `parent_dir`. `card` becomes tailor.json. Tokenizer
+ * files are copied from `tokenizer_dir`. Written under a temporary name and renamed: complete or
+ * absent. */
 enum status model_save(const struct model *model, const char *dir, const char *tokenizer_dir,
                        const char *parent_dir, const json_t *card, struct error *error);
 
@@ -85,8 +87,9 @@ const struct params_table *model_trained_table(const struct model *model);
 float *model_trained_weights(const struct model *model);
 
 /* config.json both ways (config.c). The writer uses the keys of Transformers 4. */
-enum status model_config_parse(const char *name, const json_t *json, struct model_config *config_out,
-                               bool *classifier_out, struct error *error);
+enum status model_config_parse(const char *name, const json_t *json,
+                               struct model_config *config_out, bool *classifier_out,
+                               struct error *error);
 json_t *model_config_json(const struct model_config *config, bool classifier, const char *dtype);
 
 /* (positions, D/2, 2) cos and sin in double, rounded once; llama3 rescaling included (rope.c). */

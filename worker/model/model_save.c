@@ -52,8 +52,9 @@ static enum status card_save(const struct model *model, const struct staging *st
         json_object_set_new(whole, "text", card_text_json(&model->format));
     }
     if (adapter) { /* a full model's parent is history: the caller's card tells it */
-        json_object_set_new(whole, "parent", json_pack("{s:s, s:s}", "path", parent, "digest",
-                                                       model->parent_digest));
+        json_object_set_new(
+            whole, "parent",
+            json_pack("{s:s, s:s}", "path", parent, "digest", model->parent_digest));
     }
     if (card != NULL) {
         json_object_update_missing(whole, (json_t *)card);

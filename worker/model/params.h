@@ -26,15 +26,16 @@ enum tensor_kind {
 #define TENSOR(kind, name, rows, columns, per_layer, decays, present) TENSOR_##kind,
 #include "worker/model/params.def"
     TENSOR_MODEL_COUNT,
-    /* An adapter's: A and B of the matrix `kind` are TENSOR_LORA_A + kind and TENSOR_LORA_B + kind. */
+    /* An adapter's: A and B of the matrix `kind` are TENSOR_LORA_A + kind and TENSOR_LORA_B + kind.
+     */
     TENSOR_LORA_A = 32,
     TENSOR_LORA_B = 64,
     TENSOR_KIND_COUNT = 96
 };
 
 /* Matrices that LoRA may target, as bits 1 << TENSOR_Q …; "all-linear" is all seven. */
-#define LORA_ALL_LINEAR                                                                       \
-    ((1u << TENSOR_Q) | (1u << TENSOR_K) | (1u << TENSOR_V) | (1u << TENSOR_O) |               \
+#define LORA_ALL_LINEAR                                                                            \
+    ((1u << TENSOR_Q) | (1u << TENSOR_K) | (1u << TENSOR_V) | (1u << TENSOR_O) |                   \
      (1u << TENSOR_GATE) | (1u << TENSOR_UP) | (1u << TENSOR_DOWN))
 
 struct params_heads {
@@ -51,7 +52,7 @@ struct lora_config {
 
 struct tensor_place {
     enum tensor_kind kind;
-    int32_t layer; /* -1: not of a layer */
+    int32_t layer;         /* -1: not of a layer */
     int32_t rows, columns; /* a vector has 0 columns */
     size_t offset, elements;
     bool decays;
@@ -62,7 +63,7 @@ enum { PARAMS_ALIGNMENT = 16 }; /* floats: 64 bytes, at the start of each adjace
 struct params_table {
     struct tensor_place *places; /* owned */
     int32_t count;
-    size_t elements; /* of a block, padding included; padding stays zero */
+    size_t elements;                  /* of a block, padding included; padding stays zero */
     int32_t index[TENSOR_KIND_COUNT]; /* first place of a kind (layer 0), -1 if absent */
     int32_t per_layer;                /* places between the same kind in consecutive layers */
 };
@@ -73,7 +74,8 @@ void params_table_init_adapter(struct params_table *table, const struct model_co
                                const struct lora_config *lora);
 void params_table_release(struct params_table *table);
 
-/* The place of a tensor; NULL if the table has none. layer -1 for tensors that are not of a layer. */
+/* The place of a tensor; NULL if the table has none. layer -1 for tensors that are not of a layer.
+ */
 const struct tensor_place *params_place(const struct params_table *table, enum tensor_kind kind,
                                         int32_t layer);
 /* Its address in a block; NULL if the table has none or the block is NULL. */
@@ -81,7 +83,8 @@ float *params_at(const struct params_table *table, float *block, enum tensor_kin
                  int32_t layer);
 
 /* "model.layers.3.self_attn.q_proj.weight"; for an adapter PEFT's
- * "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight", "base_model.model.score.weight". */
+ * "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight",
+ * "base_model.model.score.weight". */
 void params_name(const struct tensor_place *place, char out[128]);
 /* "q_proj" … of a target matrix; NULL for others. */
 const char *params_target_name(enum tensor_kind kind);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An imitation entry is keyed by the packed index of the token it predicts: in a trie that token has
- * one parent token, so source and target are the same for every row that passes through it.
+ * An imitation entry is keyed by the packed index of the token it predicts: in a trie that token
+ * has one parent token, so source and target are the same for every row that passes through it.
  */
 #include "worker/model/reading.h"
 
@@ -21,8 +21,9 @@ static void read_pooled_tokens(struct arena *arena, const struct pack *pack, int
                                struct reading *reading)
 {
     int32_t *token = arena_array(arena, int32_t, pack->row_count);
-    for (int32_t r = 0; r < pack->row_count; r++)
+    for (int32_t r = 0; r < pack->row_count; r++) {
         token[r] = row_last_ids_pooled(pack, &pack->rows[r], reading->pooling, eos);
+    }
     reading->pooled_token = token;
     reading->query_of_row = token;
 }
@@ -30,11 +31,13 @@ static void read_pooled_tokens(struct arena *arena, const struct pack *pack, int
 static void read_row_tokens(struct arena *arena, const struct pack *pack, struct reading *reading)
 {
     int32_t *offset = arena_array(arena, int32_t, pack->row_count + 1);
-    for (int32_t r = 0; r < pack->row_count; r++)
+    for (int32_t r = 0; r < pack->row_count; r++) {
         offset[r + 1] = offset[r] + pack->rows[r].tokens;
+    }
     int32_t *token = arena_array(arena, int32_t, offset[pack->row_count]);
-    for (int32_t r = 0; r < pack->row_count; r++)
+    for (int32_t r = 0; r < pack->row_count; r++) {
         pack_row_tokens(pack, &pack->rows[r], token + offset[r]);
+    }
     reading->row_offset = offset;
     reading->row_token = token;
 }
@@ -46,12 +49,14 @@ static void read_imitation(struct arena *arena, const struct pack *pack,
     int32_t *source = arena_array(arena, int32_t, S);
     int32_t *target = arena_array(arena, int32_t, S);
     float *weight = arena_array(arena, float, S);
-    int32_t *entry_of = arena_array(arena, int32_t, S); /* entry + 1 of a predicted token; 0: none */
+    int32_t *entry_of =
+        arena_array(arena, int32_t, S); /* entry + 1 of a predicted token; 0: none */
     int32_t *tokens = arena_array(arena, int32_t, pack->layout.row_tokens_max);
     int32_t count = 0;
     for (int32_t r = 0; r < pack->row_count; r++) {
-        if (imitation[r].weight == 0)
+        if (imitation[r].weight == 0) {
             continue;
+        }
         CHECK(imitation[r].answer_token >= 1);
         pack_row_tokens(pack, &pack->rows[r], tokens);
         for (int32_t t = imitation[r].answer_token; t < pack->rows[r].tokens; t++) {
@@ -82,16 +87,19 @@ static void read_queries(struct arena *arena, const struct layout *layout, int32
     int32_t *queries = arena_array(arena, int32_t, R);
     int32_t *query_of_row = arena_array(arena, int32_t, R);
     int32_t *position = arena_array(arena, int32_t, R);
-    for (int32_t r = 0; r < R; r++)
+    for (int32_t r = 0; r < R; r++) {
         queries[r] = reading->pooled_token[r];
+    }
     qsort(queries, (size_t)R, sizeof(*queries), compare_i32);
     int32_t count = 0;
     for (int32_t r = 0; r < R; r++) {
-        if (r == 0 || queries[r] != queries[count - 1])
+        if (r == 0 || queries[r] != queries[count - 1]) {
             queries[count++] = queries[r];
+        }
     }
-    for (int32_t i = 0; i < count; i++)
+    for (int32_t i = 0; i < count; i++) {
         position[i] = layout->position[queries[i]];
+    }
     for (int32_t r = 0; r < R; r++) {
         const int32_t *found = bsearch(&reading->pooled_token[r], queries, (size_t)count,
                                        sizeof(*queries), compare_i32);
@@ -107,17 +115,19 @@ void reading_build(struct arena *arena, const struct pack *pack, enum pooling po
                    const struct imitation *imitation, bool rewards, bool prune,
                    struct reading *reading_out)
 {
-    struct reading reading = {.pooling = pooling,
-                              .R = rewards ? pack->row_count : 0,
-                              .query_count = pack->layout.tokens};
+    struct reading reading = {
+        .pooling = pooling, .R = rewards ? pack->row_count : 0, .query_count = pack->layout.tokens};
     bool by_token = pooling == POOLING_LAST_TOKEN || pooling == POOLING_BEFORE_EOS;
-    if (rewards && by_token)
+    if (rewards && by_token) {
         read_pooled_tokens(arena, pack, eos, &reading);
-    else if (rewards)
+    } else if (rewards) {
         read_row_tokens(arena, pack, &reading);
-    if (imitation != NULL)
+    }
+    if (imitation != NULL) {
         read_imitation(arena, pack, imitation, &reading);
-    if (rewards && by_token && reading.lm_count == 0 && prune)
+    }
+    if (rewards && by_token && reading.lm_count == 0 && prune) {
         read_queries(arena, &pack->layout, reading.R, &reading);
+    }
     *reading_out = reading;
 }

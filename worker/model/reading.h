@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * reading: what is read from a pack: where each row's reward is pooled, and which tokens are imitated.
+ * reading: what is read from a pack: where each row's reward is pooled, and which tokens are
+ * imitated.
  *
  * Losses are defined on the rows; sharing is a matter of computing. A shared prompt token that two
  * imitated rows predict is one entry with both weights.
@@ -23,7 +24,7 @@ struct imitation {
 
 struct reading {
     enum pooling pooling;
-    int32_t R;                   /* rows of the pack; rewards in the pack's row order; 0: stage lm */
+    int32_t R; /* rows of the pack; rewards in the pack's row order; 0: stage lm */
     const int32_t *pooled_token; /* (R) packed index; last_token and before_eos */
     const int32_t *row_offset;   /* (R + 1), mean and max */
     const int32_t *row_token;    /* packed indices of each row in logical order */
@@ -33,15 +34,18 @@ struct reading {
     const int32_t *lm_source, *lm_target;
     const float *lm_weight;
 
-    /* The queries of the last layer: where anything is read. NULL: everywhere (imitation, mean, max). */
+    /* The queries of the last layer: where anything is read. NULL: everywhere (imitation, mean,
+     * max). */
     int32_t query_count;
     const int32_t *queries;        /* ascending packed indices, distinct */
     const int32_t *query_position; /* (query_count) their positions, for the rotation */
-    const int32_t *query_of_row;   /* (R) index into queries; equals pooled_token where queries is NULL */
+    const int32_t
+        *query_of_row; /* (R) index into queries; equals pooled_token where queries is NULL */
 };
 
-/* `imitation` has an entry per row of the pack, or is NULL. `rewards`: read rewards at all. `prune`:
- * the last layer may be computed only where it is read (tests switch it off). Memory is `arena`'s. */
+/* `imitation` has an entry per row of the pack, or is NULL. `rewards`: read rewards at all.
+ * `prune`: the last layer may be computed only where it is read (tests switch it off). Memory is
+ * `arena`'s. */
 void reading_build(struct arena *arena, const struct pack *pack, enum pooling pooling, int32_t eos,
                    const struct imitation *imitation, bool rewards, bool prune,
                    struct reading *reading_out);

@@ -33,7 +33,7 @@ struct model_config {
     bool rope_llama3; /* the rescaled frequencies of LLaMA 3.1 */
     double rope_factor, rope_low_factor, rope_high_factor;
     int32_t rope_original_positions;
-    bool tied;     /* the LM head is the embedding table */
+    bool tied; /* the LM head is the embedding table */
     bool qkv_bias;
     bool qk_norm;
     int32_t bos, eos, pad; /* -1: none */

@@ -7,11 +7,12 @@
  *                x        = x_middle + Wdown · swiglu(Wgate_up · norm(x_middle))
  *   hidden = norm(x),  reward = score · pool(hidden)
  *
- * In the last layer, when only some tokens are read, queries, output projection and MLP are computed at
- * those alone (reading.queries); keys and values still for all. Rows of a matrix product do not depend
- * on each other, so the bits are the same.
+ * In the last layer, when only some tokens are read, queries, output projection and MLP are
+ * computed at those alone (reading.queries); keys and values still for all. Rows of a matrix
+ * product do not depend on each other, so the bits are the same.
  *
- * With LoRA the base's weights are frozen: their gradients are NULL and only the adapter's are made.
+ * With LoRA the base's weights are frozen: their gradients are NULL and only the adapter's are
+ * made.
  */
 #include "worker/model/transformer.h"
 
@@ -25,9 +26,9 @@ struct pass {
     const struct reading *reading;
     struct device *device;
     const struct ops *ops;
-    float *gradients;   /* over the trained table; NULL: forward only */
-    int32_t S, Q;       /* tokens; queries of the last layer */
-    int32_t width;      /* (H + 2G) D */
+    float *gradients; /* over the trained table; NULL: forward only */
+    int32_t S, Q;     /* tokens; queries of the last layer */
+    int32_t width;    /* (H + 2G) D */
 };
 
 static struct pass pass_init(const struct model *model, struct activations *acts,
@@ -42,8 +43,7 @@ static struct pass pass_init(const struct model *model, struct activations *acts
                          .ops = acts->device->ops,
                          .gradients = gradients,
                          .S = acts->layout.tokens,
-                         .Q = reading->queries != NULL ? reading->query_count
-                                                       : acts->layout.tokens,
+                         .Q = reading->queries != NULL ? reading->query_count : acts->layout.tokens,
                          .width = (c->H + 2 * c->G) * c->D};
 }
 
@@ -55,8 +55,9 @@ static const float *weight(const struct pass *pass, enum tensor_kind kind, int32
 /* Where the gradient of a base weight goes; NULL when it is frozen. */
 static float *gradient(const struct pass *pass, enum tensor_kind kind, int32_t layer)
 {
-    if (pass->model->adapter != NULL)
+    if (pass->model->adapter != NULL) {
         return NULL;
+    }
     return params_at(&pass->model->table, pass->gradients, kind, layer);
 }
 
@@ -70,9 +71,9 @@ static bool pruned(const struct pass *pass, int32_t layer)
 /* The targets in the order of their places in lora_u. */
 static int32_t lora_place(enum tensor_kind kind)
 {
-    static const int32_t places[TENSOR_MODEL_COUNT] = {[TENSOR_K] = 1,    [TENSOR_V] = 2,
-                                                       [TENSOR_O] = 3,    [TENSOR_GATE] = 4,
-                                                       [TENSOR_UP] = 5,   [TENSOR_DOWN] = 6};
+    static const int32_t places[TENSOR_MODEL_COUNT] = {
+        [TENSOR_K] = 1,    [TENSOR_V] = 2,  [TENSOR_O] = 3,
+        [TENSOR_GATE] = 4, [TENSOR_UP] = 5, [TENSOR_DOWN] = 6};
     return places[kind];
 }
 
@@ -94,32 +95,36 @@ static struct lora_factors lora_factors(const struct pass *pass, enum tensor_kin
                                  .scale = lora_scale(&pass->model->lora)};
 }
 
-/* y = x Wᵀ + the adapter's part, for one matrix W (N, K) of a layer; y may be a stripe of a wider row. */
+/* y = x Wᵀ + the adapter's part, for one matrix W (N, K) of a layer; y may be a stripe of a wider
+ * row. */
 static void lora_apply(const struct pass *pass, enum tensor_kind kind, int32_t layer, real *y,
                        int32_t ldy, const real *x, int32_t rows)
 {
-    if (!lora_on(pass, kind))
+    if (!lora_on(pass, kind)) {
         return;
+    }
     const struct tensor_place *w = params_place(&pass->model->table, kind, layer);
     struct lora_factors factors = lora_factors(pass, kind, layer);
     struct lora_range all = {.row0 = 0, .rows = rows, .adapter = 0};
     int32_t ldu = LORA_TARGETS * factors.r;
     real *u = pass->acts->layers[layer].lora_u + lora_place(kind) * factors.r;
-    pass->ops->lora_forward(pass->device, y, ldy, u, ldu, x, w->columns, &factors, &all, 1,
-                            w->rows, w->columns);
+    pass->ops->lora_forward(pass->device, y, ldy, u, ldu, x, w->columns, &factors, &all, 1, w->rows,
+                            w->columns);
 }
 
-/* dW (and dbias) of the N rows that begin at matrix `kind`: one matrix, or several that are adjacent in
- * the table and were multiplied as one. Nothing when the base is frozen. */
+/* dW (and dbias) of the N rows that begin at matrix `kind`: one matrix, or several that are
+ * adjacent in the table and were multiplied as one. Nothing when the base is frozen. */
 static void weight_backward(const struct pass *pass, enum tensor_kind kind, int32_t layer,
                             const real *dy, int32_t lddy, const real *x, int32_t rows, int32_t N)
 {
     float *dw = gradient(pass, kind, layer);
-    if (dw == NULL)
+    if (dw == NULL) {
         return;
+    }
     float *dbias = NULL;
-    if (kind == TENSOR_Q || kind == TENSOR_K || kind == TENSOR_V)
+    if (kind == TENSOR_Q || kind == TENSOR_K || kind == TENSOR_V) {
         dbias = gradient(pass, TENSOR_Q_BIAS + (kind - TENSOR_Q), layer);
+    }
     int32_t K = params_place(&pass->model->table, kind, layer)->columns;
     pass->ops->linear_backward_weight(pass->device, dw, dbias, dy, lddy, x, K, rows, N, K);
 }
@@ -128,8 +133,9 @@ static void weight_backward(const struct pass *pass, enum tensor_kind kind, int3
 static void lora_backward(const struct pass *pass, enum tensor_kind kind, int32_t layer, real *dx,
                           const real *dy, int32_t lddy, const real *x, int32_t rows)
 {
-    if (!lora_on(pass, kind))
+    if (!lora_on(pass, kind)) {
         return;
+    }
     const struct tensor_place *w = params_place(&pass->model->table, kind, layer);
     struct lora_factors factors = lora_factors(pass, kind, layer);
     struct lora_range all = {.row0 = 0, .rows = rows, .adapter = 0};
@@ -139,7 +145,8 @@ static void lora_backward(const struct pass *pass, enum tensor_kind kind, int32_
                              &factors, &all, 1, w->rows, w->columns);
 }
 
-/* ---- attention half of a layer ---------------------------------------------------------------- */
+/* ---- attention half of a layer ----------------------------------------------------------------
+ */
 
 /* Queries, keys and values as the attention op takes them. */
 struct attention_inputs {
@@ -155,14 +162,13 @@ static struct attention_inputs attention_inputs(const struct pass *pass, int32_t
     const struct model_config *c = pass->c;
     bool some = pruned(pass, layer);
     real *values = qkv_raw != NULL ? qkv_raw : qkv; /* v has no norm */
-    return (struct attention_inputs){
-        .q = some ? q_read : qkv,
-        .k = qkv + (size_t)c->H * c->D,
-        .v = values + (size_t)(c->H + c->G) * c->D,
-        .ldq = some ? c->H * c->D : pass->width,
-        .ldkv = pass->width,
-        .queries = some ? pass->acts->queries : NULL,
-        .query_count = some ? pass->Q : pass->S};
+    return (struct attention_inputs){.q = some ? q_read : qkv,
+                                     .k = qkv + (size_t)c->H * c->D,
+                                     .v = values + (size_t)(c->H + c->G) * c->D,
+                                     .ldq = some ? c->H * c->D : pass->width,
+                                     .ldkv = pass->width,
+                                     .queries = some ? pass->acts->queries : NULL,
+                                     .query_count = some ? pass->Q : pass->S};
 }
 
 static struct attention_shape attention_shape(const struct model_config *c)
@@ -172,7 +178,8 @@ static struct attention_shape attention_shape(const struct model_config *c)
         .H = c->H, .G = c->G, .D = c->D, .scale = (float)(1.0 / __builtin_sqrt((double)c->D))};
 }
 
-/* raw = xn Wqkvᵀ + bias. Where only some queries are read, their q goes to q_out (stride ldq_out). */
+/* raw = xn Wqkvᵀ + bias. Where only some queries are read, their q goes to q_out (stride ldq_out).
+ */
 static void qkv_project(const struct pass *pass, int32_t layer, real *raw, real *q_out,
                         int32_t ldq_out)
 {
@@ -191,8 +198,8 @@ static void qkv_project(const struct pass *pass, int32_t layer, real *raw, real 
                                   w + (size_t)HD * c->C, bias == NULL ? NULL : bias + HD, pass->S,
                                   2 * GD, c->C, false);
         pass->ops->gather_rows(pass->device, xn_read, a->xn, a->queries, pass->Q, c->C);
-        pass->ops->linear_forward(pass->device, q_out, ldq_out, xn_read, c->C, w, bias, pass->Q,
-                                  HD, c->C, false);
+        pass->ops->linear_forward(pass->device, q_out, ldq_out, xn_read, c->C, w, bias, pass->Q, HD,
+                                  c->C, false);
         lora_apply(pass, TENSOR_Q, layer, q_out, ldq_out, xn_read, pass->Q);
     }
     lora_apply(pass, TENSOR_K, layer, raw + HD, pass->width, a->xn, pass->S);
@@ -206,10 +213,10 @@ static void qk_norm(const struct pass *pass, int32_t layer, struct layer_activat
     struct activations *a = pass->acts;
     int32_t HD = c->H * c->D;
     bool some = pruned(pass, layer);
-    pass->ops->head_norm_forward(pass->device, some ? a->q_read : la->qkv,
-                                 some ? HD : pass->width, la->q_rstd, la->qkv_raw, pass->width,
-                                 weight(pass, TENSOR_Q_NORM, layer), some ? pass->Q : pass->S,
-                                 c->H, c->D, c->norm_epsilon);
+    pass->ops->head_norm_forward(pass->device, some ? a->q_read : la->qkv, some ? HD : pass->width,
+                                 la->q_rstd, la->qkv_raw, pass->width,
+                                 weight(pass, TENSOR_Q_NORM, layer), some ? pass->Q : pass->S, c->H,
+                                 c->D, c->norm_epsilon);
     pass->ops->head_norm_forward(pass->device, la->qkv + HD, pass->width, la->k_rstd,
                                  la->qkv_raw + HD, pass->width, weight(pass, TENSOR_K_NORM, layer),
                                  pass->S, c->G, c->D, c->norm_epsilon);
@@ -222,8 +229,8 @@ static void rotate(const struct pass *pass, const struct attention_inputs *in, b
         in->queries != NULL ? pass->acts->query_position : pass->acts->position;
     pass->ops->rope(pass->device, in->q, in->ldq, position, pass->model->rope, in->query_count,
                     c->H, c->D, backward);
-    pass->ops->rope(pass->device, in->k, in->ldkv, pass->acts->position, pass->model->rope,
-                    pass->S, c->G, c->D, backward);
+    pass->ops->rope(pass->device, in->k, in->ldkv, pass->acts->position, pass->model->rope, pass->S,
+                    c->G, c->D, backward);
 }
 
 /* xn → projection (rows of the queries) */
@@ -249,7 +256,8 @@ static void attention_block_forward(const struct pass *pass, int32_t layer)
     lora_apply(pass, TENSOR_O, layer, a->projection, c->C, la->o, in.query_count);
 }
 
-/* ---- feed-forward half -------------------------------------------------------------------------- */
+/* ---- feed-forward half --------------------------------------------------------------------------
+ */
 
 /* xn (rows) → projection (rows) */
 static void ffn_block_forward(const struct pass *pass, int32_t layer, int32_t rows)
@@ -295,7 +303,8 @@ static void ffn_block_backward(const struct pass *pass, int32_t layer, real *dx,
                           c->C, true);
 }
 
-/* ---- attention half, backward -------------------------------------------------------------------- */
+/* ---- attention half, backward
+ * -------------------------------------------------------------------- */
 
 /* d(rotated, normed q and k) → d(raw q and k), in dq, dk; returns the buffer that holds them. */
 static struct attention_inputs qk_norm_backward(const struct pass *pass, int32_t layer,
@@ -336,8 +345,8 @@ static void q_read_backward(const struct pass *pass, int32_t layer,
     pass->ops->scatter_add_rows(pass->device, a->dxn, dxn_read, a->queries, pass->Q, c->C);
 }
 
-/* dxn = dk Wk + dv Wv (+ dq Wq), and the gradients of those matrices. Where the three stripes lie side
- * by side (no q/k norm, all queries) they are one product with the stacked matrix. */
+/* dxn = dk Wk + dv Wv (+ dq Wq), and the gradients of those matrices. Where the three stripes lie
+ * side by side (no q/k norm, all queries) they are one product with the stacked matrix. */
 static void qkv_backward(const struct pass *pass, int32_t layer, const struct attention_inputs *d)
 {
     const struct model_config *c = pass->c;
@@ -351,8 +360,8 @@ static void qkv_backward(const struct pass *pass, int32_t layer, const struct at
                                    HD + 2 * GD, c->C, false);
         weight_backward(pass, TENSOR_Q, layer, d->q, d->ldq, a->xn, pass->S, HD + 2 * GD);
     } else {
-        ops->linear_backward_input(pass->device, a->dxn, c->C, d->k, d->ldkv,
-                                   w + (size_t)HD * c->C, pass->S, GD, c->C, false);
+        ops->linear_backward_input(pass->device, a->dxn, c->C, d->k, d->ldkv, w + (size_t)HD * c->C,
+                                   pass->S, GD, c->C, false);
         ops->linear_backward_input(pass->device, a->dxn, c->C, d->v, d->ldkv,
                                    w + (size_t)(HD + GD) * c->C, pass->S, GD, c->C, true);
         weight_backward(pass, TENSOR_K, layer, d->k, d->ldkv, a->xn, pass->S, GD);
@@ -365,10 +374,11 @@ static void qkv_backward(const struct pass *pass, int32_t layer, const struct at
     }
     lora_backward(pass, TENSOR_K, layer, a->dxn, d->k, d->ldkv, a->xn, pass->S);
     lora_backward(pass, TENSOR_V, layer, a->dxn, d->v, d->ldkv, a->xn, pass->S);
-    if (all)
+    if (all) {
         lora_backward(pass, TENSOR_Q, layer, a->dxn, d->q, d->ldq, a->xn, pass->S);
-    else
+    } else {
         q_read_backward(pass, layer, d);
+    }
 }
 
 /* dx_out (rows of the queries) is d/d x_middle. Leaves d/d x in acts->dx (S, C). */
@@ -390,8 +400,9 @@ static void attention_block_backward(const struct pass *pass, int32_t layer, rea
                             in.q, in.ldq, in.k, in.v, in.ldkv, &a->layout, in.queries,
                             in.query_count, &shape);
     rotate(pass, &d, true);
-    if (la->qkv_raw != NULL)
+    if (la->qkv_raw != NULL) {
         d = qk_norm_backward(pass, layer, &d);
+    }
     ops->rmsnorm_forward(pass->device, a->xn, la->attention_rstd, NULL, la->x, NULL,
                          weight(pass, TENSOR_ATTENTION_NORM, layer), pass->S, c->C,
                          c->norm_epsilon);
@@ -400,12 +411,13 @@ static void attention_block_backward(const struct pass *pass, int32_t layer, rea
         ops->zero(pass->device, a->dx, sizeof(real) * (size_t)pass->S * (size_t)c->C);
         ops->scatter_add_rows(pass->device, a->dx, dx_out, a->queries, pass->Q, c->C);
     }
-    ops->rmsnorm_backward(pass->device, a->dx, gradient(pass, TENSOR_ATTENTION_NORM, layer),
-                          a->dxn, la->x, la->attention_rstd,
-                          weight(pass, TENSOR_ATTENTION_NORM, layer), pass->S, c->C, true);
+    ops->rmsnorm_backward(pass->device, a->dx, gradient(pass, TENSOR_ATTENTION_NORM, layer), a->dxn,
+                          la->x, la->attention_rstd, weight(pass, TENSOR_ATTENTION_NORM, layer),
+                          pass->S, c->C, true);
 }
 
-/* ---- the whole pass ------------------------------------------------------------------------------- */
+/* ---- the whole pass
+ * ------------------------------------------------------------------------------- */
 
 /* One layer: acts->projection holds the former layer's output, not yet added to its residual. */
 static void layer_forward(const struct pass *pass, int32_t layer)
@@ -415,13 +427,14 @@ static void layer_forward(const struct pass *pass, int32_t layer)
     struct layer_activations *la = &a->layers[layer];
     const struct ops *ops = pass->ops;
     const float *w1 = weight(pass, TENSOR_ATTENTION_NORM, layer);
-    if (layer == 0)
+    if (layer == 0) {
         ops->rmsnorm_forward(pass->device, a->xn, la->attention_rstd, NULL, la->x, NULL, w1,
                              pass->S, c->C, c->norm_epsilon);
-    else
+    } else {
         ops->rmsnorm_forward(pass->device, a->xn, la->attention_rstd, la->x,
                              a->layers[layer - 1].x_middle, a->projection, w1, pass->S, c->C,
                              c->norm_epsilon);
+    }
     attention_block_forward(pass, layer);
     const real *residual = la->x;
     int32_t rows = pass->S;
@@ -437,8 +450,9 @@ static void layer_forward(const struct pass *pass, int32_t layer)
 
 static const float *score_weight(const struct pass *pass)
 {
-    if (pass->model->adapter != NULL)
+    if (pass->model->adapter != NULL) {
         return params_at(&pass->model->adapter_table, pass->model->adapter, TENSOR_SCORE, -1);
+    }
     return weight(pass, TENSOR_SCORE, -1);
 }
 
@@ -462,16 +476,16 @@ static void imitation_forward(const struct pass *pass, float lm_scale, float *nl
         pass->ops->zero(pass->device, dx, sizeof(real) * (size_t)pass->S * (size_t)c->C);
         /* The staged weights are those of the loss; the gradient's carry the coefficient. */
         float *scaled = mem_alloc(sizeof(*scaled) * (size_t)reading->lm_count);
-        for (int32_t i = 0; i < reading->lm_count; i++)
+        for (int32_t i = 0; i < reading->lm_count; i++) {
             scaled[i] = reading->lm_weight[i] * lm_scale;
+        }
         pass->ops->copy_in(pass->device, a->lm_weight, scaled,
                            sizeof(*scaled) * (size_t)reading->lm_count);
         mem_free(scaled);
     }
-    pass->ops->cross_entropy(pass->device, a->nll, dx, dw, a->hidden, w, a->lm_source,
-                             a->lm_target, a->lm_weight, reading->lm_count, c->C, c->V);
-    pass->ops->copy_out(pass->device, nll_out, a->nll,
-                        sizeof(float) * (size_t)reading->lm_count);
+    pass->ops->cross_entropy(pass->device, a->nll, dx, dw, a->hidden, w, a->lm_source, a->lm_target,
+                             a->lm_weight, reading->lm_count, c->C, c->V);
+    pass->ops->copy_out(pass->device, nll_out, a->nll, sizeof(float) * (size_t)reading->lm_count);
 }
 
 static void reward_forward(const struct pass *pass, float *reward_out)
@@ -479,14 +493,15 @@ static void reward_forward(const struct pass *pass, float *reward_out)
     struct activations *a = pass->acts;
     const struct reading *reading = pass->reading;
     int32_t C = pass->c->C, R = reading->R;
-    if (reading->pooling == POOLING_MEAN)
+    if (reading->pooling == POOLING_MEAN) {
         pass->ops->pool_mean_forward(pass->device, a->pooled, a->hidden, a->row_offset,
                                      a->row_token, R, C);
-    else if (reading->pooling == POOLING_MAX)
+    } else if (reading->pooling == POOLING_MAX) {
         pass->ops->pool_max_forward(pass->device, a->pooled, a->argmax, a->hidden, a->row_offset,
                                     a->row_token, R, C);
-    else
+    } else {
         pass->ops->gather_rows(pass->device, a->pooled, a->hidden, a->query_of_row, R, C);
+    }
     pass->ops->reward_forward(pass->device, a->reward, a->pooled, score_weight(pass), R, C);
     pass->ops->copy_out(pass->device, reward_out, a->reward, sizeof(float) * (size_t)R);
 }
@@ -500,15 +515,18 @@ void transformer_forward(const struct model *model, struct activations *acts,
     CHECK(acts->layout.row_tokens_max <= model->rope_positions);
     pass.ops->embed_forward(pass.device, acts->layers[0].x, acts->ids,
                             weight(&pass, TENSOR_EMBED, -1), pass.S, c->C);
-    for (int32_t layer = 0; layer < c->L; layer++)
+    for (int32_t layer = 0; layer < c->L; layer++) {
         layer_forward(&pass, layer);
+    }
     pass.ops->rmsnorm_forward(pass.device, acts->hidden, acts->final_rstd, acts->x_final,
                               acts->layers[c->L - 1].x_middle, acts->projection,
                               weight(&pass, TENSOR_FINAL_NORM, -1), pass.Q, c->C, c->norm_epsilon);
-    if (reading->lm_count > 0)
+    if (reading->lm_count > 0) {
         imitation_forward(&pass, lm_scale, nll_out);
-    if (reading->R > 0)
+    }
+    if (reading->R > 0) {
         reward_forward(&pass, reward_out);
+    }
 }
 
 /* dreward → dhidden (+= where the imitation loss has been there before). */
@@ -517,21 +535,24 @@ static void reward_backward(const struct pass *pass, const float *dreward)
     struct activations *a = pass->acts;
     const struct reading *reading = pass->reading;
     int32_t C = pass->c->C, R = reading->R;
-    if (reading->lm_count == 0)
+    if (reading->lm_count == 0) {
         pass->ops->zero(pass->device, a->dhidden, sizeof(real) * (size_t)pass->Q * (size_t)C);
-    if (R == 0)
+    }
+    if (R == 0) {
         return;
+    }
     pass->ops->copy_in(pass->device, a->dreward, dreward, sizeof(float) * (size_t)R);
     float *dscore = params_at(model_trained_table(pass->model), pass->gradients, TENSOR_SCORE, -1);
     pass->ops->reward_backward(pass->device, a->dpooled, dscore, a->dreward, a->pooled,
                                score_weight(pass), R, C);
-    if (reading->pooling == POOLING_MEAN)
+    if (reading->pooling == POOLING_MEAN) {
         pass->ops->pool_mean_backward(pass->device, a->dhidden, a->dpooled, a->row_offset,
                                       a->row_token, R, C);
-    else if (reading->pooling == POOLING_MAX)
+    } else if (reading->pooling == POOLING_MAX) {
         pass->ops->pool_max_backward(pass->device, a->dhidden, a->dpooled, a->argmax, R, C);
-    else
+    } else {
         pass->ops->scatter_add_rows(pass->device, a->dhidden, a->dpooled, a->query_of_row, R, C);
+    }
 }
 
 void transformer_backward(const struct model *model, struct activations *acts,
@@ -550,7 +571,8 @@ void transformer_backward(const struct model *model, struct activations *acts,
         attention_block_backward(&pass, layer, dx);
         dx = acts->dx;
     }
-    if (gradient(&pass, TENSOR_EMBED, -1) != NULL)
+    if (gradient(&pass, TENSOR_EMBED, -1) != NULL) {
         pass.ops->embed_backward(pass.device, gradient(&pass, TENSOR_EMBED, -1), acts->dx,
                                  acts->ids, pass.S, c->C);
+    }
 }

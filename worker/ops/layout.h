@@ -31,7 +31,7 @@ struct segment {
 };
 
 struct layout {
-    int32_t tokens;                 /* S */
+    int32_t tokens; /* S */
     int32_t segment_count;
     int32_t tree_count;
     int32_t row_tokens_max;         /* longest row: bounds the scratch of attention */

@@ -9,9 +9,9 @@
  * Implementations: ops/ref (readable C, the oracle), ops/cpu (the same source compiled for AVX2 and
  * for AVX-512), chosen at run time; TAILOR_ISA or device_options.isa forces one.
  *
- * The alphabet (also model/shapes.h): S packed tokens, C channels, H query heads, G key/value heads,
- * D head size, F feed-forward width, V vocabulary, R rewards read. Tensors are row-major, last index
- * fastest; "(S, C)" is the shape; `ld…` is the distance between rows in elements.
+ * The alphabet (also model/shapes.h): S packed tokens, C channels, H query heads, G key/value
+ * heads, D head size, F feed-forward width, V vocabulary, R rewards read. Tensors are row-major,
+ * last index fastest; "(S, C)" is the shape; `ld…` is the distance between rows in elements.
  * Outputs come first, then inputs, then sizes. The gradient of x is dx.
  *
  * Accumulation, once for all: gradients of *parameters* are added to (+=), so that packs and
@@ -28,17 +28,17 @@
  * depends on the logical row alone: reductions over channels or keys use 16 partial sums, element j
  * into partial j mod 16, then the tree (0+8, 1+9, …), (0+4, …), (0+2, …), (0+1); tails are masked,
  * never computed by a scalar variant. Attention's PV is a chain in logical key order.
- * Transcendentals are one polynomial, the same in every lane. No reduction crosses threads except in
- * fixed blocks whose order does not depend on the number of threads.
- * The rejected alternative, blocks of K summed in order (what oneDNN does), gains a little accuracy
- * and loses all of the above, since the block size then depends on shape and version.
+ * Transcendentals are one polynomial, the same in every lane. No reduction crosses threads except
+ * in fixed blocks whose order does not depend on the number of threads. The rejected alternative,
+ * blocks of K summed in order (what oneDNN does), gains a little accuracy and loses all of the
+ * above, since the block size then depends on shape and version.
  *
  * dtype bf16 without native instructions: the factors of linear_* (x, w, dy) are rounded to bf16
- * (nearest even), the accumulation stays the fp32 chain; bias and dbias are no factors. LoRA, norms'
- * statistics, softmax, head, losses and optimizer are fp32 always.
+ * (nearest even), the accumulation stays the fp32 chain; bias and dbias are no factors. LoRA,
+ * norms' statistics, softmax, head, losses and optimizer are fp32 always.
  *
- * Threads: one caller at a time for a device. Errors: sizes and pointers are CHECKed (a wrong one is
- * our bug); only memory can fail because of the world.
+ * Threads: one caller at a time for a device. Errors: sizes and pointers are CHECKed (a wrong one
+ * is our bug); only memory can fail because of the world.
  */
 #ifndef TAILOR_WORKER_OPS_OPS_H
 #define TAILOR_WORKER_OPS_OPS_H
@@ -90,7 +90,7 @@ struct adamw_step {
 struct scratch_shape {
     int32_t S, C, H, G, D, F, V;
     int32_t row_tokens_max;
-    int32_t lora_rank;      /* 0 without LoRA */
+    int32_t lora_rank; /* 0 without LoRA */
     bool backward, cross_entropy;
 };
 
@@ -114,8 +114,8 @@ struct ops {
     void (*embed_forward)(struct device *device, real *x /*(S,C)*/, const int32_t *ids /*(S)*/,
                           const real *table /*(V,C)*/, int32_t S, int32_t C);
     /* dtable[ids[i]] += dx[i], in ascending i: deterministic for any number of threads. */
-    void (*embed_backward)(struct device *device, float *dtable, const real *dx,
-                           const int32_t *ids, int32_t S, int32_t C);
+    void (*embed_backward)(struct device *device, float *dtable, const real *dx, const int32_t *ids,
+                           int32_t S, int32_t C);
 
     /* ---- norms ------------------------------------------------------------------------------- */
     /* If delta is not NULL, first x_out = x + delta (x_out may be x); else x_out is not touched and
@@ -123,13 +123,14 @@ struct ops {
     void (*rmsnorm_forward)(struct device *device, real *y /*(rows,C)*/, float *rstd /*(rows)*/,
                             real *x_out, const real *x, const real *delta, const real *w /*(C)*/,
                             int32_t rows, int32_t C, float eps);
-    /* dx = (accumulate ? dx : 0) + rstd·(w·dy − x·rstd²·mean(w·dy·x));  dw += Σ dy·x·rstd in row order
-     * within fixed blocks of rows (dw may be NULL: frozen). */
+    /* dx = (accumulate ? dx : 0) + rstd·(w·dy − x·rstd²·mean(w·dy·x));  dw += Σ dy·x·rstd in row
+     * order within fixed blocks of rows (dw may be NULL: frozen). */
     void (*rmsnorm_backward)(struct device *device, real *dx, float *dw, const real *dy,
                              const real *x, const float *rstd, const real *w, int32_t rows,
                              int32_t C, bool accumulate);
-    /* The same over each head of size D (Qwen3's q/k norm): row i, head h at x + i·ldx + h·D. rstd is
-     * (rows, heads). y and x may be different buffers with their own strides; not the same one. */
+    /* The same over each head of size D (Qwen3's q/k norm): row i, head h at x + i·ldx + h·D. rstd
+     * is (rows, heads). y and x may be different buffers with their own strides; not the same one.
+     */
     void (*head_norm_forward)(struct device *device, real *y, int32_t ldy, float *rstd,
                               const real *x, int32_t ldx, const real *w /*(D)*/, int32_t rows,
                               int32_t heads, int32_t D, float eps);
@@ -138,9 +139,10 @@ struct ops {
                                const float *rstd, const real *w, int32_t rows, int32_t heads,
                                int32_t D);
 
-    /* ---- matrix products (the contract above) -------------------------------------------------- */
-    /* y[i][n] = (accumulate ? y : bias or 0) + Σ_k x[i][k]·w[n][k]. The bias, where there is one, is
-     * the chain's beginning; not with accumulate. */
+    /* ---- matrix products (the contract above) --------------------------------------------------
+     */
+    /* y[i][n] = (accumulate ? y : bias or 0) + Σ_k x[i][k]·w[n][k]. The bias, where there is one,
+     * is the chain's beginning; not with accumulate. */
     void (*linear_forward)(struct device *device, real *y, int32_t ldy, const real *x, int32_t ldx,
                            const real *w /*(N,K)*/, const real *bias /*(N) or NULL*/, int32_t rows,
                            int32_t N, int32_t K, bool accumulate);
@@ -163,15 +165,17 @@ struct ops {
                           const struct lora_factors *adapters, const struct lora_range *ranges,
                           int32_t range_count, int32_t N, int32_t K);
 
-    /* ---- attention ----------------------------------------------------------------------------- */
+    /* ---- attention -----------------------------------------------------------------------------
+     */
     /* Rotates halves in place: for pair j < D/2 of each head, with c,s = table[position[i]][j]:
      *   (a, b) = (x[j], x[j+D/2])  →  (a·c − b·s, b·c + a·s);  backward: s → −s. */
     void (*rope)(struct device *device, real *x, int32_t ldx, const int32_t *position /*(rows)*/,
                  const float *table /*(positions, D/2, 2): cos, sin*/, int32_t rows, int32_t heads,
                  int32_t D, bool backward);
-    /* queries: the packed indices that are queried, ascending; NULL for all S (then query_count = S).
-     * q, o, lse have query_count rows; k, v have S rows. q: (.,H·D) stride ldq; k,v: (.,G·D) stride
-     * ldkv; o: (query_count, H·D) contiguous; lse: (query_count, H), log Σ exp of the scaled scores. */
+    /* queries: the packed indices that are queried, ascending; NULL for all S (then query_count =
+     * S). q, o, lse have query_count rows; k, v have S rows. q: (.,H·D) stride ldq; k,v: (.,G·D)
+     * stride ldkv; o: (query_count, H·D) contiguous; lse: (query_count, H), log Σ exp of the scaled
+     * scores. */
     void (*attention_forward)(struct device *device, real *o, float *lse, const real *q,
                               int32_t ldq, const real *k, const real *v, int32_t ldkv,
                               const struct layout *layout, const int32_t *queries,
@@ -184,7 +188,8 @@ struct ops {
                                int32_t ldkv, const struct layout *layout, const int32_t *queries,
                                int32_t query_count, const struct attention_shape *shape);
 
-    /* ---- elementwise and gathers ------------------------------------------------------------------ */
+    /* ---- elementwise and gathers
+     * ------------------------------------------------------------------ */
     /* h = silu(g)·u with gate_up row = [g (F), u (F)]. */
     void (*swiglu_forward)(struct device *device, real *h /*(rows,F)*/,
                            const real *gate_up /*(rows,2F)*/, int32_t rows, int32_t F);
@@ -199,10 +204,11 @@ struct ops {
                              int32_t rows, int32_t C);
     void (*add)(struct device *device, float *y, const float *x, size_t count); /* y += x */
 
-    /* ---- pooling and head -------------------------------------------------------------------------- */
-    /* Over each row's tokens, listed in logical order: token[offset[r]] … token[offset[r+1]−1] index x.
-     * mean: chain of additions in that order, divided at the end. max: per channel, the first of
-     * equals; argmax (R,C) remembers which token. */
+    /* ---- pooling and head
+     * -------------------------------------------------------------------------- */
+    /* Over each row's tokens, listed in logical order: token[offset[r]] … token[offset[r+1]−1]
+     * index x. mean: chain of additions in that order, divided at the end. max: per channel, the
+     * first of equals; argmax (R,C) remembers which token. */
     void (*pool_mean_forward)(struct device *device, real *pooled /*(R,C)*/, const real *x,
                               const int32_t *offset, const int32_t *token, int32_t R, int32_t C);
     void (*pool_mean_backward)(struct device *device, real *dx /* += */, const real *dpooled,
@@ -217,17 +223,20 @@ struct ops {
                             const float *dreward, const real *pooled, const float *w, int32_t R,
                             int32_t C);
 
-    /* ---- losses ------------------------------------------------------------------------------------- */
-    /* Linear cross-entropy without ever holding (count, V): in chunks of rows, forward and backward in
-     * one go. For entry i:  z = x[index[i]] · wᵀ;  nll[i] = log Σ exp z − z[target[i]];
-     * g = weight[i]·(softmax(z) − onehot);  dx[index[i]] += g·w;  dw += gᵀ x.
-     * dx NULL: forward only; dw NULL: frozen head. index may repeat. */
+    /* ---- losses
+     * ------------------------------------------------------------------------------------- */
+    /* Linear cross-entropy without ever holding (count, V): in chunks of rows, forward and backward
+     * in one go. For entry i:  z = x[index[i]] · wᵀ;  nll[i] = log Σ exp z − z[target[i]]; g =
+     * weight[i]·(softmax(z) − onehot);  dx[index[i]] += g·w;  dw += gᵀ x. dx NULL: forward only; dw
+     * NULL: frozen head. index may repeat. */
     void (*cross_entropy)(struct device *device, float *nll, real *dx, float *dw, const real *x,
                           const real *w /*(V,C)*/, const int32_t *index, const int32_t *target,
                           const float *weight, int32_t count, int32_t C, int32_t V);
 
-    /* ---- optimizer ------------------------------------------------------------------------------------ */
-    /* Σ x² in double over fixed blocks of SUMSQ_BLOCK elements, blocks in order: any number of threads. */
+    /* ---- optimizer
+     * ------------------------------------------------------------------------------------ */
+    /* Σ x² in double over fixed blocks of SUMSQ_BLOCK elements, blocks in order: any number of
+     * threads. */
     double (*sumsq)(struct device *device, const float *x, size_t count);
     /* g ← g·gradient_scale; m ← β1 m + (1−β1) g; v ← β2 v + (1−β2) g²; w ← w(1 − lr·decay);
      * w ← w − lr·(m/correction1) / (sqrt(v/correction2) + ε). */

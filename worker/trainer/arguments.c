@@ -36,19 +36,22 @@ enum status arguments_parse(int argc, const char *const *argv, struct arguments 
     *arguments_out = (struct arguments){.worst = 20, .batch_tokens = 4096};
     TRY(option_parse(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, arguments_out,
                      &arguments_out->positional, error));
-    if (arguments_out->threads < 0 || arguments_out->threads > POOL_THREADS_MAX)
+    if (arguments_out->threads < 0 || arguments_out->threads > POOL_THREADS_MAX) {
         return error_set(error, STATUS_USAGE, "--threads must be 1 to %d", POOL_THREADS_MAX);
-    if (arguments_out->batch_tokens < 2 || arguments_out->batch_tokens > PACK_TOKENS_MAX)
+    }
+    if (arguments_out->batch_tokens < 2 || arguments_out->batch_tokens > PACK_TOKENS_MAX) {
         return error_set(error, STATUS_USAGE, "--max-tokens-per-batch must be 2 to %d",
                          PACK_TOKENS_MAX);
+    }
     return STATUS_OK;
 }
 
 enum status arguments_need(const struct arguments *arguments, int index, const char *name,
                            const char **out, struct error *error)
 {
-    if (index >= arguments->positional.count)
+    if (index >= arguments->positional.count) {
         return error_set(error, STATUS_USAGE, "%s is missing", name);
+    }
     *out = arguments->positional.items[index];
     return STATUS_OK;
 }
@@ -59,10 +62,10 @@ static enum status set_column(struct data_columns *columns, const char *text, st
         const char *name;
         const char **field;
     } fields[] = {
-        {"prompt", &columns->prompt},       {"chosen", &columns->chosen},
-        {"rejected", &columns->rejected},   {"responses", &columns->responses},
-        {"scores", &columns->scores},       {"text", &columns->text},
-        {"margin", &columns->margin},       {"query", &columns->query},
+        {"prompt", &columns->prompt},     {"chosen", &columns->chosen},
+        {"rejected", &columns->rejected}, {"responses", &columns->responses},
+        {"scores", &columns->scores},     {"text", &columns->text},
+        {"margin", &columns->margin},     {"query", &columns->query},
     };
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         size_t length = strlen(fields[i].name);
@@ -81,29 +84,35 @@ enum status arguments_source(const struct arguments *arguments, const char *path
                                        .domain = arguments->domain,
                                        .pairs = arguments->pairs,
                                        .limit = arguments->limit};
-    for (int i = 0; i < arguments->columns.count; i++)
+    for (int i = 0; i < arguments->columns.count; i++) {
         TRY(set_column(&source_out->columns, arguments->columns.items[i], error));
+    }
     return STATUS_OK;
 }
 
 enum status arguments_format(const struct arguments *arguments, struct text_format *format,
                              struct error *error)
 {
-    if (arguments->template != NULL && strcmp(arguments->template, "auto") != 0)
+    if (arguments->template != NULL && strcmp(arguments->template, "auto") != 0) {
         TRY(template_parse(arguments->template, &format->template_kind, error));
-    if (arguments->overlong != NULL)
+    }
+    if (arguments->overlong != NULL) {
         TRY(overlong_parse(arguments->overlong, &format->overlong, error));
-    if (arguments->pooling != NULL)
+    }
+    if (arguments->pooling != NULL) {
         TRY(pooling_parse(arguments->pooling, &format->pooling, error));
-    if (arguments->max_length > 0)
+    }
+    if (arguments->max_length > 0) {
         format->max_length = (int32_t)arguments->max_length;
+    }
     return STATUS_OK;
 }
 
 enum table_format arguments_table_format(const struct arguments *arguments)
 {
     enum table_format format = TABLE_FORMAT_TABLE;
-    if (arguments->output != NULL)
+    if (arguments->output != NULL) {
         (void)table_format_parse(arguments->output, &format, NULL);
+    }
     return format;
 }

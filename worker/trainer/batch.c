@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Balancing by tokens over slices (not over ranks) keeps the sums, and so the bits, independent of the
- * world; ranks are then dealt whole aligned subtrees of slices.
+ * Balancing by tokens over slices (not over ranks) keeps the sums, and so the bits, independent of
+ * the world; ranks are then dealt whole aligned subtrees of slices.
  */
 #include "worker/trainer/batch.h"
 
@@ -37,8 +37,9 @@ static void group_count_losses(struct batch *batch, const struct batch_group *gr
 {
     const struct data_row *rows = rows_of(group);
     int32_t K = row_count_of(group);
-    if (!loss->language_model)
+    if (!loss->language_model) {
         batch->pairs += group_pairs(rows, K);
+    }
     for (int32_t k = 0; k < K; k++) {
         batch->imitated += row_imitated(loss, &rows[k], group->part == MIX_OWN);
         batch->tokens += rows[k].tokens;
@@ -52,8 +53,9 @@ struct by_size {
 static int by_size_compare(const void *a, const void *b)
 {
     const struct by_size *x = a, *y = b;
-    if (x->tokens != y->tokens)
+    if (x->tokens != y->tokens) {
         return x->tokens > y->tokens ? -1 : 1;
+    }
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
@@ -61,13 +63,15 @@ static void slices_assign(struct arena *arena, struct batch *batch)
 {
     struct by_size *order = arena_array(arena, struct by_size, batch->count);
     int64_t *load = arena_array(arena, int64_t, batch->slices);
-    for (int32_t i = 0; i < batch->count; i++)
+    for (int32_t i = 0; i < batch->count; i++) {
         order[i] = (struct by_size){batch->groups[i].tokens, i};
+    }
     qsort(order, (size_t)batch->count, sizeof(*order), by_size_compare);
     for (int32_t i = 0; i < batch->count; i++) {
         int32_t lightest = 0;
-        for (int32_t s = 1; s < batch->slices; s++)
+        for (int32_t s = 1; s < batch->slices; s++) {
             lightest = load[s] < load[lightest] ? s : lightest;
+        }
         load[lightest] += order[i].tokens;
         batch->groups[order[i].index].slice = lightest;
     }
@@ -80,14 +84,16 @@ static void packs_assign(struct arena *arena, struct batch *batch, int32_t slice
     int32_t *pack = arena_array(arena, int32_t, batch->count);
     int32_t count = 0;
     for (int32_t i = 0; i < batch->count; i++) {
-        if (batch->groups[i].slice != slice)
+        if (batch->groups[i].slice != slice) {
             continue;
+        }
         tokens[count] = batch->groups[i].tokens;
         which[count++] = i;
     }
     batch->packs[slice] = pack_assign(arena, tokens, count, capacity, pack);
-    for (int32_t i = 0; i < count; i++)
+    for (int32_t i = 0; i < count; i++) {
         batch->groups[which[i]].pack = pack[i];
+    }
 }
 
 void batch_plan(struct arena *arena, struct batch_group *groups, int32_t count,
@@ -105,18 +111,21 @@ void batch_plan(struct arena *arena, struct batch_group *groups, int32_t count,
         struct pack_group rows;
         group_rows(arena, groups[i].dataset, groups[i].group, &rows);
         groups[i].tokens = 0;
-        if (mode == PACK_SHARED)
+        if (mode == PACK_SHARED) {
             groups[i].tokens = pack_group_tokens(&rows);
-        else
-            for (int32_t k = 0; k < rows.rows; k++)
+        } else {
+            for (int32_t k = 0; k < rows.rows; k++) {
                 groups[i].tokens += rows.counts[k];
+            }
+        }
         arena_reset(arena, mark);
         batch.tokens_packed += groups[i].tokens;
         group_count_losses(&batch, &groups[i], loss);
     }
     slices_assign(arena, &batch);
-    for (int32_t slice = 0; slice < slices; slice++)
+    for (int32_t slice = 0; slice < slices; slice++) {
         packs_assign(arena, &batch, slice, capacity_tokens);
+    }
     *batch_out = batch;
 }
 
@@ -125,15 +134,17 @@ static struct imitation *imitation_weights(struct arena *arena, const struct bat
                                            const struct batch_pack *built,
                                            const struct loss_config *loss)
 {
-    if (batch->imitated == 0)
+    if (batch->imitated == 0) {
         return NULL;
+    }
     struct imitation *imitation = arena_array(arena, struct imitation, built->pack.row_count);
     for (int32_t r = 0; r < built->pack.row_count; r++) {
         const struct pack_row *at = &built->pack.rows[r];
         const struct batch_group *group = &batch->groups[built->which[at->group]];
         const struct data_row *row = &rows_of(group)[at->index];
-        if (!row_imitated(loss, row, group->part == MIX_OWN))
+        if (!row_imitated(loss, row, group->part == MIX_OWN)) {
             continue;
+        }
         int32_t from = row_imitated_from(loss, row);
         imitation[r] = (struct imitation){
             .weight = (float)(1.0 / ((double)batch->imitated * (row->tokens - from))),
@@ -149,8 +160,9 @@ void batch_pack_build(struct arena *arena, const struct batch *batch, int32_t sl
     struct pack_group *groups = arena_array(arena, struct pack_group, batch->count);
     *out = (struct batch_pack){.which = arena_array(arena, int32_t, batch->count)};
     for (int32_t i = 0; i < batch->count; i++) {
-        if (batch->groups[i].slice != slice || batch->groups[i].pack != index)
+        if (batch->groups[i].slice != slice || batch->groups[i].pack != index) {
             continue;
+        }
         group_rows(arena, batch->groups[i].dataset, batch->groups[i].group, &groups[out->count]);
         out->which[out->count++] = i;
     }

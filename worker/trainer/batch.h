@@ -3,8 +3,8 @@
  * batch: the groups of one step, cut into slices, and each slice into packs.
  *
  * A *slice* is the fixed unit whose gradients are summed in canonical order: the cut depends on the
- * batch and on `slices` alone, never on how many ranks or packs there are. Groups go longest first to
- * the slice with the fewest tokens; within a slice they are packed first-fit decreasing.
+ * batch and on `slices` alone, never on how many ranks or packs there are. Groups go longest first
+ * to the slice with the fewest tokens; within a slice they are packed first-fit decreasing.
  *
  * |P| and |S| are counted here, over the whole batch, before any pass.
  */
@@ -31,9 +31,9 @@ struct batch {
     int32_t count;
     struct batch_group *groups;
     int32_t slices;
-    int32_t *packs; /* (slices) how many packs each has */
-    int64_t pairs;    /* |P| */
-    int64_t imitated; /* |S| */
+    int32_t *packs;        /* (slices) how many packs each has */
+    int64_t pairs;         /* |P| */
+    int64_t imitated;      /* |S| */
     int64_t tokens;        /* of all rows */
     int64_t tokens_packed; /* computed, after sharing */
 };

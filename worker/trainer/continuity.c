@@ -30,8 +30,9 @@ json_t *continuity_probes(const struct scorer *scorer, const struct dataset *dat
         int32_t count = row->tokens < PROBE_TOKENS_MAX ? row->tokens : PROBE_TOKENS_MAX;
         ids += row->tokens - count;
         json_t *list = json_array(), *probe = json_object();
-        for (int32_t i = 0; i < count; i++)
+        for (int32_t i = 0; i < count; i++) {
             json_array_append_new(list, json_integer(ids[i]));
+        }
         json_object_set_new(probe, "ids", list);
         json_object_set_new(probe, "score", json_real(printable(scorer_row(scorer, ids, count))));
         json_array_append_new(probes, probe);
@@ -44,15 +45,17 @@ static enum status probe_ids(const json_t *probe, int32_t vocabulary, int32_t li
 {
     const json_t *list = json_object_get(probe, "ids");
     size_t count = json_array_size(list);
-    if (count == 0 || count > (size_t)limit || !json_is_number(json_object_get(probe, "score")))
+    if (count == 0 || count > (size_t)limit || !json_is_number(json_object_get(probe, "score"))) {
         return error_set(error, STATUS_FORMAT,
                          "tailor.json: a probe needs 1 to %d \"ids\" and a \"score\"", limit);
+    }
     for (size_t i = 0; i < count; i++) {
         json_int_t id = json_integer_value(json_array_get(list, i));
-        if (id < 0 || id >= vocabulary)
+        if (id < 0 || id >= vocabulary) {
             return error_set(error, STATUS_FORMAT,
                              "tailor.json: a probe's id %lld is not in the vocabulary",
                              (long long)id);
+        }
         ids[i] = (int32_t)id;
     }
     *count_out = (int32_t)count;
@@ -64,8 +67,7 @@ enum status continuity_check(const struct scorer *scorer, const json_t *card, in
 {
     const json_t *probes = json_object_get(card, "probes");
     const char *numerics = json_string_value(json_object_get(card, "numerics"));
-    bool same = numerics != NULL &&
-                strcmp(numerics, device_numerics(scorer->acts->device)) == 0;
+    bool same = numerics != NULL && strcmp(numerics, device_numerics(scorer->acts->device)) == 0;
     int32_t limit = scorer->acts->capacity.row_tokens_max;
     limit = limit < PROBE_TOKENS_MAX ? limit : PROBE_TOKENS_MAX;
     for (size_t i = 0; i < json_array_size(probes); i++) {
@@ -75,7 +77,7 @@ enum status continuity_check(const struct scorer *scorer, const json_t *card, in
         float expected = (float)json_number_value(json_object_get(probe, "score"));
         float got = scorer_row(scorer, ids, count);
         double allowed = same ? 0 : CONTINUITY_TOLERANCE * fmax(1, fabs(expected));
-        if (!(fabs((double)got - expected) <= allowed))
+        if (!(fabs((double)got - expected) <= allowed)) {
             return error_set(error, STATUS_CONFLICT,
                              "head continuity: probe %zu scored %.9g when the model was saved and "
                              "scores %.9g here (%s); weights, head, tokenizer or template are not "
@@ -83,6 +85,7 @@ enum status continuity_check(const struct scorer *scorer, const json_t *card, in
                              i + 1, (double)expected, (double)got,
                              same ? "same numerics: the bits must agree"
                                   : "other numerics: beyond the tolerance");
+        }
     }
     *checked_out = (int)json_array_size(probes);
     return STATUS_OK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rewards of a whole set are kept (a float a row): the difference between before and after is paired
- * over the same groups, and the worst rows can be named.
+ * Rewards of a whole set are kept (a float a row): the difference between before and after is
+ * paired over the same groups, and the worst rows can be named.
  */
 #include "worker/trainer/evaluation.h"
 
@@ -15,11 +15,13 @@ static enum status evaluate_set(const struct scorer *scorer, struct session *ses
                                 struct error *error)
 {
     double *nll = when == EVALUATION_BEFORE ? &set->nll_before : &set->nll_after;
-    if (session_is_lm(session))
+    if (session_is_lm(session)) {
         return scorer_nll(scorer, set->dataset, NULL, nll, error);
+    }
     float **reward = when == EVALUATION_BEFORE ? &set->reward_before : &set->reward_after;
-    if (*reward == NULL)
+    if (*reward == NULL) {
         *reward = mem_alloc(sizeof(float) * (size_t)(set->dataset->row_count + 1));
+    }
     TRY(scorer_rewards(scorer, set->dataset, *reward, error));
     figures_compute(set->dataset, *reward, session_confidence(session),
                     (uint64_t)session->spec->train.seed,
@@ -33,8 +35,9 @@ enum status evaluation_full(struct session *session, enum evaluation_when when,
     struct scorer scorer = session_scorer(session);
     scorer.progress = progress;
     scorer.progress_argument = argument;
-    for (int i = 0; i < session->eval_count; i++)
+    for (int i = 0; i < session->eval_count; i++) {
         TRY(evaluate_set(&scorer, session, &session->eval[i], when, error));
+    }
     return STATUS_OK;
 }
 
@@ -48,8 +51,9 @@ static void pooled_add(struct pooled *pooled, const struct figures *figures)
 {
     pooled->pairs += figures->pairs;
     pooled->correct += figures->correct;
-    if (figures->pairs > 0)
+    if (figures->pairs > 0) {
         pooled->nll += figures->nll * (double)figures->pairs;
+    }
 }
 
 static double pooled_accuracy(const struct pooled *pooled)
@@ -71,20 +75,22 @@ static void put_of_set(json_t *line, const char *key, const char *set, double va
 }
 
 static enum status sample_rewards(const struct scorer *scorer, struct session *session,
-                                  struct pooled *all, struct pooled *custom,
-                                  struct pooled *general, json_t *line, struct error *error)
+                                  struct pooled *all, struct pooled *custom, struct pooled *general,
+                                  json_t *line, struct error *error)
 {
     for (int i = 0; i < session->eval_count; i++) {
         const struct eval_set *set = &session->eval[i];
         float *reward = mem_alloc(sizeof(float) * (size_t)(set->sample->row_count + 1));
         enum status status = scorer_rewards(scorer, set->sample, reward, error);
         struct figures figures = {0};
-        if (status == STATUS_OK)
+        if (status == STATUS_OK) {
             figures_compute(set->sample, reward, session_confidence(session),
                             (uint64_t)session->spec->train.seed, &figures);
+        }
         mem_free(reward);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             return status;
+        }
         pooled_add(all, &figures);
         pooled_add(set->general ? general : custom, &figures);
         put_of_set(line, "accuracy", set->name, figures.accuracy);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A directory without tailor.json (a classifier of Transformers) says nothing of its text format: then
- * the options do, and what they leave open is dsp or the recognised chat template, 512 tokens, last_token.
+ * A directory without tailor.json (a classifier of Transformers) says nothing of its text format:
+ * then the options do, and what they leave open is dsp or the recognised chat template, 512 tokens,
+ * last_token.
  */
 #include "worker/trainer/examiner.h"
 
@@ -16,14 +17,14 @@ static enum status examiner_format(const char *dir, const struct arguments *argu
     bool has = false;
     TRY(card_read(dir, &card, error));
     enum status status = STATUS_OK;
-    if (card != NULL)
+    if (card != NULL) {
         status = card_format(dir, card, &e->format, &has, error);
+    }
     json_decref(card);
     TRY(status);
     if (!has) {
-        e->format = (struct text_format){.max_length = 512,
-                                         .overlong = OVERLONG_DROP,
-                                         .pooling = POOLING_LAST_TOKEN};
+        e->format = (struct text_format){
+            .max_length = 512, .overlong = OVERLONG_DROP, .pooling = POOLING_LAST_TOKEN};
         TRY(template_recognise(e->tokenizer, &e->format.template_kind, error));
     }
     return arguments_format(arguments, &e->format, error);
@@ -34,18 +35,20 @@ enum status examiner_open(const char *dir, const struct arguments *arguments,
                           struct error *error)
 {
     struct examiner e = {.device = like != NULL ? like->device : NULL};
-    struct device_options options = {.threads = (int)arguments->threads,
-                                     .dtype = arguments->dtype != NULL &&
-                                                      strcmp(arguments->dtype, "bf16") == 0
-                                                  ? DTYPE_BF16
-                                                  : DTYPE_FP32};
+    struct device_options options = {
+        .threads = (int)arguments->threads,
+        .dtype = arguments->dtype != NULL && strcmp(arguments->dtype, "bf16") == 0 ? DTYPE_BF16
+                                                                                   : DTYPE_FP32};
     enum status status = STATUS_OK;
-    if (e.device == NULL)
+    if (e.device == NULL) {
         status = device_open(&options, &e.device, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = tokenizer_open(dir, &e.tokenizer, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = examiner_format(dir, arguments, &e, error);
+    }
     if (status == STATUS_OK) {
         struct model_open_options open = {
             .merge_adapter = true, .need_score = true, .positions = e.format.max_length};
@@ -79,10 +82,8 @@ enum status examiner_reserve(struct examiner *e, int32_t tokens, int32_t rows,
     e->acts = NULL;
     TRY(e->device->ops->scratch_reserve(e->device, &shape, error));
     TRY(activations_create(e->device, c, &e->model->lora, &capacity, &e->acts, error));
-    e->scorer = (struct scorer){.model = e->model,
-                                .acts = e->acts,
-                                .pooling = e->format.pooling,
-                                .mode = PACK_SHARED};
+    e->scorer = (struct scorer){
+        .model = e->model, .acts = e->acts, .pooling = e->format.pooling, .mode = PACK_SHARED};
     return STATUS_OK;
 }
 
@@ -90,8 +91,9 @@ enum status examiner_reserve_for(struct examiner *examiner, const struct dataset
                                  int64_t batch_tokens, struct error *error)
 {
     int64_t tokens = batch_tokens;
-    for (int64_t g = 0; g < dataset->group_count; g++)
+    for (int64_t g = 0; g < dataset->group_count; g++) {
         tokens = dataset->groups[g].tokens > tokens ? dataset->groups[g].tokens : tokens;
+    }
     int32_t rows = dataset->group_rows_max > 256 ? dataset->group_rows_max : 256;
     int32_t longest = dataset->row_tokens_max > 64 ? dataset->row_tokens_max : 64;
     return examiner_reserve(examiner, (int32_t)tokens, rows, longest, error);
@@ -100,10 +102,12 @@ enum status examiner_reserve_for(struct examiner *examiner, const struct dataset
 void examiner_close(struct examiner *examiner, bool close_device)
 {
     activations_free(examiner->acts);
-    if (examiner->model != NULL)
+    if (examiner->model != NULL) {
         model_free(examiner->model);
+    }
     tokenizer_free(examiner->tokenizer);
-    if (close_device && examiner->device != NULL)
+    if (close_device && examiner->device != NULL) {
         device_close(examiner->device);
+    }
     *examiner = (struct examiner){0};
 }

@@ -19,8 +19,8 @@ struct examiner {
     struct scorer scorer;
 };
 
-/* Opens device, tokenizer, text format and (merged) weights. Packs are allocated by examiner_reserve.
- * `like`: take the device of another examiner; NULL: open one. */
+/* Opens device, tokenizer, text format and (merged) weights. Packs are allocated by
+ * examiner_reserve. `like`: take the device of another examiner; NULL: open one. */
 enum status examiner_open(const char *dir, const struct arguments *arguments,
                           const struct examiner *like, struct examiner *examiner_out,
                           struct error *error);

@@ -7,6 +7,8 @@
  * rewards' statistics and in nothing else. Where the paper's figures read a negative score as an
  * absent row, scores are taken relative to the worst of the group: in a dataset every row is there.
  */
+#include "worker/trainer/figures.h"
+
 #include <math.h>
 
 #include "lib/arena.h"
@@ -23,8 +25,9 @@ void paper_count_group(const double *reward, const double *score, int32_t K,
 {
     for (int32_t i = 0; i < K; i++) {
         for (int32_t j = 0; j < K; j++) {
-            if (score[i] < 0 || score[j] < 0 || score[i] == score[j])
+            if (score[i] < 0 || score[j] < 0 || score[i] == score[j]) {
                 continue;
+            }
             bool right = (reward[j] - reward[i] > 0) == (score[j] > score[i]);
             counts->total++;
             counts->total_right += right;
@@ -46,8 +49,9 @@ void figures_paper(const double *reward, const double *score, int64_t G, int32_t
                    double *total_out, double *first_two_out)
 {
     struct paper_counts counts = {0};
-    for (int64_t g = 0; g < G; g++)
+    for (int64_t g = 0; g < G; g++) {
         paper_count_group(reward + g * K, score + g * K, K, &counts);
+    }
     paper_accuracies(&counts, total_out, first_two_out);
 }
 
@@ -69,9 +73,11 @@ static int64_t pairs_of(const struct dataset *dataset)
     int64_t pairs = 0;
     for (int64_t g = 0; g < dataset->group_count; g++) {
         const struct data_row *rows = &dataset->rows[dataset->groups[g].row0];
-        for (int32_t i = 0; i < dataset->groups[g].rows; i++)
-            for (int32_t j = 0; j < dataset->groups[g].rows; j++)
+        for (int32_t i = 0; i < dataset->groups[g].rows; i++) {
+            for (int32_t j = 0; j < dataset->groups[g].rows; j++) {
                 pairs += rows[i].score > rows[j].score;
+            }
+        }
     }
     return pairs;
 }
@@ -99,8 +105,9 @@ static void collect_pairs(struct collected *c, const struct data_row *rows, cons
 {
     for (int32_t i = 0; i < K; i++) {
         for (int32_t j = 0; j < K; j++) {
-            if (!(rows[i].score > rows[j].score))
+            if (!(rows[i].score > rows[j].score)) {
                 continue;
+            }
             double d = (double)reward[i] - reward[j];
             c->difference[c->pairs++] = d;
             of_group->pairs++;
@@ -136,8 +143,9 @@ static void collect(struct collected *c, const struct dataset *dataset, const fl
         const struct data_group *group = &dataset->groups[g];
         const struct data_row *rows = &dataset->rows[group->row0];
         collect_pairs(c, rows, reward + group->row0, group->rows, &c->groups[g]);
-        if (c->groups[g].pairs > 0)
+        if (c->groups[g].pairs > 0) {
             collect_rows(c, rows, reward + group->row0, group->rows);
+        }
     }
 }
 
@@ -155,8 +163,9 @@ static void reward_figures(const struct dataset *dataset, const float *reward, s
         f->reward_min = fmin(f->reward_min, reward[r]);
         f->reward_max = fmax(f->reward_max, reward[r]);
     }
-    if (dataset->row_count == 0)
+    if (dataset->row_count == 0) {
         return;
+    }
     double mean = sum / n, mean_tokens = tokens / n;
     double rr = 0, tt = 0, rt = 0;
     for (int64_t row = 0; row < dataset->row_count; row++) {
@@ -167,8 +176,9 @@ static void reward_figures(const struct dataset *dataset, const float *reward, s
     }
     f->reward_mean = mean;
     f->reward_deviation = sqrt(rr / n);
-    if (rr > 0 && tt > 0)
+    if (rr > 0 && tt > 0) {
         f->length_correlation = rt / (sqrt(rr) * sqrt(tt));
+    }
 }
 
 static void pair_figures(const struct collected *c, struct figures *f)
@@ -224,8 +234,9 @@ void figures_compare(const struct dataset *dataset, const float *before, const f
         const struct data_row *rows = &dataset->rows[row0];
         for (int32_t i = 0; i < dataset->groups[g].rows; i++) {
             for (int32_t j = 0; j < dataset->groups[g].rows; j++) {
-                if (!(rows[i].score > rows[j].score))
+                if (!(rows[i].score > rows[j].score)) {
                     continue;
+                }
                 bool was = before[row0 + i] > before[row0 + j];
                 bool is = after[row0 + i] > after[row0 + j];
                 difference.gained += is && !was;

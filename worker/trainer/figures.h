@@ -4,12 +4,12 @@
  *
  * With d = r_i − r_j over the ordered pairs s_i > s_j and p = σ(d):
  *   accuracy   mean(d > 0), strictly: a tie in reward is wrong
- *   brier mean((1−p)²) · nll mean log(1 + e^−d) · ece, 15 equal-width bins of confidence max(p, 1−p)
- *   temperature T > 0 minimising mean log(1 + e^(−d/T)); infinity when mean d <= 0, 0 when no d < 0
- *   auc        of reward against "is a preferred row", ties half; NaN with one class only
- *   the paper's total and first-two accuracy: see the golden README (ordered pairs, sorted rows)
- * Intervals resample *groups* (pairs of one prompt are not independent), seeded; differences between
- * two models are paired over the same groups. NaN stands for "no pair counts".
+ *   brier mean((1−p)²) · nll mean log(1 + e^−d) · ece, 15 equal-width bins of confidence max(p,
+ * 1−p) temperature T > 0 minimising mean log(1 + e^(−d/T)); infinity when mean d <= 0, 0 when no d
+ * < 0 auc        of reward against "is a preferred row", ties half; NaN with one class only the
+ * paper's total and first-two accuracy: see the golden README (ordered pairs, sorted rows)
+ * Intervals resample *groups* (pairs of one prompt are not independent), seeded; differences
+ * between two models are paired over the same groups. NaN stands for "no pair counts".
  */
 #ifndef TAILOR_WORKER_TRAINER_FIGURES_H
 #define TAILOR_WORKER_TRAINER_FIGURES_H

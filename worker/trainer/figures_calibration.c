@@ -41,8 +41,9 @@ static double bins_finish(struct reliability_bin *bins, int32_t count, int64_t n
 {
     double sum = 0;
     for (int32_t b = 0; b < count; b++) {
-        if (bins[b].count == 0)
+        if (bins[b].count == 0) {
             continue;
+        }
         bins[b].confidence /= (double)bins[b].count;
         bins[b].correct /= (double)bins[b].count;
         sum += (double)bins[b].count / (double)n * fabs(bins[b].confidence - bins[b].correct);
@@ -55,11 +56,13 @@ double figures_ece_confidence(const double *difference, int64_t n, int32_t bins,
 {
     CHECK(bins > 0 && bins <= BINS_MAX);
     struct reliability_bin filled[BINS_MAX] = {0};
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         bin_add(filled, bins, 1 / (1 + exp(-fabs(difference[i]))), difference[i] > 0);
+    }
     double ece = bins_finish(filled, bins, n);
-    for (int32_t b = 0; b < bins && bins_out != NULL; b++)
+    for (int32_t b = 0; b < bins && bins_out != NULL; b++) {
         bins_out[b] = filled[b];
+    }
     return ece;
 }
 
@@ -67,8 +70,9 @@ double figures_ece_labelled(const double *probability, const double *label, int6
 {
     CHECK(bins > 0 && bins <= BINS_MAX);
     struct reliability_bin filled[BINS_MAX] = {0};
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         bin_add(filled, bins, probability[i], label[i]);
+    }
     return bins_finish(filled, bins, n);
 }
 
@@ -77,8 +81,9 @@ double figures_ece_labelled(const double *probability, const double *label, int6
 static double mean_weighted_tanh(const double *d, int64_t n, double a)
 {
     double sum = 0;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         sum += d[i] * tanh(0.5 * a * d[i]);
+    }
     return sum / (double)n;
 }
 
@@ -92,12 +97,14 @@ static double inverse_temperature(const double *d, int64_t n, double mean, doubl
     }
     for (int halving = 0; halving < HALVINGS_MAX; halving++) {
         double middle = sqrt(low) * sqrt(high);
-        if (!(middle > low && middle < high))
+        if (!(middle > low && middle < high)) {
             break;
-        if (mean_weighted_tanh(d, n, middle) < mean)
+        }
+        if (mean_weighted_tanh(d, n, middle) < mean) {
             low = middle;
-        else
+        } else {
             high = middle;
+        }
     }
     return sqrt(low) * sqrt(high);
 }
@@ -111,16 +118,20 @@ double figures_temperature(const double *difference, int64_t n, double *nll_out)
         absolute += fabs(difference[i]);
     }
     *nll_out = NAN;
-    if (n == 0)
+    if (n == 0) {
         return NAN;
-    if (sum <= 0)
+    }
+    if (sum <= 0) {
         return INFINITY;
-    if (sum >= absolute) /* no difference is negative */
+    }
+    if (sum >= absolute) { /* no difference is negative */
         return 0;
+    }
     double a = inverse_temperature(difference, n, sum / (double)n, squares / (double)n);
     double nll = 0;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         nll += log1p_exp(-a * difference[i]);
+    }
     *nll_out = nll / (double)n;
     return 1 / a;
 }
@@ -140,8 +151,9 @@ static int compare_scored(const void *a, const void *b)
 double figures_auc(const double *score, const double *label, int64_t n)
 {
     struct scored *sorted = mem_alloc(size_mul(sizeof(*sorted), (size_t)n + 1));
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         sorted[i] = (struct scored){score[i], label[i]};
+    }
     qsort(sorted, (size_t)n, sizeof(*sorted), compare_scored);
     double positives = 0, negatives = 0, won = 0;
     for (int64_t begin = 0, end; begin < n; begin = end) {

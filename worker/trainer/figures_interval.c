@@ -29,9 +29,11 @@ static int64_t leave_out_empty(const struct group_share *groups, int64_t count,
                                struct group_share *kept_out)
 {
     int64_t kept = 0;
-    for (int64_t g = 0; g < count; g++)
-        if (groups[g].pairs > 0)
+    for (int64_t g = 0; g < count; g++) {
+        if (groups[g].pairs > 0) {
             kept_out[kept++] = groups[g];
+        }
+    }
     return kept;
 }
 
@@ -58,8 +60,9 @@ static double quantile(const double *sorted, int32_t count, double q)
 {
     double place = q * (count - 1);
     int32_t below = (int32_t)place;
-    if (below >= count - 1)
+    if (below >= count - 1) {
         return sorted[count - 1];
+    }
     return sorted[below] + (place - below) * (sorted[below + 1] - sorted[below]);
 }
 
@@ -73,8 +76,9 @@ struct interval interval_of_share(const struct group_share *groups, int64_t coun
     if (kept_count > 0) {
         double shares[FIGURES_RESAMPLES];
         uint64_t stream = rng_stream("figures");
-        for (int32_t b = 0; b < FIGURES_RESAMPLES; b++)
+        for (int32_t b = 0; b < FIGURES_RESAMPLES; b++) {
             shares[b] = resample(kept, kept_count, seed, stream, b);
+        }
         qsort(shares, FIGURES_RESAMPLES, sizeof(shares[0]), compare_doubles);
         interval.low = quantile(shares, FIGURES_RESAMPLES, (1 - confidence) / 2);
         interval.high = quantile(shares, FIGURES_RESAMPLES, (1 + confidence) / 2);

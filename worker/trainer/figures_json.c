@@ -8,10 +8,12 @@
 
 static json_t *number(double value)
 {
-    if (isnan(value))
+    if (isnan(value)) {
         return json_null();
-    if (isinf(value))
+    }
+    if (isinf(value)) {
         return json_string(value > 0 ? "inf" : "-inf");
+    }
     return json_real(value);
 }
 

@@ -19,8 +19,10 @@
 enum { FINDING_FLAT_STEPS = 50, FINDING_SOURCE_STEPS = 20 };
 
 static const char *const KIND_NAMES[FINDING_KIND_COUNT] = {
-    [FINDING_LEARNS_NOTHING] = "learns_nothing",   [FINDING_GENERAL_FALLS] = "general_falls",
-    [FINDING_SCORE_IS_LENGTH] = "score_is_length", [FINDING_ONE_SOURCE] = "one_source",
+    [FINDING_LEARNS_NOTHING] = "learns_nothing",
+    [FINDING_GENERAL_FALLS] = "general_falls",
+    [FINDING_SCORE_IS_LENGTH] = "score_is_length",
+    [FINDING_ONE_SOURCE] = "one_source",
     [FINDING_NONFINITE] = "nonfinite",
 };
 
@@ -36,8 +38,9 @@ static enum status say(struct findings *findings, struct journal *journal, int64
 static enum status say(struct findings *findings, struct journal *journal, int64_t step,
                        enum finding_kind kind, struct error *error, const char *format, ...)
 {
-    if (findings->said[kind])
+    if (findings->said[kind]) {
         return STATUS_OK;
+    }
     findings->said[kind] = true;
     va_list list;
     va_start(list, format);
@@ -56,8 +59,9 @@ static enum status check_sources(struct findings *findings, struct journal *jour
         all += findings->pairs[part];
     }
     double general = all > 0 ? (double)findings->pairs[MIX_GENERAL] / (double)all : 0;
-    if (step < FINDING_SOURCE_STEPS || general <= FINDING_SOURCE_SHARE)
+    if (step < FINDING_SOURCE_STEPS || general <= FINDING_SOURCE_SHARE) {
         return STATUS_OK;
+    }
     return say(findings, journal, step, FINDING_ONE_SOURCE, error,
                "%.0f %% of the pairs are general data: the customer's own hardly count; lower "
                "data.enrich.share",
@@ -69,22 +73,26 @@ enum status findings_on_step(struct findings *findings, struct journal *journal,
 {
     bool flat = result->pairs > 0 && fabs(result->rank_loss - LN_2) < FINDING_FLAT_WIDTH;
     findings->flat_steps = flat ? findings->flat_steps + 1 : 0;
-    if (findings->flat_steps >= FINDING_FLAT_STEPS)
-        TRY(say(findings, journal, step, FINDING_LEARNS_NOTHING, error,
-                "the ranking loss has stayed at ln 2 for %d steps: rewards do not differ; look at the "
-                "scored token of the first row, and at train.learning_rate",
-                FINDING_FLAT_STEPS));
-    if (result->skipped)
+    if (findings->flat_steps >= FINDING_FLAT_STEPS) {
+        TRY(say(
+            findings, journal, step, FINDING_LEARNS_NOTHING, error,
+            "the ranking loss has stayed at ln 2 for %d steps: rewards do not differ; look at the "
+            "scored token of the first row, and at train.learning_rate",
+            FINDING_FLAT_STEPS));
+    }
+    if (result->skipped) {
         TRY(say(findings, journal, step, FINDING_NONFINITE, error,
                 "a step was skipped since its loss or gradient was not finite"));
+    }
     return check_sources(findings, journal, step, result, error);
 }
 
 enum status findings_on_evaluation(struct findings *findings, struct journal *journal, int64_t step,
                                    double general_before, double general_now, struct error *error)
 {
-    if (!(general_before - general_now > FINDING_GENERAL_DROP))
+    if (!(general_before - general_now > FINDING_GENERAL_DROP)) {
         return STATUS_OK;
+    }
     return say(findings, journal, step, FINDING_GENERAL_FALLS, error,
                "general accuracy fell from %.1f %% to %.1f %% on the sample; more enrichment, more "
                "imitation or a lower learning rate preserve it",
@@ -92,11 +100,11 @@ enum status findings_on_evaluation(struct findings *findings, struct journal *jo
 }
 
 enum status findings_on_figures(struct findings *findings, struct journal *journal, int64_t step,
-                                const char *set, const struct figures *figures,
-                                struct error *error)
+                                const char *set, const struct figures *figures, struct error *error)
 {
-    if (!(fabs(figures->length_correlation) > FINDING_LENGTH_CORRELATION))
+    if (!(fabs(figures->length_correlation) > FINDING_LENGTH_CORRELATION)) {
         return STATUS_OK;
+    }
     return say(findings, journal, step, FINDING_SCORE_IS_LENGTH, error,
                "on %s the reward follows the length of the text (correlation %.2f); %.0f %% of the "
                "preferred responses are the longer ones",
@@ -106,8 +114,10 @@ enum status findings_on_figures(struct findings *findings, struct journal *journ
 json_t *findings_json(const struct findings *findings)
 {
     json_t *list = json_array();
-    for (int kind = 0; kind < FINDING_KIND_COUNT; kind++)
-        if (findings->said[kind])
+    for (int kind = 0; kind < FINDING_KIND_COUNT; kind++) {
+        if (findings->said[kind]) {
             json_array_append_new(list, json_string(findings->text[kind]));
+        }
+    }
     return list;
 }

@@ -2,12 +2,11 @@
  *
  * findings: what a person would want to be told while a run goes, said once each.
  *
- *   learns_nothing     the ranking loss stayed within 1e-3 of ln 2 for 50 steps (every reward equal: a
- *                      template that ends all rows alike, a learning rate of nearly 0)
- *   general_falls      general accuracy on the sample fell by more than FINDING_GENERAL_DROP
- *   score_is_length    rewards follow length: |correlation| above FINDING_LENGTH_CORRELATION
- *   one_source         one part of the mix has more than FINDING_SOURCE_SHARE of the pairs
- *   nonfinite          a step was skipped
+ *   learns_nothing     the ranking loss stayed within 1e-3 of ln 2 for 50 steps (every reward
+ * equal: a template that ends all rows alike, a learning rate of nearly 0) general_falls general
+ * accuracy on the sample fell by more than FINDING_GENERAL_DROP score_is_length    rewards follow
+ * length: |correlation| above FINDING_LENGTH_CORRELATION one_source         one part of the mix has
+ * more than FINDING_SOURCE_SHARE of the pairs nonfinite          a step was skipped
  */
 #ifndef TAILOR_WORKER_TRAINER_FINDINGS_H
 #define TAILOR_WORKER_TRAINER_FINDINGS_H
@@ -41,8 +40,7 @@ void findings_init(struct findings *findings);
 enum status findings_on_step(struct findings *findings, struct journal *journal, int64_t step,
                              const struct step_result *result, struct error *error);
 enum status findings_on_evaluation(struct findings *findings, struct journal *journal, int64_t step,
-                                   double general_before, double general_now,
-                                   struct error *error);
+                                   double general_before, double general_now, struct error *error);
 /* At the end, over a whole evaluation set. */
 enum status findings_on_figures(struct findings *findings, struct journal *journal, int64_t step,
                                 const char *set, const struct figures *figures,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The gate: may the new model take its alias? A bound is met when the whole interval is on its good
- * side, broken when the whole interval is on the other, and inconclusive in between, or with fewer pairs
- * than gate.min_pairs: then gate.on_inconclusive decides. A model that is held is no failure.
+ * side, broken when the whole interval is on the other, and inconclusive in between, or with fewer
+ * pairs than gate.min_pairs: then gate.on_inconclusive decides. A model that is held is no failure.
  */
 #include <math.h>
 #include <stdio.h>
@@ -29,8 +29,8 @@ static bool set_counts(const struct eval_set *set, bool general)
     return set->general == general && set->reward_before != NULL && set->reward_after != NULL;
 }
 
-static void joined_add(struct joined *joined, const struct eval_set *set,
-                       struct data_group *groups, struct data_row *rows)
+static void joined_add(struct joined *joined, const struct eval_set *set, struct data_group *groups,
+                       struct data_row *rows)
 {
     const struct dataset *from = set->dataset;
     struct dataset *to = &joined->dataset;
@@ -54,8 +54,9 @@ static int64_t difference_of_kind(struct session *s, bool general,
 {
     int64_t groups = 0, rows = 0;
     for (int i = 0; i < s->eval_count; i++) {
-        if (!set_counts(&s->eval[i], general))
+        if (!set_counts(&s->eval[i], general)) {
             continue;
+        }
         groups += s->eval[i].dataset->group_count;
         rows += s->eval[i].dataset->row_count;
     }
@@ -63,19 +64,22 @@ static int64_t difference_of_kind(struct session *s, bool general,
                             .after = arena_array(&s->arena, float, rows + 1)};
     struct data_group *all_groups = arena_array(&s->arena, struct data_group, groups + 1);
     struct data_row *all_rows = arena_array(&s->arena, struct data_row, rows + 1);
-    for (int i = 0; i < s->eval_count; i++)
-        if (set_counts(&s->eval[i], general))
+    for (int i = 0; i < s->eval_count; i++) {
+        if (set_counts(&s->eval[i], general)) {
             joined_add(&joined, &s->eval[i], all_groups, all_rows);
+        }
+    }
     joined.dataset.groups = all_groups;
     joined.dataset.rows = all_rows;
-    if (joined.dataset.pair_count > 0)
+    if (joined.dataset.pair_count > 0) {
         figures_compare(&joined.dataset, joined.before, joined.after, session_confidence(s),
                         (uint64_t)s->spec->train.seed, difference_out);
+    }
     return joined.dataset.pair_count;
 }
 
-/* One bound: `low … high` must lie above `bound`. Appends a sentence; returns 1 met, −1 broken, 0 not
- * decided. */
+/* One bound: `low … high` must lie above `bound`. Appends a sentence; returns 1 met, −1 broken, 0
+ * not decided. */
 static int judge_bound(struct gate *gate, const char *what, const struct figures_difference *d,
                        int64_t pairs, double bound, int64_t min_pairs)
 {
@@ -101,12 +105,14 @@ void gate_judge(struct session *s, struct gate *gate)
     int64_t custom = difference_of_kind(s, false, &gate->custom);
     gate->has_general = general > 0;
     gate->has_custom = custom > 0;
-    if (spec->stage != SPEC_STAGE_CUSTOMIZE || (general == 0 && custom == 0))
+    if (spec->stage != SPEC_STAGE_CUSTOMIZE || (general == 0 && custom == 0)) {
         return;
+    }
     int worst = 1;
-    if (general > 0)
+    if (general > 0) {
         worst = judge_bound(gate, "general accuracy", &gate->general, general,
                             -spec->gate.general_drop_max, spec->gate.min_pairs);
+    }
     if (custom > 0) {
         int verdict = judge_bound(gate, "custom accuracy", &gate->custom, custom,
                                   spec->gate.custom_gain_min, spec->gate.min_pairs);

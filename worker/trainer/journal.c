@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A line is one write to a file opened for appending: a kill leaves whole lines, or one torn line at
- * the end, which the next journal_open cuts off.
+ * A line is one write to a file opened for appending: a kill leaves whole lines, or one torn line
+ * at the end, which the next journal_open cuts off.
  */
 #include "worker/trainer/journal.h"
 
@@ -20,22 +20,26 @@ static enum status cut_back(const char *path, int64_t step, struct error *error)
 {
     struct buf all = {0}, kept = {0};
     enum status status = STATUS_OK;
-    if (step > 0 && file_exists(path))
+    if (step > 0 && file_exists(path)) {
         status = file_read(path, 4 * GIB, &all, error);
+    }
     for (size_t begin = 0; status == STATUS_OK && begin < all.length;) {
         const char *end = memchr(all.data + begin, '\n', all.length - begin);
-        if (end == NULL)
+        if (end == NULL) {
             break;
+        }
         size_t length = (size_t)(end - all.data) - begin;
         json_t *line = NULL;
         bool whole = json_read(path, all.data + begin, length, &line, NULL) == STATUS_OK;
-        if (whole && json_integer_value(json_object_get(line, "step")) <= step)
+        if (whole && json_integer_value(json_object_get(line, "step")) <= step) {
             buf_append(&kept, all.data + begin, length + 1);
+        }
         json_decref(line);
         begin += length + 1;
     }
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = file_write_atomic(path, kept.data, kept.length, error);
+    }
     buf_release(&all);
     buf_release(&kept);
     return status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tailor-trainer: one process per rank of one attempt. Dies freely: nothing that lies only in its memory
- * counts. `tailor` (the command line) and the worker's agent start it.
+ * tailor-trainer: one process per rank of one attempt. Dies freely: nothing that lies only in its
+ * memory counts. `tailor` (the command line) and the worker's agent start it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -30,35 +30,42 @@ enum { VERB_COUNT = sizeof(VERBS) / sizeof(VERBS[0]) };
 
 static const struct verb *verb_find(const char *name)
 {
-    for (int i = 0; i < VERB_COUNT; i++)
-        if (strcmp(VERBS[i].name, name) == 0)
+    for (int i = 0; i < VERB_COUNT; i++) {
+        if (strcmp(VERBS[i].name, name) == 0) {
             return &VERBS[i];
+        }
+    }
     return NULL;
 }
 
 static int usage(FILE *out, int code)
 {
     fputs("tailor-trainer does the work of `tailor`; its verbs:\n", out);
-    for (int i = 0; i < VERB_COUNT; i++)
+    for (int i = 0; i < VERB_COUNT; i++) {
         fprintf(out, "  %-12s %s\n", VERBS[i].name, VERBS[i].help);
+    }
     return code;
 }
 
 int main(int argc, char **argv)
 {
     const struct verb *verb = argc > 1 ? verb_find(argv[1]) : NULL;
-    if (verb == NULL)
+    if (verb == NULL) {
         return usage(argc > 1 && strcmp(argv[1], "--help") == 0 ? stdout : stderr,
                      argc > 1 && strcmp(argv[1], "--help") == 0 ? 0 : 2);
+    }
     static struct arguments arguments;
     static struct error error;
     enum status status =
         arguments_parse(argc - 2, (const char *const *)argv + 2, &arguments, &error);
-    if (status == STATUS_CANCELLED)
+    if (status == STATUS_CANCELLED) {
         return usage(stdout, 0);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = verb->run(&arguments, &error);
-    if (status != STATUS_OK)
+    }
+    if (status != STATUS_OK) {
         fatal(status_exit_code(status), "%s", error.text);
+    }
     return 0;
 }

@@ -23,16 +23,17 @@ enum status optimizer_create(struct device *device, const struct params_table *t
         return status;
     }
     struct optimizer *optimizer = mem_alloc(sizeof(*optimizer));
-    *optimizer = (struct optimizer){
-        .device = device, .table = table, .config = *config, .m = m, .v = v};
+    *optimizer =
+        (struct optimizer){.device = device, .table = table, .config = *config, .m = m, .v = v};
     *optimizer_out = optimizer;
     return STATUS_OK;
 }
 
 void optimizer_free(struct optimizer *optimizer)
 {
-    if (optimizer == NULL)
+    if (optimizer == NULL) {
         return;
+    }
     size_t bytes = optimizer->table->elements * sizeof(float);
     optimizer->device->ops->block_free(optimizer->device, optimizer->m, bytes);
     optimizer->device->ops->block_free(optimizer->device, optimizer->v, bytes);
@@ -41,8 +42,8 @@ void optimizer_free(struct optimizer *optimizer)
 
 double optimizer_gradient_norm(const struct optimizer *optimizer, const float *gradients)
 {
-    return sqrt(optimizer->device->ops->sumsq(optimizer->device, gradients,
-                                              optimizer->table->elements));
+    return sqrt(
+        optimizer->device->ops->sumsq(optimizer->device, gradients, optimizer->table->elements));
 }
 
 void optimizer_step(struct optimizer *optimizer, float *weights, const float *gradients,
@@ -64,8 +65,9 @@ void optimizer_step(struct optimizer *optimizer, float *weights, const float *gr
     };
     for (int32_t first = 0, next; first < table->count; first = next) {
         bool decays = table->places[first].decays;
-        for (next = first + 1; next < table->count && table->places[next].decays == decays;)
+        for (next = first + 1; next < table->count && table->places[next].decays == decays;) {
             next++;
+        }
         size_t begin = table->places[first].offset;
         size_t end = next < table->count ? table->places[next].offset : table->elements;
         step.weight_decay = decays ? (float)config->weight_decay : 0;

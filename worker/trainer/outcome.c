@@ -23,7 +23,8 @@ enum status outcome_begin(struct session *s, struct error *error)
     return STATUS_OK;
 }
 
-/* ---- result.json -------------------------------------------------------------------------------------- */
+/* ---- result.json
+ * -------------------------------------------------------------------------------------- */
 
 static json_t *set_json(struct session *s, const struct eval_set *set)
 {
@@ -53,9 +54,9 @@ static json_t *mix_json(const struct session *s, const struct train_state *state
     json_object_set_new(mix, "own_tokens", json_integer(state->part_tokens[MIX_OWN]));
     json_object_set_new(mix, "general_pairs", json_integer(state->part_pairs[MIX_GENERAL]));
     json_object_set_new(mix, "general_tokens", json_integer(state->part_tokens[MIX_GENERAL]));
-    json_object_set_new(
-        mix, "general_share_of_pairs",
-        pairs > 0 ? json_real((double)state->part_pairs[MIX_GENERAL] / pairs) : json_null());
+    json_object_set_new(mix, "general_share_of_pairs",
+                        pairs > 0 ? json_real((double)state->part_pairs[MIX_GENERAL] / pairs)
+                                  : json_null());
     return mix;
 }
 
@@ -63,8 +64,9 @@ static json_t *gate_json(const struct gate *gate)
 {
     json_t *json = json_object(), *reasons = json_array();
     json_object_set_new(json, "verdict", json_string(gate_verdict_name(gate->verdict)));
-    if (gate->reasons[0] != '\0')
+    if (gate->reasons[0] != '\0') {
         json_array_append_new(reasons, json_string(gate->reasons));
+    }
     json_object_set_new(json, "reasons", reasons);
     return json;
 }
@@ -73,8 +75,9 @@ static json_t *result_json(struct session *s, const struct train_state *state,
                            const struct gate *gate, const struct findings *findings)
 {
     json_t *json = json_object(), *sets = json_array();
-    for (int i = 0; i < s->eval_count; i++)
+    for (int i = 0; i < s->eval_count; i++) {
         json_array_append_new(sets, set_json(s, &s->eval[i]));
+    }
     json_object_set_new(json, "name",
                         s->spec->name != NULL ? json_string(s->spec->name) : json_null());
     json_object_set_new(json, "stage", json_string(spec_choice_name("stage", s->spec->stage)));
@@ -97,7 +100,8 @@ static json_t *result_json(struct session *s, const struct train_state *state,
     return json;
 }
 
-/* ---- the final table ------------------------------------------------------------------------------------ */
+/* ---- the final table
+ * ------------------------------------------------------------------------------------ */
 
 static void percent(char out[48], const struct figures *figures)
 {
@@ -107,11 +111,10 @@ static void percent(char out[48], const struct figures *figures)
 
 static void print_table(struct session *s)
 {
-    struct table *table =
-        session_is_lm(s)
-            ? table_create("set", "rows", "loss before", "after")
-            : table_create("set", "taste", "pairs", "accuracy before", "after", "difference",
-                           "log-loss before", "after", "ECE");
+    struct table *table = session_is_lm(s)
+                              ? table_create("set", "rows", "loss before", "after")
+                              : table_create("set", "taste", "pairs", "accuracy before", "after",
+                                             "difference", "log-loss before", "after", "ECE");
     for (int i = 0; i < s->eval_count; i++) {
         const struct eval_set *set = &s->eval[i];
         char count[32], before[48], after[48], change[64], nll[2][16], ece[16];
@@ -146,19 +149,22 @@ static void print_outcome(struct session *s, const struct train_state *state,
     char time_text[16], rate[16];
     format_duration(state->seconds, time_text);
     format_count((double)state->tokens / (state->seconds > 0 ? state->seconds : 1), rate);
-    if (s->eval_count > 0)
+    if (s->eval_count > 0) {
         print_table(s);
+    }
     printf("%lld steps, %s, %s tokens/s", (long long)state->step, time_text, rate);
-    if (state->best_step > 0 && state->best_step != state->step)
+    if (state->best_step > 0 && state->best_step != state->step) {
         printf("; the model is that of step %lld, the best of the evaluations",
                (long long)state->best_step);
+    }
     printf("\n");
-    if (gate->has_general && s->spec->stage == SPEC_STAGE_CUSTOMIZE)
-        printf("general preservation: %+.1f points (%+.1f … %+.1f)\n",
-               100 * gate->general.accuracy, 100 * gate->general.interval.low,
-               100 * gate->general.interval.high);
-    if (gate->verdict != GATE_NONE)
+    if (gate->has_general && s->spec->stage == SPEC_STAGE_CUSTOMIZE) {
+        printf("general preservation: %+.1f points (%+.1f … %+.1f)\n", 100 * gate->general.accuracy,
+               100 * gate->general.interval.low, 100 * gate->general.interval.high);
+    }
+    if (gate->verdict != GATE_NONE) {
         printf("gate: %s (%s)\n", gate_verdict_name(gate->verdict), gate->reasons);
+    }
     printf("model: %s/model\n", s->run);
     fflush(stdout);
 }
@@ -172,18 +178,21 @@ enum status outcome_write(struct session *s, const struct train_state *state,
     path_join(journal.events_path, sizeof(journal.events_path), s->run, "events.jsonl");
     if (!session_is_lm(s)) {
         gate_judge(s, &gate);
-        for (int i = 0; i < s->eval_count; i++)
+        for (int i = 0; i < s->eval_count; i++) {
             TRY(findings_on_figures(findings, &journal, state->step, s->eval[i].name,
                                     &s->eval[i].after, error));
+        }
         TRY(outcome_rows_write(s, error));
     }
     json_t *result = result_json(s, state, &gate, findings);
     path_join(path, sizeof(path), s->run, "result.json");
     enum status status = json_write_file(path, result, error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = outcome_model_save(s, state, result, error);
+    }
     json_decref(result);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         print_outcome(s, state, &gate);
+    }
     return status;
 }

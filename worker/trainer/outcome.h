@@ -24,7 +24,8 @@ enum status outcome_begin(struct session *session, struct error *error);
 enum status outcome_write(struct session *session, const struct train_state *state,
                           struct findings *findings, struct error *error);
 
-/* ---- parts --------------------------------------------------------------------------------------- */
+/* ---- parts
+ * --------------------------------------------------------------------------------------- */
 enum gate_verdict { GATE_NONE, GATE_PASSED, GATE_HELD };
 
 struct gate {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The model's directory and its card. The card's probes are scored by the directory itself, opened again
- * as its user will open it (adapters merged): so writing verifies reading.
+ * The model's directory and its card. The card's probes are scored by the directory itself, opened
+ * again as its user will open it (adapters merged): so writing verifies reading.
  */
 #include <string.h>
 #include <time.h>
@@ -15,8 +15,9 @@
 static json_t *sources_json(const struct data_source *sources, int count)
 {
     json_t *list = json_array();
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         json_array_append_new(list, source_json(&sources[i]));
+    }
     return list;
 }
 
@@ -24,13 +25,14 @@ static json_t *sources_json(const struct data_source *sources, int count)
 static json_t *data_json(const struct session *s)
 {
     json_t *data = json_object(), *eval = json_array();
-    for (int i = 0; i < s->eval_count; i++)
-        if (s->eval[i].general && (s->whole == NULL || i > 0))
+    for (int i = 0; i < s->eval_count; i++) {
+        if (s->eval[i].general && (s->whole == NULL || i > 0)) {
             json_array_append_new(eval, source_json(&s->eval[i].source));
+        }
+    }
     json_object_set_new(data, "train", sources_json(s->own_sources, s->own_source_count));
     json_object_set_new(data, "eval", eval);
-    json_object_set_new(data, "enrich",
-                        sources_json(s->general_sources, s->general_source_count));
+    json_object_set_new(data, "enrich", sources_json(s->general_sources, s->general_source_count));
     json_object_set_new(data, "digest", json_string(s->part[MIX_OWN]->digest));
     return data;
 }
@@ -68,7 +70,8 @@ static json_t *card_json(const struct session *s, const struct train_state *stat
     return card;
 }
 
-/* Gives back what training needed, so that the model can be opened a second time in the same memory. */
+/* Gives back what training needed, so that the model can be opened a second time in the same
+ * memory. */
 static void release_training(struct session *s)
 {
     optimizer_free(s->optimizer);
@@ -79,8 +82,7 @@ static void release_training(struct session *s)
     s->model = NULL;
 }
 
-static enum status add_probes(struct session *s, const char *dir, json_t *card,
-                              struct error *error)
+static enum status add_probes(struct session *s, const char *dir, json_t *card, struct error *error)
 {
     struct model_open_options options = {
         .merge_adapter = true, .need_score = true, .positions = s->format.max_length};
@@ -97,15 +99,17 @@ enum status outcome_model_save(struct session *s, const struct train_state *stat
 {
     char dir[4096];
     path_join(dir, sizeof(dir), s->run, "model");
-    if (dir_exists(dir)) /* of an attempt that was killed while writing its probes */
+    if (dir_exists(dir)) { /* of an attempt that was killed while writing its probes */
         TRY(dir_remove(dir, error));
+    }
     json_t *card = card_json(s, state, result);
     bool head = !session_is_lm(s);
     enum status status = model_save(s->model, dir, s->spec->from,
                                     s->model->adapter != NULL ? s->spec->from : NULL, card, error);
     release_training(s);
-    if (status == STATUS_OK && head)
+    if (status == STATUS_OK && head) {
         status = add_probes(s, dir, card, error);
+    }
     json_decref(card);
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rows: one line a group, in the order of the data. Texts only for the worst, so that the file stays
- * small: a person asks for those.
+ * Rows: one line a group, in the order of the data. Texts only for the worst, so that the file
+ * stays small: a person asks for those.
  */
 #include <stdlib.h>
 
@@ -25,8 +25,9 @@ static struct group_margin margin_of(const struct dataset *dataset, const float 
     struct group_margin m = {.group = g, .margin = 1e30};
     for (int32_t i = 0; i < group->rows; i++) {
         for (int32_t j = 0; j < group->rows; j++) {
-            if (!(rows[i].score > rows[j].score))
+            if (!(rows[i].score > rows[j].score)) {
                 continue;
+            }
             double d = (double)reward[group->row0 + i] - reward[group->row0 + j];
             m.margin = d < m.margin ? d : m.margin;
             m.pairs++;
@@ -39,8 +40,9 @@ static struct group_margin margin_of(const struct dataset *dataset, const float 
 static int compare_margins(const void *a, const void *b)
 {
     const struct group_margin *x = a, *y = b;
-    if (x->margin != y->margin)
+    if (x->margin != y->margin) {
         return x->margin < y->margin ? -1 : 1;
+    }
     return x->group < y->group ? -1 : x->group > y->group;
 }
 
@@ -53,9 +55,8 @@ static json_t *texts_of(const struct session *s, const struct eval_set *set,
         const struct data_row *row = &set->dataset->rows[group->row0 + i];
         enum status status = dataset_row_text(&set->source, &s->format, s->tokenizer, group->line,
                                               row->response, &text, NULL);
-        json_array_append_new(texts, status == STATUS_OK
-                                         ? json_stringn(text.data, text.length)
-                                         : json_null());
+        json_array_append_new(texts, status == STATUS_OK ? json_stringn(text.data, text.length)
+                                                         : json_null());
         buf_release(&text);
     }
     return texts;
@@ -80,8 +81,9 @@ static json_t *group_json(const struct session *s, const struct eval_set *set,
         json_array_append_new(rows, one);
     }
     json_object_set_new(json, "rows", rows);
-    if (with_texts)
+    if (with_texts) {
         json_object_set_new(json, "texts", texts_of(s, set, group));
+    }
     return json;
 }
 
@@ -91,12 +93,14 @@ static enum status set_write(const struct session *s, const struct eval_set *set
     int64_t count = set->dataset->group_count;
     struct group_margin *margins = mem_alloc(sizeof(*margins) * (size_t)(count + 1));
     struct buf out = {0};
-    for (int64_t g = 0; g < count; g++)
+    for (int64_t g = 0; g < count; g++) {
         margins[g] = margin_of(set->dataset, set->reward_after, g);
+    }
     qsort(margins, (size_t)count, sizeof(*margins), compare_margins);
     for (int64_t i = 0; i < count; i++) {
-        if (margins[i].pairs == 0)
+        if (margins[i].pairs == 0) {
             continue;
+        }
         json_t *json = group_json(s, set, &margins[i], i < ROWS_WITH_TEXT_MAX);
         json_append(&out, json);
         buf_append_char(&out, '\n');
@@ -116,8 +120,10 @@ enum status outcome_rows_write(struct session *s, struct error *error)
     char dir[4096];
     path_join(dir, sizeof(dir), s->run, "rows");
     TRY(dir_create(dir, error));
-    for (int i = 0; i < s->eval_count; i++)
-        if (s->eval[i].reward_after != NULL)
+    for (int i = 0; i < s->eval_count; i++) {
+        if (s->eval[i].reward_after != NULL) {
             TRY(set_write(s, &s->eval[i], dir, error));
+        }
+    }
     return STATUS_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The text shown is decoded from the tokens, not copied from the file: what was lost by a template or
- * by truncation is seen to be lost. Control characters are made visible.
+ * The text shown is decoded from the tokens, not copied from the file: what was lost by a template
+ * or by truncation is seen to be lost. Control characters are made visible.
  */
 #include "worker/trainer/preview.h"
 
@@ -11,12 +11,13 @@ static void print_visible(const char *text, size_t length, FILE *out)
 {
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c == '\n')
+        if (c == '\n') {
             fputs("\n  │ ", out);
-        else if (c == '\t' || (c >= 0x20 && c != 0x7f))
+        } else if (c == '\t' || (c >= 0x20 && c != 0x7f)) {
             fputc(c, out);
-        else
+        } else {
             fprintf(out, "\\x%02x", c);
+        }
     }
 }
 
@@ -33,12 +34,13 @@ static void print_pooled(const struct tokenizer *tokenizer, const struct text_fo
     fprintf(out, "  scored: token %d of %d, id %d, \"", at + 1, count, ids[at]);
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c == '\n')
+        if (c == '\n') {
             fputs("\\n", out);
-        else if (isprint(c) || c >= 0x80)
+        } else if (isprint(c) || c >= 0x80) {
             fputc(c, out);
-        else
+        } else {
             fprintf(out, "\\x%02x", c);
+        }
     }
     fprintf(out, "\" (%s)\n", pooling_name(format->pooling));
 }
@@ -58,8 +60,9 @@ void preview_row(const struct tokenizer *tokenizer, const struct text_format *fo
     fputc('\n', out);
     if (with_ids) {
         fputs("  ids:", out);
-        for (int32_t i = 0; i < r->tokens; i++)
+        for (int32_t i = 0; i < r->tokens; i++) {
             fprintf(out, " %d", ids[i]);
+        }
         fputc('\n', out);
     }
     print_pooled(tokenizer, format, ids, r->tokens, out);

@@ -37,8 +37,9 @@ void progress_start(struct progress *progress, const char *what, int64_t first, 
 static void print_bar(const struct progress *progress, int64_t done)
 {
     int filled = progress->total > 0 ? (int)(BAR_WIDTH * done / progress->total) : BAR_WIDTH;
-    for (int i = 0; i < BAR_WIDTH; i++)
+    for (int i = 0; i < BAR_WIDTH; i++) {
         fputs(i < filled ? "█" : "░", stderr);
+    }
     fputc(' ', stderr);
 }
 
@@ -47,31 +48,38 @@ void progress_update(struct progress *progress, int64_t done, const char *detail
     double now = monotonic_seconds();
     double interval = progress->terminal ? TERMINAL_INTERVAL_S : PIPE_INTERVAL_S;
     bool last = done >= progress->total;
-    if (progress->quiet || (progress->printed > 0 && now - progress->printed < interval && !last))
+    if (progress->quiet || (progress->printed > 0 && now - progress->printed < interval && !last)) {
         return;
+    }
     progress->printed = now;
     char left[16] = "";
     int64_t here = done - progress->first;
-    if (here > 0 && !last)
+    if (here > 0 && !last) {
         format_duration((now - progress->started) / (double)here * (double)(progress->total - done),
                         left);
-    if (progress->terminal)
+    }
+    if (progress->terminal) {
         fputs("\r\033[K", stderr);
+    }
     fprintf(stderr, "%s ", progress->what);
-    if (progress->terminal)
+    if (progress->terminal) {
         print_bar(progress, done);
+    }
     fprintf(stderr, "%lld/%lld%s%s", (long long)done, (long long)progress->total,
             detail[0] != '\0' ? "  " : "", detail);
-    if (left[0] != '\0')
+    if (left[0] != '\0') {
         fprintf(stderr, "  %s left", left);
-    if (!progress->terminal)
+    }
+    if (!progress->terminal) {
         fputc('\n', stderr);
+    }
     fflush(stderr);
 }
 
 void progress_end(struct progress *progress)
 {
-    if (!progress->quiet && progress->terminal && progress->printed > 0)
+    if (!progress->quiet && progress->terminal && progress->printed > 0) {
         fputc('\n', stderr);
+    }
     progress->printed = 0;
 }

@@ -11,8 +11,8 @@
 
 struct progress {
     bool quiet, terminal;
-    const char *what;      /* "train", "evaluate before" */
-    int64_t total, first;  /* first: where a resumed run began */
+    const char *what;        /* "train", "evaluate before" */
+    int64_t total, first;    /* first: where a resumed run began */
     double started, printed; /* monotonic seconds */
 };
 

@@ -51,8 +51,9 @@ enum status lines_visit(const char *path, line_visitor *visit, void *argument, s
         const char *end = memchr(text, '\n', map.size - begin);
         size_t length = end != NULL ? (size_t)(end - text) : map.size - begin;
         line++;
-        if (length > 0)
+        if (length > 0) {
             status = visit(argument, line, text, length, error);
+        }
         begin += length + 1;
     }
     file_map_close(&map);
@@ -89,8 +90,9 @@ static void series_add(struct reading *reading, enum series_id id, double step, 
 static json_t *read_object(struct reading *reading, const char *text, size_t length)
 {
     json_t *json = NULL;
-    if (json_read("line", text, length, &json, NULL) == STATUS_OK && json_is_object(json))
+    if (json_read("line", text, length, &json, NULL) == STATUS_OK && json_is_object(json)) {
         return json;
+    }
     json_decref(json);
     reading->unread++;
     return NULL;
@@ -113,13 +115,16 @@ static enum status visit_metrics(void *argument, int64_t line, const char *text,
     run->step_max = fmax(run->step_max, step);
     for (int id = 0; id < SERIES_COUNT; id++) {
         double value = json_number_of(json, SERIES_KEYS[id]);
-        if (isfinite(value))
+        if (isfinite(value)) {
             series_add(reading, (enum series_id)id, step, value);
+        }
     }
-    if (isfinite(json_number_of(json, "epoch")))
+    if (isfinite(json_number_of(json, "epoch"))) {
         run->epoch = json_number_of(json, "epoch");
-    if (isfinite(json_number_of(json, "num_tokens")))
+    }
+    if (isfinite(json_number_of(json, "num_tokens"))) {
         run->tokens = json_integer_value(json_object_get(json, "num_tokens"));
+    }
     json_decref(json);
     return STATUS_OK;
 }
@@ -131,8 +136,9 @@ static enum status visit_event(void *argument, int64_t line, const char *text, s
     (void)error;
     struct reading *reading = argument;
     json_t *json = read_object(reading, text, length);
-    if (json != NULL)
+    if (json != NULL) {
         json_array_append_new(reading->run->events, json);
+    }
     return STATUS_OK;
 }
 
@@ -146,16 +152,18 @@ static bool read_journal(struct report_run *run, const char *name, const char *w
     path_join(path, sizeof(path), run->dir, name);
     struct buf text = {0};
     enum status status = lines_visit(path, visit, &reading, &error);
-    if (status == STATUS_NOT_FOUND)
+    if (status == STATUS_NOT_FOUND) {
         buf_printf(&text, "%s is not there: %s", name, what);
-    else if (status != STATUS_OK)
+    } else if (status != STATUS_OK) {
         buf_printf(&text, "%s cannot be read: %s", name, error.text);
-    else if (reading.unread > 0)
+    } else if (reading.unread > 0) {
         buf_printf(&text, "%s: %lld %s not be read and %s left out.", name,
                    (long long)reading.unread, reading.unread == 1 ? "line could" : "lines could",
                    reading.unread == 1 ? "is" : "are");
-    if (text.length > 0)
+    }
+    if (text.length > 0) {
         note(run, text.data);
+    }
     buf_release(&text);
     return status != STATUS_NOT_FOUND;
 }
@@ -170,12 +178,14 @@ static bool read_json(struct report_run *run, const char *name, json_t **out)
     struct buf text = {0};
     path_join(path, sizeof(path), run->dir, name);
     enum status status = json_read_file(path, REPORT_JSON_BYTES_MAX, out, &error);
-    if (status == STATUS_NOT_FOUND)
+    if (status == STATUS_NOT_FOUND) {
         return false;
-    if (status != STATUS_OK)
+    }
+    if (status != STATUS_OK) {
         buf_printf(&text, "%s cannot be read: %s", name, error.text);
-    else if (!json_is_object(*out))
+    } else if (!json_is_object(*out)) {
         buf_printf(&text, "%s is not a JSON object.", name);
+    }
     if (text.length > 0) {
         note(run, text.data);
         json_decref(*out);
@@ -199,8 +209,9 @@ static void run_close(struct report_run *run)
 
 static enum status run_open(struct report_run *run, const char *dir, struct error *error)
 {
-    if (!dir_exists(dir))
+    if (!dir_exists(dir)) {
         return error_set(error, STATUS_NOT_FOUND, "%s: there is no such directory", dir);
+    }
     *run = (struct report_run){
         .dir = dir, .events = json_array(), .notes = json_array(), .epoch = NAN};
     /* That there is no result yet is the page's first sentence. */
@@ -210,10 +221,12 @@ static enum status run_open(struct report_run *run, const char *dir, struct erro
     any |= has_spec;
     any |= read_journal(run, "metrics.jsonl", "no step has been logged yet.", visit_metrics);
     any |= read_journal(run, "events.jsonl", "nothing has been recorded yet.", visit_event);
-    if (!has_spec)
+    if (!has_spec) {
         note(run, "spec.json is not there: what was asked for is unknown.");
-    if (any)
+    }
+    if (any) {
         return STATUS_OK;
+    }
     run_close(run);
     return error_set(error, STATUS_NOT_FOUND,
                      "%s: holds no run: none of spec.json, metrics.jsonl, events.jsonl and "

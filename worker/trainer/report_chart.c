@@ -73,8 +73,9 @@ double axis_at(const struct axis *axis, double value)
 /* As short as the ticks' distance allows. */
 static const char *tick_text(const struct axis *axis, double value, char out[NUMBER_TEXT_MAX])
 {
-    if (axis->unit == UNIT_RATE)
+    if (axis->unit == UNIT_RATE) {
         return number_text(UNIT_RATE, value, out);
+    }
     double scale = axis->unit == UNIT_PERCENT || axis->unit == UNIT_POINTS ? 100 : 1;
     const char *suffix = axis->unit == UNIT_PERCENT ? "%" : "";
     if (axis->unit == UNIT_COUNT && axis->high >= 1e4) {
@@ -97,8 +98,9 @@ void axes_draw(struct buf *out, const struct axis *x, const struct axis *y, cons
     int64_t first = (int64_t)ceil(y->low / y->step - 1e-9);
     for (int i = 0; i < TICKS_MAX; i++) {
         double value = (double)(first + i) * y->step;
-        if (value > y->high + 1e-9 * y->step)
+        if (value > y->high + 1e-9 * y->step) {
             break;
+        }
         double at = axis_at(y, value);
         buf_printf(out, "<path class=\"grid\" d=\"M%.0f %.1fH%.0f\"/>", x->at_low, at, x->at_high);
         buf_printf(out, "<text class=\"tick end\" x=\"%.0f\" y=\"%.1f\">%s</text>", x->at_low - 6,
@@ -107,11 +109,13 @@ void axes_draw(struct buf *out, const struct axis *x, const struct axis *y, cons
     first = (int64_t)ceil(x->low / x->step - 1e-9);
     for (int i = 0; i < TICKS_MAX; i++) {
         double value = (double)(first + i) * x->step;
-        if (value > x->high + 1e-9 * x->step)
+        if (value > x->high + 1e-9 * x->step) {
             break;
+        }
         double at = axis_at(x, value);
-        if (at > x->at_high - 36 && x_name[0] != '\0')
+        if (at > x->at_high - 36 && x_name[0] != '\0') {
             break; /* there stands the axis' name */
+        }
         buf_printf(out, "<text class=\"tick middle\" x=\"%.1f\" y=\"%.0f\">%s</text>", at,
                    y->at_low + 17, tick_text(x, value, label));
     }
@@ -144,8 +148,9 @@ static void buckets_fill(struct buckets *buckets, const struct series *series, d
     }
     for (int b = 0; b < BUCKETS; b++) {
         double n = (double)buckets->count[b];
-        if (n == 0)
+        if (n == 0) {
             continue;
+        }
         buckets->step[b] /= n;
         buckets->raw[b] /= n;
         buckets->smooth[b] /= n;
@@ -165,15 +170,17 @@ static void widen(const struct chart_series *series, const struct buckets *bucke
     double raw[BUCKETS];
     int count = 0;
     for (int b = 0; b < BUCKETS; b++) {
-        if (buckets->count[b] == 0)
+        if (buckets->count[b] == 0) {
             continue;
+        }
         double strong = series->look == LOOK_SMOOTH ? buckets->smooth[b] : buckets->raw[b];
         raw[count++] = buckets->raw[b];
         *low = fmin(*low, strong);
         *high = fmax(*high, strong);
     }
-    if (count == 0)
+    if (count == 0) {
         return;
+    }
     qsort(raw, (size_t)count, sizeof(raw[0]), compare_doubles);
     int skipped = (int)(OUTERMOST * count);
     *low = fmin(*low, raw[skipped]);
@@ -188,8 +195,9 @@ static void line_draw(struct buf *out, const char *classes, const struct buckets
     char command = 'M';
     buf_printf(out, "<path class=\"%s\" d=\"", classes);
     for (int b = 0; b < BUCKETS; b++) {
-        if (buckets->count[b] == 0)
+        if (buckets->count[b] == 0) {
             continue;
+        }
         buf_printf(out, "%c%.1f %.1f", command, axis_at(x, buckets->step[b]),
                    axis_at(y, values[b]));
         command = 'L';
@@ -208,12 +216,15 @@ static void series_draw(struct buf *out, const struct chart_series *series,
     snprintf(classes, sizeof(classes), "line %s", series->style);
     line_draw(out, classes, buckets, series->look == LOOK_SMOOTH ? buckets->smooth : buckets->raw,
               x, y);
-    if (series->look != LOOK_DOTS)
+    if (series->look != LOOK_DOTS) {
         return;
-    for (int b = 0; b < BUCKETS; b++)
-        if (buckets->count[b] > 0)
+    }
+    for (int b = 0; b < BUCKETS; b++) {
+        if (buckets->count[b] > 0) {
             mark_draw(out, series->style, axis_at(x, buckets->step[b]), axis_at(y, buckets->raw[b]),
                       2.6);
+        }
+    }
 }
 
 /* The strip of one bucket: what it is, and where. */
@@ -224,8 +235,9 @@ static void strip_draw(struct buf *out, const struct chart *chart, const struct 
     struct buf text = {0};
     double step = 0;
     for (int s = 0; s < chart->count; s++) {
-        if (buckets[s].count[b] == 0)
+        if (buckets[s].count[b] == 0) {
             continue;
+        }
         if (text.length == 0) {
             step = buckets[s].step[b];
             buf_printf(&text, "step %.0f", step);
@@ -250,11 +262,13 @@ static void legend_draw(struct buf *out, const struct chart *chart, const struct
 {
     char number[NUMBER_TEXT_MAX];
     buf_printf(out, "<figcaption><b>%s</b><span class=\"legend\">", chart->title);
-    for (int s = 0; s < chart->count; s++)
-        if (run->series[chart->series[s].id].count > 0)
+    for (int s = 0; s < chart->count; s++) {
+        if (run->series[chart->series[s].id].count > 0) {
             buf_printf(out, "<span><i class=\"key %s\"></i>%s <em>%s</em></span>",
                        chart->series[s].style, chart->series[s].label,
                        number_text(chart->unit, buckets[s].last, number));
+        }
+    }
     buf_append_string(out, "</span></figcaption>");
 }
 
@@ -266,12 +280,14 @@ void chart_draw(struct buf *out, const struct chart *chart, const struct report_
     for (int s = 0; s < chart->count; s++) {
         const struct series *series = &run->series[chart->series[s].id];
         buckets_fill(&buckets[s], series, step_max);
-        if (chart->series[s].look != LOOK_SMOOTH && series->count > 0)
+        if (chart->series[s].look != LOOK_SMOOTH && series->count > 0) {
             buckets[s].last = series->value[series->count - 1];
+        }
         widen(&chart->series[s], &buckets[s], &low, &high);
     }
-    if (low > high)
+    if (low > high) {
         return;
+    }
     struct axis y = axis_fit(low, high, TICKS, chart->unit, BOTTOM, TOP);
     struct axis x = axis_within(0, step_max, TICKS + 1, UNIT_COUNT, LEFT, RIGHT);
     x.step = fmax(x.step, 1);
@@ -285,11 +301,14 @@ void chart_draw(struct buf *out, const struct chart *chart, const struct report_
         BOTTOM - TOP + 8);
     axes_draw(out, &x, &y, "step");
     buf_printf(out, "<g clip-path=\"url(#%s)\">", chart->id);
-    for (int s = 0; s < chart->count; s++)
-        if (run->series[chart->series[s].id].count > 0)
+    for (int s = 0; s < chart->count; s++) {
+        if (run->series[chart->series[s].id].count > 0) {
             series_draw(out, &chart->series[s], &buckets[s], &x, &y);
+        }
+    }
     buf_append_string(out, "</g>");
-    for (int b = 0; b < BUCKETS; b++)
+    for (int b = 0; b < BUCKETS; b++) {
         strip_draw(out, chart, buckets, b, &x);
+    }
     buf_append_string(out, "</svg></figure>\n");
 }

@@ -88,12 +88,14 @@ void curves_draw(struct buf *out, const struct report_run *run)
     for (size_t i = 0; i < sizeof(CURVES) / sizeof(CURVES[0]); i++) {
         const struct curve *curve = &CURVES[i];
         if (run->series[curve->needs].count == 0 ||
-            (curve->unless != SERIES_COUNT && run->series[curve->unless].count > 0))
+            (curve->unless != SERIES_COUNT && run->series[curve->unless].count > 0)) {
             continue;
-        if (!any)
+        }
+        if (!any) {
             buf_append_string(out, "<p class=\"about\">Bold lines are moving averages of the faint "
                                    "ones. Evaluations are on a sample, the same each time.</p>"
                                    "<div class=\"charts\">\n");
+        }
         any = true;
         chart_draw(out, &curve->chart, run);
     }

@@ -14,13 +14,14 @@
 
 void mark_draw(struct buf *out, const char *style, double x, double y, double radius)
 {
-    if (strstr(style, "general") != NULL)
+    if (strstr(style, "general") != NULL) {
         buf_printf(out, "<path class=\"mark %s\" d=\"M%.1f %.1fl%.1f %.1f %.1f %.1f %.1f %.1fz\"/>",
                    style, x, y - 1.3 * radius, 1.3 * radius, 1.3 * radius, -1.3 * radius,
                    1.3 * radius, -1.3 * radius, -1.3 * radius);
-    else
+    } else {
         buf_printf(out, "<circle class=\"mark %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>", style, x,
                    y, radius);
+    }
 }
 
 /* ---- before and after ------------------------------------------------------------------------ */
@@ -31,12 +32,14 @@ static void whisker_row(struct buf *out, const char *style, const char *name, co
     char value[NUMBER_TEXT_MAX], low[NUMBER_TEXT_MAX], high[NUMBER_TEXT_MAX];
     struct range range = json_range_of(figures, "accuracy_interval");
     double accuracy = json_number_of(figures, "accuracy");
-    if (!isfinite(accuracy))
+    if (!isfinite(accuracy)) {
         return;
+    }
     buf_append_string(out, "<g>");
-    if (isfinite(range.low) && isfinite(range.high))
+    if (isfinite(range.low) && isfinite(range.high)) {
         buf_printf(out, "<path class=\"whisker %s\" d=\"M%.1f %.1fH%.1f\"/>", style,
                    axis_at(x, range.low), y, axis_at(x, range.high));
+    }
     mark_draw(out, style, axis_at(x, accuracy), y, 4);
     buf_printf(out, "<title>%s: %s (%s \xe2\x80\xa6 %s)</title></g>", name,
                number_text(UNIT_PERCENT, accuracy, value),
@@ -57,8 +60,9 @@ void whisker_draw(struct buf *out, const char *style, const json_t *before, cons
                WIDTH, HEIGHT);
     for (int i = 0; i <= 20; i++) {
         double value = (ceil(low / x.step) + i) * x.step;
-        if (value > high)
+        if (value > high) {
             break;
+        }
         buf_printf(out, "<path class=\"grid\" d=\"M%.1f 0V%d\"/>", axis_at(&x, value), HEIGHT);
     }
     whisker_row(out, hollow, "before", before, &x, 9);
@@ -71,8 +75,9 @@ void whisker_draw(struct buf *out, const char *style, const json_t *before, cons
 static double bins_pairs(const json_t *bins)
 {
     double pairs = 0;
-    for (size_t b = 0; b < json_array_size(bins); b++)
+    for (size_t b = 0; b < json_array_size(bins); b++) {
         pairs += fmax(0, json_number_of(json_array_get(bins, b), "count"));
+    }
     return pairs;
 }
 
@@ -88,8 +93,9 @@ static void reliability_points(struct buf *out, const char *style, const char *n
             double count = json_number_of(bin, "count"), said = json_number_of(bin, "confidence");
             double was = json_number_of(bin, "correct");
             char said_text[NUMBER_TEXT_MAX], was_text[NUMBER_TEXT_MAX];
-            if (!(count > 0 && said >= 0 && said <= 1 && was >= 0 && was <= 1))
+            if (!(count > 0 && said >= 0 && said <= 1 && was >= 0 && was <= 1)) {
                 continue;
+            }
             if (pass == 0) {
                 buf_printf(out, "%c%.1f %.1f", command, axis_at(x, said), axis_at(y, was));
                 command = 'L';
@@ -101,8 +107,9 @@ static void reliability_points(struct buf *out, const char *style, const char *n
                        count, number_text(UNIT_PERCENT, said, said_text),
                        number_text(UNIT_PERCENT, was, was_text));
         }
-        if (pass == 0)
+        if (pass == 0) {
             buf_append_string(out, "\"/>");
+        }
     }
 }
 
@@ -112,8 +119,9 @@ static double lowest_correct(const json_t *bins)
     double low = 0.4;
     for (size_t b = 0; b < json_array_size(bins); b++) {
         const json_t *bin = json_array_get(bins, b);
-        if (json_number_of(bin, "count") > 0)
+        if (json_number_of(bin, "count") > 0) {
             low = fmin(low, floor(10 * json_number_of(bin, "correct")) / 10);
+        }
     }
     return fmax(low, 0);
 }
@@ -163,11 +171,13 @@ static void path_read(struct tradeoff *t, const struct report_run *run)
     double origin_general = 0, origin_custom = 0;
     int64_t every = general->count / PATH_POINTS_MAX + 1;
     for (int64_t g = 0, c = 0; g < general->count; g++) {
-        while (c < custom->count && custom->step[c] < general->step[g])
+        while (c < custom->count && custom->step[c] < general->step[g]) {
             c++;
+        }
         if (c == custom->count || custom->step[c] != general->step[g] ||
-            (t->path_count > 0 && g % every != 0))
+            (t->path_count > 0 && g % every != 0)) {
             continue;
+        }
         if (t->path_count == 0) {
             origin_general = general->value[g];
             origin_custom = custom->value[c];
@@ -175,8 +185,9 @@ static void path_read(struct tradeoff *t, const struct report_run *run)
         t->path_step[t->path_count] = (int64_t)general->step[g];
         t->path_general[t->path_count] = general->value[g] - origin_general;
         t->path_custom[t->path_count++] = custom->value[c] - origin_custom;
-        if (t->path_count == PATH_POINTS_MAX)
+        if (t->path_count == PATH_POINTS_MAX) {
             break;
+        }
     }
 }
 
@@ -214,12 +225,14 @@ static struct axis tradeoff_axis(const double *path, int count, double value, st
 static void gate_region_draw(struct buf *out, const struct tradeoff *t, const struct axis *x,
                              const struct axis *y)
 {
-    if (!isfinite(t->general_bound) || !isfinite(t->custom_bound))
+    if (!isfinite(t->general_bound) || !isfinite(t->custom_bound)) {
         return;
+    }
     double left = axis_at(x, fmax(x->low, t->general_bound));
     double bottom = axis_at(y, fmax(y->low, t->custom_bound));
-    if (left >= x->at_high || bottom <= y->at_high)
+    if (left >= x->at_high || bottom <= y->at_high) {
         return;
+    }
     buf_printf(out,
                "<rect class=\"region\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>"
                "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">the gate passes here</text>",
@@ -230,12 +243,14 @@ static void path_draw(struct buf *out, const struct tradeoff *t, const struct ax
                       const struct axis *y)
 {
     char general[NUMBER_TEXT_MAX], custom[NUMBER_TEXT_MAX];
-    if (t->path_count < 2)
+    if (t->path_count < 2) {
         return;
+    }
     buf_append_string(out, "<path class=\"line faint custom\" d=\"");
-    for (int i = 0; i < t->path_count; i++)
+    for (int i = 0; i < t->path_count; i++) {
         buf_printf(out, "%c%.1f %.1f", i == 0 ? 'M' : 'L', axis_at(x, t->path_general[i]),
                    axis_at(y, t->path_custom[i]));
+    }
     buf_append_string(out, "\"/>");
     for (int i = 0; i < t->path_count; i++) {
         buf_append_string(out, "<g>");
@@ -254,12 +269,14 @@ static void end_draw(struct buf *out, const struct tradeoff *t, const struct axi
     char general[NUMBER_TEXT_MAX], custom[NUMBER_TEXT_MAX];
     double at_x = axis_at(x, t->general), at_y = axis_at(y, t->custom);
     buf_append_string(out, "<g>");
-    if (isfinite(t->general_range.low) && isfinite(t->general_range.high))
+    if (isfinite(t->general_range.low) && isfinite(t->general_range.high)) {
         buf_printf(out, "<path class=\"whisker general\" d=\"M%.1f %.1fH%.1f\"/>",
                    axis_at(x, t->general_range.low), at_y, axis_at(x, t->general_range.high));
-    if (isfinite(t->custom_range.low) && isfinite(t->custom_range.high))
+    }
+    if (isfinite(t->custom_range.low) && isfinite(t->custom_range.high)) {
         buf_printf(out, "<path class=\"whisker custom\" d=\"M%.1f %.1fV%.1f\"/>", at_x,
                    axis_at(y, t->custom_range.low), axis_at(y, t->custom_range.high));
+    }
     mark_draw(out, "custom", at_x, at_y, 6);
     buf_printf(out, "<title>after, on all pairs: general %s, custom %s points</title></g>",
                number_text(UNIT_POINTS, t->general, general),
@@ -271,8 +288,9 @@ bool tradeoff_draw(struct buf *out, const struct report_run *run)
     enum { WIDTH = 360, HEIGHT = 270, LEFT = 40, RIGHT = 350, TOP = 22, BOTTOM = 236 };
     struct tradeoff t;
     tradeoff_read(&t, run);
-    if (!t.measured && t.path_count < 2)
+    if (!t.measured && t.path_count < 2) {
         return false;
+    }
     struct axis x =
         tradeoff_axis(t.path_general, t.path_count, t.general, t.general_range, LEFT, RIGHT);
     struct axis y =
@@ -290,8 +308,9 @@ bool tradeoff_draw(struct buf *out, const struct report_run *run)
     buf_append_string(out, "<g>");
     mark_draw(out, "before", axis_at(&x, 0), axis_at(&y, 0), 4);
     buf_append_string(out, "<title>before training</title></g>");
-    if (t.measured)
+    if (t.measured) {
         end_draw(out, &t, &x, &y);
+    }
     buf_printf(out,
                "<text class=\"tick middle\" x=\"%d\" y=\"%d\">general change, points</text>"
                "<text class=\"tick\" x=\"4\" y=\"10\">custom gain, points</text></svg>",

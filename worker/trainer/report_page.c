@@ -24,10 +24,12 @@ enum { EVENTS_SHOWN_MAX = 60 };
 static const char *run_name(const struct report_run *run)
 {
     const char *name = json_text_of(run->result, "name");
-    if (name == NULL)
+    if (name == NULL) {
         name = json_text_of(run->spec, "name");
-    if (name == NULL)
+    }
+    if (name == NULL) {
         name = path_base(run->dir);
+    }
     return name[0] != '\0' ? name : run->dir;
 }
 
@@ -57,15 +59,16 @@ static void head_draw(struct buf *out, const struct report_run *run)
 static void verdict_draw(struct buf *out, const struct report_run *run)
 {
     const char *verdict = json_text_of(json_object_get(run->result, "gate"), "verdict");
-    if (run->result == NULL)
+    if (run->result == NULL) {
         buf_printf(out, "<span class=\"pill warn\">%s</span>",
                    run->result_damaged ? "result damaged" : "no result yet");
-    else if (verdict != NULL && strcmp(verdict, "passed") == 0)
+    } else if (verdict != NULL && strcmp(verdict, "passed") == 0) {
         buf_append_string(out, "<span class=\"pill good\">gate passed</span>");
-    else if (verdict != NULL && strcmp(verdict, "held") == 0)
+    } else if (verdict != NULL && strcmp(verdict, "held") == 0) {
         buf_append_string(out, "<span class=\"pill bad\">held by the gate</span>");
-    else
+    } else {
         buf_append_string(out, "<span class=\"pill\">finished</span>");
+    }
 }
 
 static void title_draw(struct buf *out, const struct report_run *run)
@@ -135,13 +138,16 @@ static void lede_draw(struct buf *out, const struct report_run *run)
                           "far.</p>\n");
         return;
     }
-    if (!json_is_object(custom) && !json_is_object(general))
+    if (!json_is_object(custom) && !json_is_object(general)) {
         return;
+    }
     buf_append_string(out, "<p class=\"lede\">");
-    if (json_is_object(custom))
+    if (json_is_object(custom)) {
         lede_of_kind(out, run->result, false, custom);
-    if (json_is_object(general))
+    }
+    if (json_is_object(general)) {
         lede_of_kind(out, run->result, true, general);
+    }
     buf_append_string(out, "</p>\n");
 }
 
@@ -161,8 +167,9 @@ static void kpi_accuracy(struct buf *out, const struct report_run *run, bool gen
         json_object_get(run->result, general ? "general_preservation" : "custom_gain");
     char value[NUMBER_TEXT_MAX], change[3 * NUMBER_TEXT_MAX];
     double accuracy = pooled_accuracy(run->result, general, "after");
-    if (!isfinite(accuracy))
+    if (!isfinite(accuracy)) {
         return;
+    }
     kpi_draw(out, general ? "General accuracy" : "Custom accuracy",
              number_text(UNIT_PERCENT, accuracy, value),
              json_is_object(difference) ? change_text(difference, change) : "before: see below",
@@ -175,8 +182,9 @@ static void kpi_latest(struct buf *out, const struct report_run *run, enum serie
 {
     const struct series *series = &run->series[id];
     char value[NUMBER_TEXT_MAX], sub[64];
-    if (series->count == 0)
+    if (series->count == 0) {
         return;
+    }
     snprintf(sub, sizeof(sub), "at step %.0f", series->step[series->count - 1]);
     kpi_draw(out, what, number_text(unit, series->value[series->count - 1], value), sub, 0);
 }
@@ -188,8 +196,9 @@ static void kpi_training(struct buf *out, const struct report_run *run)
     double tokens = result != NULL ? json_number_of(result, "tokens") : (double)run->tokens;
     double seconds = json_number_of(result, "seconds"), best = json_number_of(result, "best_step");
     char value[NUMBER_TEXT_MAX + 8], count[16], time_text[16], rate[16], sub[160];
-    if (!(steps >= 0) || (result == NULL && run->step_max == 0))
+    if (!(steps >= 0) || (result == NULL && run->step_max == 0)) {
         return;
+    }
     char number[NUMBER_TEXT_MAX];
     snprintf(value, sizeof(value), "%s steps", number_text(UNIT_EXACT, steps, number));
     format_count(tokens, count);
@@ -200,9 +209,10 @@ static void kpi_training(struct buf *out, const struct report_run *run)
         snprintf(sub, sizeof(sub), "%s \xc2\xb7 %s tokens/s", time_text, rate);
     }
     size_t used = strlen(sub);
-    if (best > 0 && best != steps)
+    if (best > 0 && best != steps) {
         snprintf(sub + used, sizeof(sub) - used, "<small>the model is that of step %.0f</small>",
                  best);
+    }
     kpi_draw(out, "Training", value, sub, 0);
 }
 
@@ -212,8 +222,9 @@ static void kpi_mix(struct buf *out, const struct report_run *run)
     double share = json_number_of(mix, "general_share_of_pairs");
     double own = json_number_of(mix, "own_pairs"), general = json_number_of(mix, "general_pairs");
     char value[NUMBER_TEXT_MAX], own_text[16], general_text[16], sub[96];
-    if (!isfinite(own) || !isfinite(general) || own + general == 0)
+    if (!isfinite(own) || !isfinite(general) || own + general == 0) {
         return;
+    }
     format_count(own, own_text);
     format_count(general, general_text);
     if (general > 0) {
@@ -251,13 +262,15 @@ static bool event_is_finding(const json_t *event)
 static void callouts_draw(struct buf *out, const char *classes, const char *label,
                           const json_t *sentences)
 {
-    if (json_array_size(sentences) == 0)
+    if (json_array_size(sentences) == 0) {
         return;
+    }
     buf_printf(out, "<ul class=\"callouts%s\">", classes);
     for (size_t i = 0; i < json_array_size(sentences); i++) {
         const char *text = json_string_value(json_array_get(sentences, i));
-        if (text == NULL)
+        if (text == NULL) {
             continue;
+        }
         buf_printf(out, "<li><b>%s</b>", label);
         html_text(out, text);
         buf_append_string(out, "</li>");
@@ -274,8 +287,9 @@ static void sentences_draw(struct buf *out, const struct report_run *run)
         json_t *said = json_array();
         for (size_t i = 0; i < json_array_size(run->events); i++) {
             json_t *event = json_array_get(run->events, i);
-            if (event_is_finding(event) && json_text_of(event, "text") != NULL)
+            if (event_is_finding(event) && json_text_of(event, "text") != NULL) {
                 json_array_append(said, json_object_get(event, "text"));
+            }
         }
         callouts_draw(out, "", "Look at this", said);
         json_decref(said);
@@ -301,8 +315,9 @@ static void value_draw(struct buf *out, const json_t *value)
 static void rows_draw(struct buf *out, const char *prefix, const json_t *value)
 {
     char path[256];
-    if (json_is_null(value) || (json_is_array(value) && json_array_size(value) == 0))
+    if (json_is_null(value) || (json_is_array(value) && json_array_size(value) == 0)) {
         return;
+    }
     if (json_is_object(value)) {
         for (void *at = json_object_iter((json_t *)value); at != NULL;
              at = json_object_iter_next((json_t *)value, at)) {
@@ -328,8 +343,9 @@ static void rows_draw(struct buf *out, const char *prefix, const json_t *value)
 
 static void facts_card(struct buf *out, const char *name, const char *rows)
 {
-    if (rows == NULL || rows[0] == '\0')
+    if (rows == NULL || rows[0] == '\0') {
         return;
+    }
     buf_append_string(out, "<section class=\"card\"><h3>");
     html_text(out, name);
     buf_printf(out, "</h3><dl>");
@@ -340,8 +356,9 @@ static void facts_card(struct buf *out, const char *name, const char *rows)
 /* What has no section of its own, then each section of the spec. */
 static void spec_draw(struct buf *out, const struct report_run *run)
 {
-    if (run->spec == NULL)
+    if (run->spec == NULL) {
         return;
+    }
     struct buf rows = {0};
     buf_append_string(out, "<h2>What was asked for</h2><p class=\"about\">The resolved spec: every "
                            "value that was used, defaults included.</p><div class=\"facts\">\n");
@@ -350,11 +367,13 @@ static void spec_draw(struct buf *out, const struct report_run *run)
              at = json_object_iter_next(run->spec, at)) {
             const char *key = json_object_iter_key(at);
             const json_t *value = json_object_iter_value(at);
-            if (json_is_object(value) != (sections == 1))
+            if (json_is_object(value) != (sections == 1)) {
                 continue;
+            }
             rows_draw(&rows, sections == 1 ? "" : key, value);
-            if (sections == 0)
+            if (sections == 0) {
                 continue;
+            }
             facts_card(out, key, rows.data);
             buf_clear(&rows);
         }
@@ -382,8 +401,9 @@ static const char *event_time(const json_t *event, char out[32])
     time_t seconds = (time_t)json_integer_value(value);
     struct tm parts;
     out[0] = '\0';
-    if (json_is_integer(value) && gmtime_r(&seconds, &parts) != NULL)
+    if (json_is_integer(value) && gmtime_r(&seconds, &parts) != NULL) {
         strftime(out, 32, "%Y-%m-%d %H:%M", &parts);
+    }
     return out;
 }
 
@@ -393,8 +413,9 @@ static void event_draw(struct buf *out, const json_t *event)
     const char *text = json_text_of(event, "text"), *kind = json_text_of(event, "event");
     buf_printf(out, "<tr><td class=\"time\">%s</td><td class=\"step\">",
                event_time(event, time_text));
-    if (isfinite(json_number_of(event, "step")))
+    if (isfinite(json_number_of(event, "step"))) {
         buf_printf(out, "step %.0f", json_number_of(event, "step"));
+    }
     buf_append_string(out, "</td><td class=\"text\">");
     html_text(out, text != NULL ? text : kind != NULL ? kind : "");
     buf_append_string(out, "</td></tr>\n");
@@ -410,19 +431,22 @@ static void events_draw(struct buf *out, const struct report_run *run)
         const json_t *event = json_array_get(run->events, i);
         const char *kind = json_text_of(event, "event");
         if (kind != NULL && strcmp(kind, "checkpoint") == 0) {
-            if (checkpoints++ == 0)
+            if (checkpoints++ == 0) {
                 last_checkpoint = json_number_of(event, "step");
+            }
         } else if (shown++ < EVENTS_SHOWN_MAX) {
             event_draw(&rows, event);
         }
     }
     if (count > 0) {
         buf_append_string(out, "<h2>Events</h2><p class=\"about\">Newest first, times in UTC.");
-        if (checkpoints > 0)
+        if (checkpoints > 0) {
             buf_printf(out, " %zu checkpoint%s written, the last at step %.0f.", checkpoints,
                        checkpoints == 1 ? " was" : "s were", last_checkpoint);
-        if (shown > EVENTS_SHOWN_MAX)
+        }
+        if (shown > EVENTS_SHOWN_MAX) {
             buf_printf(out, " %zu older ones are in events.jsonl.", shown - EVENTS_SHOWN_MAX);
+        }
         buf_append_string(out, "</p>");
     }
     if (shown > 0) {

@@ -55,23 +55,27 @@ static enum status list_files(struct rows *rows, struct error *error)
 {
     static const char suffix[] = ".jsonl";
     DIR *dir = opendir(rows->dir);
-    if (dir == NULL && errno == ENOENT)
+    if (dir == NULL && errno == ENOENT) {
         return error_set(error, STATUS_NOT_FOUND,
                          "%s: not there: rows are written when a run with evaluation sets ends",
                          rows->dir);
-    if (dir == NULL)
+    }
+    if (dir == NULL) {
         return error_set(error, STATUS_IO, "%s: cannot open: %s", rows->dir, strerror(errno));
+    }
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         size_t length = strlen(entry->d_name);
         if (entry->d_name[0] == '.' || length < sizeof(suffix) ||
-            strcmp(entry->d_name + length - strlen(suffix), suffix) != 0)
+            strcmp(entry->d_name + length - strlen(suffix), suffix) != 0) {
             continue;
+        }
         rows->files = mem_grow(rows->files, sizeof(char *) * (rows->file_count + 1));
         rows->files[rows->file_count++] = arena_strdup(&rows->arena, entry->d_name);
     }
     closedir(dir);
-    if (rows->file_count > 0)
+    if (rows->file_count > 0) {
         qsort(rows->files, rows->file_count, sizeof(char *), compare_names);
+    }
     return STATUS_OK;
 }
 
@@ -122,16 +126,18 @@ static enum status visit_margin(void *argument, int64_t line, const char *text, 
 static int compare_place(const void *a, const void *b)
 {
     const struct place *x = a, *y = b;
-    if (x->file != y->file)
+    if (x->file != y->file) {
         return x->file < y->file ? -1 : 1;
+    }
     return (x->line > y->line) - (x->line < y->line);
 }
 
 static int compare_margin(const void *a, const void *b)
 {
     const struct place *x = a, *y = b;
-    if (x->margin != y->margin)
+    if (x->margin != y->margin) {
         return x->margin < y->margin ? -1 : 1;
+    }
     return compare_place(a, b);
 }
 
@@ -156,8 +162,9 @@ static bool worst_pair(const json_t *rows, size_t *preferred_out, size_t *other_
         for (size_t j = 0; j < json_array_size(rows); j++) {
             const json_t *b = json_array_get(rows, j);
             double d = json_number_of(a, "reward") - json_number_of(b, "reward");
-            if (!(json_number_of(a, "score") > json_number_of(b, "score")) || !(d < worst))
+            if (!(json_number_of(a, "score") > json_number_of(b, "score")) || !(d < worst)) {
                 continue;
+            }
             worst = d;
             *preferred_out = i;
             *other_out = j;
@@ -170,17 +177,20 @@ static bool worst_pair(const json_t *rows, size_t *preferred_out, size_t *other_
 static size_t common_start(const char *a, const char *b)
 {
     size_t same = 0, start = 0;
-    for (; a[same] != '\0' && a[same] == b[same]; same++)
-        if (a[same] == ' ' || a[same] == '\n')
+    for (; a[same] != '\0' && a[same] == b[same]; same++) {
+        if (a[same] == ' ' || a[same] == '\n') {
             start = same + 1;
+        }
+    }
     return start;
 }
 
 static const char *shown_text(struct arena *arena, const char *text, size_t start,
                               enum table_format format)
 {
-    if (text == NULL || format != TABLE_FORMAT_TABLE)
+    if (text == NULL || format != TABLE_FORMAT_TABLE) {
         return text != NULL ? text : "";
+    }
     char line[TEXT_SHOWN_BYTES];
     size_t length = text_clean(text + start, line, sizeof(line));
     bool cut = strlen(text + start) > length;
@@ -194,10 +204,12 @@ static void add_row(struct rows *rows, struct table *table, const json_t *group,
     const json_t *list = json_object_get(group, "rows"), *texts = json_object_get(group, "texts");
     char cells[6][CELL_BYTES_MAX] = {""};
     static const char *const counts[] = {"line", "pairs", "wrong"};
-    for (int i = 0; i < 3; i++)
-        if (json_is_integer(json_object_get(group, counts[i])))
+    for (int i = 0; i < 3; i++) {
+        if (json_is_integer(json_object_get(group, counts[i]))) {
             snprintf(cells[i], CELL_BYTES_MAX, "%lld",
                      (long long)json_integer_value(json_object_get(group, counts[i])));
+        }
+    }
     snprintf(cells[3], CELL_BYTES_MAX, "%.4f", json_number_of(group, "margin"));
     size_t preferred = 0, other = 0, start = 0;
     const char *better = NULL, *worse = NULL, *set = json_text_of(group, "set");
@@ -209,8 +221,9 @@ static void add_row(struct rows *rows, struct table *table, const json_t *group,
         better = json_string_value(json_array_get(texts, preferred));
         worse = json_string_value(json_array_get(texts, other));
     }
-    if (better != NULL && worse != NULL)
+    if (better != NULL && worse != NULL) {
         start = common_start(better, worse);
+    }
     table_row(table, set != NULL ? set : "", cells[0], cells[1], cells[2], cells[3], cells[4],
               cells[5], shown_text(&rows->arena, better, start, format),
               shown_text(&rows->arena, worse, start, format));
@@ -220,8 +233,9 @@ static enum status rows_read(struct rows *rows, int worst, struct error *error)
 {
     TRY(list_files(rows, error));
     TRY(visit_files(rows, visit_margin, error));
-    if (rows->count == 0)
+    if (rows->count == 0) {
         return STATUS_OK;
+    }
     qsort(rows->places, (size_t)rows->count, sizeof(*rows->places), compare_margin);
     rows->shown = worst > 0 && worst < rows->count ? worst : rows->count;
     qsort(rows->places, (size_t)rows->shown, sizeof(*rows->places), compare_place);
@@ -241,14 +255,17 @@ enum status report_rows(const char *run_dir, int worst, enum table_format format
         struct table *table =
             table_create("set", "line", "pairs", "wrong", "margin", "preferred_reward",
                          "other_reward", "preferred", "other");
-        for (int64_t i = 0; i < rows.shown; i++)
-            if (rows.places[i].json != NULL) /* NULL: the file changed between the passes */
+        for (int64_t i = 0; i < rows.shown; i++) {
+            if (rows.places[i].json != NULL) { /* NULL: the file changed between the passes */
                 add_row(&rows, table, rows.places[i].json, format);
+            }
+        }
         table_print(table, format, out);
         table_free(table);
     }
-    for (int64_t i = 0; i < rows.shown; i++)
+    for (int64_t i = 0; i < rows.shown; i++) {
         json_decref(rows.places[i].json);
+    }
     mem_free(rows.places);
     mem_free(rows.files);
     arena_release(&rows.arena);

@@ -20,8 +20,9 @@ double pooled_accuracy(const json_t *result, bool general, const char *when)
         const json_t *set = json_array_get(sets, i);
         const json_t *figures = json_object_get(set, when);
         double of_set = json_number_of(figures, "pairs");
-        if (json_is_true(json_object_get(set, "general")) != general || !(of_set > 0))
+        if (json_is_true(json_object_get(set, "general")) != general || !(of_set > 0)) {
             continue;
+        }
         pairs += of_set;
         correct += json_number_of(figures, "correct");
     }
@@ -54,9 +55,10 @@ static void cell_accuracy(struct buf *out, const char *label, const json_t *figu
     struct range range = json_range_of(figures, "accuracy_interval");
     buf_printf(out, "<td data-label=\"%s\"><span>%s", label,
                number_text(UNIT_PERCENT, json_number_of(figures, "accuracy"), value));
-    if (isfinite(range.low) && isfinite(range.high))
+    if (isfinite(range.low) && isfinite(range.high)) {
         buf_printf(out, "<small>%s \xe2\x80\xa6 %s</small>", fixed_text(100 * range.low, 1, low),
                    fixed_text(100 * range.high, 1, high));
+    }
     buf_append_string(out, "</span></td>");
 }
 
@@ -67,10 +69,11 @@ static void cell_change(struct buf *out, const json_t *difference)
     const char *judged = range.low > 0 ? "good" : range.high < 0 ? "bad" : "";
     buf_printf(out, "<td data-label=\"change\"><span><b class=\"%s\">%s</b>", judged,
                number_text(UNIT_POINTS, json_number_of(difference, "accuracy"), value));
-    if (isfinite(range.low) && isfinite(range.high))
+    if (isfinite(range.low) && isfinite(range.high)) {
         buf_printf(out, "<small>%s \xe2\x80\xa6 %s</small>",
                    number_text(UNIT_POINTS, range.low, low),
                    number_text(UNIT_POINTS, range.high, high));
+    }
     buf_append_string(out, "</span></td>");
 }
 
@@ -141,9 +144,9 @@ static void table_draw(struct buf *out, const json_t *sets)
     struct range scale = accuracy_scale(sets);
     char low[NUMBER_TEXT_MAX], high[NUMBER_TEXT_MAX];
     buf_append_string(out, "<div class=\"card scroll\"><table class=\"sets\"><thead><tr>");
-    if (lm)
+    if (lm) {
         buf_append_string(out, "<th>Set</th><th>Loss of a token</th><th>Perplexity</th>");
-    else
+    } else {
         buf_printf(out,
                    "<th>Set</th><th>Pairs</th><th>Before</th><th>After</th><th>Change</th>"
                    "<th><span "
@@ -151,12 +154,14 @@ static void table_draw(struct buf *out, const json_t *sets)
                    "error</th>",
                    number_text(UNIT_PERCENT, scale.low, low),
                    number_text(UNIT_PERCENT, scale.high, high));
+    }
     buf_append_string(out, "</tr></thead><tbody>\n");
     for (size_t i = 0; i < json_array_size(sets); i++) {
-        if (lm)
+        if (lm) {
             row_lm_draw(out, json_array_get(sets, i));
-        else
+        } else {
             row_draw(out, json_array_get(sets, i), scale);
+        }
     }
     buf_append_string(out, "</tbody></table></div>\n");
 }
@@ -174,17 +179,19 @@ static void tradeoff_section(struct buf *out, const struct report_run *run)
             "lost.</p><div class=\"card wide\"><div>");
         buf_append(out, drawing.data, drawing.length);
         buf_append_string(out, "</div><div>");
-        if (json_is_object(json_object_get(run->result, "custom_gain")))
+        if (json_is_object(json_object_get(run->result, "custom_gain"))) {
             buf_append_string(out, "<p>The large mark is the finished model on all pairs; its arms "
                                    "are the intervals.</p>");
+        }
         buf_append_string(out,
                           "<p>Small marks are evaluations during training, on a sample, so they "
                           "scatter more.</p>");
-        if (strstr(drawing.data, "class=\"region\"") != NULL)
+        if (strstr(drawing.data, "class=\"region\"") != NULL) {
             buf_append_string(out,
                               "<p>The shaded part is where the gate's bounds are met. The gate "
                               "asks that the whole interval lies there, not the mark "
                               "alone.</p>");
+        }
         buf_append_string(out, "</div></div>\n");
     }
     buf_release(&drawing);
@@ -212,33 +219,39 @@ static void reliability_section(struct buf *out, const json_t *sets)
     size_t drawn = 0, possible = 0;
     for (size_t i = 0; i < json_array_size(sets); i++) {
         const json_t *set = json_array_get(sets, i);
-        if (json_array_size(json_at(set, "after.bins")) == 0)
+        if (json_array_size(json_at(set, "after.bins")) == 0) {
             continue;
-        if (possible++ == 0)
+        }
+        if (possible++ == 0) {
             buf_append_string(
                 out,
                 "<h2>Calibration</h2><p class=\"about\">When the model is 80 % sure, is it right "
                 "80 % of the time? On the dashed line it is; below it, it is too sure. Larger "
                 "marks are more pairs.</p><div class=\"charts\">");
-        if (drawn == RELIABILITY_SETS_MAX)
+        }
+        if (drawn == RELIABILITY_SETS_MAX) {
             continue;
+        }
         reliability_card(out, set);
         drawn++;
     }
-    if (possible > 0)
+    if (possible > 0) {
         buf_append_string(out, "</div>\n");
-    if (possible > drawn)
+    }
+    if (possible > drawn) {
         buf_printf(out, "<p class=\"sub\">%zu more sets are in result.json.</p>\n",
                    possible - drawn);
+    }
 }
 
 void sets_draw(struct buf *out, const struct report_run *run)
 {
     const json_t *sets = json_object_get(run->result, "sets");
-    if (run->result != NULL && json_array_size(sets) == 0)
+    if (run->result != NULL && json_array_size(sets) == 0) {
         buf_append_string(out, "<h2>Before and after</h2><p class=\"about\">No set was given to "
                                "evaluate on (data.eval), so nothing can be said about the "
                                "model's accuracy.</p>");
+    }
     if (json_array_size(sets) > 0) {
         buf_append_string(out, "<h2>Before and after</h2><p class=\"about\">");
         buf_append_string(

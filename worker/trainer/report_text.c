@@ -32,19 +32,21 @@ static const char *compose(double value, bool plus, const char *digits, const ch
 
 static void put_digits(double value, int decimals, char digits_out[DIGITS_MAX])
 {
-    if (isinf(value))
-        strcpy(digits_out, INFINITE);
-    else if (fabs(value) >= 1e7)
+    if (isinf(value)) {
+        memcpy(digits_out, INFINITE, sizeof(INFINITE));
+    } else if (fabs(value) >= 1e7) {
         snprintf(digits_out, DIGITS_MAX, "%.3g", value);
-    else
+    } else {
         snprintf(digits_out, DIGITS_MAX, "%.*f", decimals, value);
+    }
 }
 
 const char *fixed_text(double value, int decimals, char out[NUMBER_TEXT_MAX])
 {
     char digits[DIGITS_MAX];
-    if (isnan(value))
-        return strcpy(out, NO_NUMBER);
+    if (isnan(value)) {
+        return memcpy(out, NO_NUMBER, sizeof(NO_NUMBER));
+    }
     put_digits(value, decimals, digits);
     return compose(value, false, digits, "", out);
 }
@@ -53,7 +55,7 @@ const char *fixed_text(double value, int decimals, char out[NUMBER_TEXT_MAX])
 static void put_rate(double value, char digits_out[DIGITS_MAX])
 {
     if (value == 0) {
-        strcpy(digits_out, "0");
+        memcpy(digits_out, "0", sizeof("0"));
         return;
     }
     int exponent = (int)floor(log10(fabs(value)) + 1e-12);
@@ -80,8 +82,9 @@ const char *number_text(enum unit unit, double value, char out[NUMBER_TEXT_MAX])
 {
     char digits[DIGITS_MAX];
     double size = fabs(value);
-    if (isnan(value) || isinf(value))
+    if (isnan(value) || isinf(value)) {
         return fixed_text(value, 0, out);
+    }
     switch (unit) {
     case UNIT_PERCENT:
         put_digits(100 * value, 1, digits);
@@ -110,11 +113,13 @@ const char *number_text(enum unit unit, double value, char out[NUMBER_TEXT_MAX])
 double json_number_of(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
-    if (json_is_number(value))
+    if (json_is_number(value)) {
         return fabs(json_number_value(value)) <= NUMBER_MAX ? json_number_value(value) : NAN;
+    }
     const char *text = json_string_value(value);
-    if (text != NULL && strcmp(text, "inf") == 0)
+    if (text != NULL && strcmp(text, "inf") == 0) {
         return INFINITY;
+    }
     return text != NULL && strcmp(text, "-inf") == 0 ? -INFINITY : NAN;
 }
 
@@ -140,8 +145,9 @@ struct range json_range_of(const json_t *object, const char *key)
     double low, high;
     const json_t *list = json_object_get(object, key);
     if (json_unpack((json_t *)list, "[F, F]", &low, &high) != 0 || !(low <= high) ||
-        fabs(low) > NUMBER_MAX || fabs(high) > NUMBER_MAX)
+        fabs(low) > NUMBER_MAX || fabs(high) > NUMBER_MAX) {
         return (struct range){NAN, NAN};
+    }
     return (struct range){low, high};
 }
 
@@ -152,8 +158,9 @@ void html_text(struct buf *out, const char *text)
         size_t length = strcspn(rest, "/");
         length += rest[length] == '/';
         buf_append_html(out, rest, length);
-        if (rest[length] != '\0')
+        if (rest[length] != '\0') {
             buf_append_string(out, "<wbr>"); /* long paths break at their slashes */
+        }
         rest += length;
     }
     buf_append_string(out, "</bdi>");

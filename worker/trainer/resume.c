@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The digests of spec and data are in the state: resuming something else under the same directory is
- * refused, not guessed at. Under other numerics the run may go on, and says from which step bits differ.
+ * The digests of spec and data are in the state: resuming something else under the same directory
+ * is refused, not guessed at. Under other numerics the run may go on, and says from which step bits
+ * differ.
  */
 #include "worker/trainer/resume.h"
 
@@ -48,9 +49,10 @@ static json_t *state_json(const struct session *s, const struct train_state *sta
     json_object_set_new(json, "nonfinite_in_a_row", json_integer(state->nonfinite_in_a_row));
     json_object_set_new(json, "best_step", json_integer(state->best_step));
     json_object_set_new(json, "best_merit", json_real(state->best_merit));
-    if (isfinite(state->general_accuracy_before))
+    if (isfinite(state->general_accuracy_before)) {
         json_object_set_new(json, "general_accuracy_before",
                             json_real(state->general_accuracy_before));
+    }
     json_object_set_new(json, "seconds", json_real(state->seconds));
     return json;
 }
@@ -62,8 +64,9 @@ enum status resume_save(struct session *s, const struct train_state *state, stru
     json_t *json = state_json(s, state);
     enum status status = checkpoint_write(s->run, state->step, json, parts, PARTS, error);
     json_decref(json);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = checkpoint_prune(s->run, (int)s->spec->checkpoint.keep_last, -1, error);
+    }
     return status;
 }
 
@@ -71,8 +74,9 @@ static enum status refuse_other(const json_t *json, const char *key, const char 
                                 const char *what, struct error *error)
 {
     const char *found = json_string_value(json_object_get(json, key));
-    if (found != NULL && strcmp(found, expected) == 0)
+    if (found != NULL && strcmp(found, expected) == 0) {
         return STATUS_OK;
+    }
     return error_set(error, STATUS_CONFLICT,
                      "resume: the checkpoint was made with %s; resume with the same, or train into "
                      "another directory",
@@ -88,9 +92,10 @@ static enum status state_read(const struct session *s, const json_t *json,
     TRY(refuse_other(json, "data", s->part[MIX_OWN]->digest, "other data", error));
     TRY(refuse_other(json, "parent", s->parent_digest, "another model to start from", error));
     const char *numerics = json_string_value(json_object_get(json, "numerics"));
-    if (numerics == NULL || strcmp(numerics, device_numerics(s->device)) != 0)
+    if (numerics == NULL || strcmp(numerics, device_numerics(s->device)) != 0) {
         log_warn("resume under numerics %s, the checkpoint has %s: bits may differ from here on",
                  device_numerics(s->device), numerics != NULL ? numerics : "none");
+    }
     int64_t max = INT64_MAX;
     TRY(json_get_i64(json, "step", 0, s->sampler.steps, &state->step, error));
     TRY(json_get_i64(json, "updates", 0, max, &s->optimizer->t, error));
@@ -111,20 +116,24 @@ enum status resume_load(struct session *s, struct train_state *state, struct err
 {
     struct checkpoint *checkpoint;
     enum status status = checkpoint_open_latest(s->run, &checkpoint, error);
-    if (status == STATUS_NOT_FOUND)
+    if (status == STATUS_NOT_FOUND) {
         return STATUS_OK;
-    if (status != STATUS_OK)
+    }
+    if (status != STATUS_OK) {
         return status;
+    }
     struct train_state loaded = *state;
     struct checkpoint_part parts[PARTS];
     parts_of(s, parts);
     status = state_read(s, checkpoint_state(checkpoint), &loaded, error);
-    for (int i = 0; i < PARTS && status == STATUS_OK; i++)
-        status = checkpoint_read(checkpoint, parts[i].name, (void *)parts[i].data, parts[i].size,
-                                 error);
+    for (int i = 0; i < PARTS && status == STATUS_OK; i++) {
+        status =
+            checkpoint_read(checkpoint, parts[i].name, (void *)parts[i].data, parts[i].size, error);
+    }
     checkpoint_close(checkpoint);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         *state = loaded;
+    }
     return status;
 }
 
@@ -143,8 +152,9 @@ enum status best_save(struct session *s, const struct train_state *state, struct
     json_t *json = state_json(s, state);
     enum status status = checkpoint_write(dir, state->step, json, parts, 1, error);
     json_decref(json);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = checkpoint_prune(dir, 1, state->step, error);
+    }
     return status;
 }
 

@@ -2,9 +2,9 @@
  *
  * resume: what a run must know to go on to the bit, and how it is kept.
  *
- * Order of samples, learning rate and enrichment are functions of the step, so the state is small: the
- * step, AdamW's count of updates, and counters. The rest is three blocks: trained weights, m, v.
- * The best weights are kept apart, in RUN/best, without moments.
+ * Order of samples, learning rate and enrichment are functions of the step, so the state is small:
+ * the step, AdamW's count of updates, and counters. The rest is three blocks: trained weights, m,
+ * v. The best weights are kept apart, in RUN/best, without moments.
  */
 #ifndef TAILOR_WORKER_TRAINER_RESUME_H
 #define TAILOR_WORKER_TRAINER_RESUME_H
@@ -27,8 +27,8 @@ struct train_state {
 
 enum status resume_save(struct session *session, const struct train_state *state,
                         struct error *error);
-/* No checkpoint: leaves *state alone and returns STATUS_OK. A checkpoint of another spec or other data
- * is STATUS_CONFLICT. */
+/* No checkpoint: leaves *state alone and returns STATUS_OK. A checkpoint of another spec or other
+ * data is STATUS_CONFLICT. */
 enum status resume_load(struct session *session, struct train_state *state, struct error *error);
 
 enum status best_save(struct session *session, const struct train_state *state,

@@ -19,20 +19,25 @@ static double at_least_one(int64_t n)
 /* Part of the peak at `step`. */
 static double factor(const struct schedule *s, int64_t step)
 {
-    if (s->kind == SCHEDULE_CONSTANT)
+    if (s->kind == SCHEDULE_CONSTANT) {
         return 1;
-    if (step < s->warmup_steps)
+    }
+    if (step < s->warmup_steps) {
         return (double)step / at_least_one(s->warmup_steps);
-    if (s->kind == SCHEDULE_CONSTANT_WITH_WARMUP)
+    }
+    if (s->kind == SCHEDULE_CONSTANT_WITH_WARMUP) {
         return 1;
+    }
     double rest = at_least_one(s->steps - s->warmup_steps);
-    if (s->kind == SCHEDULE_LINEAR)
+    if (s->kind == SCHEDULE_LINEAR) {
         return fmax(0, (double)(s->steps - step) / rest);
+    }
     /* half a cosine from 1 to 0 */
     double progress = (double)(step - s->warmup_steps) / rest;
     double cosine = 0.5 * (1 + cos(acos(-1.0) * progress));
-    if (s->kind == SCHEDULE_COSINE_WITH_MIN_LR)
+    if (s->kind == SCHEDULE_COSINE_WITH_MIN_LR) {
         cosine = cosine * (1 - s->min_rate) + s->min_rate;
+    }
     return fmax(0, cosine);
 }
 

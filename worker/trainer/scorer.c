@@ -26,11 +26,13 @@ static int64_t groups_that_fit(struct arena *arena, const struct scorer *scorer,
         tokens += scorer->mode == PACK_SHARED ? pack_group_tokens(&groups[count])
                                               : dataset->groups[g].tokens;
         rows += K;
-        if (count > 0 && (tokens > capacity->S || rows > capacity->R))
+        if (count > 0 && (tokens > capacity->S || rows > capacity->R)) {
             break;
+        }
         count++;
-        if (count == capacity->R)
+        if (count == capacity->R) {
             break;
+        }
     }
     return count;
 }
@@ -49,7 +51,8 @@ enum status scorer_rewards(const struct scorer *scorer, const struct dataset *da
     int64_t row = 0;
     for (int64_t g = 0; g < dataset->group_count && status == STATUS_OK;) {
         struct arena_mark mark = arena_mark(&arena);
-        struct pack_group *groups = arena_array(&arena, struct pack_group, scorer->acts->capacity.R + 1);
+        struct pack_group *groups =
+            arena_array(&arena, struct pack_group, scorer->acts->capacity.R + 1);
         int64_t count = groups_that_fit(&arena, scorer, dataset, g, groups);
         struct pack pack;
         struct reading reading;
@@ -57,20 +60,20 @@ enum status scorer_rewards(const struct scorer *scorer, const struct dataset *da
         reading_build(&arena, &pack, scorer->pooling, scorer->model->config.eos, NULL, true, true,
                       &reading);
         activations_stage(scorer->acts, &pack, &reading);
-        transformer_forward(scorer->model, scorer->acts, &reading, 0, NULL, reward_out + row,
-                            NULL);
+        transformer_forward(scorer->model, scorer->acts, &reading, 0, NULL, reward_out + row, NULL);
         for (int32_t r = 0; r < pack.row_count; r++) {
-            if (status == STATUS_OK && !isfinite(reward_out[row + r]))
+            if (status == STATUS_OK && !isfinite(reward_out[row + r])) {
                 status = error_set(error, STATUS_NUMERIC,
                                    "the reward of group %lld, row %d is not finite",
-                                   (long long)(g + pack.rows[r].group + 1),
-                                   pack.rows[r].index + 1);
+                                   (long long)(g + pack.rows[r].group + 1), pack.rows[r].index + 1);
+            }
         }
         row += pack.row_count;
         g += count;
         arena_reset(&arena, mark);
-        if (status == STATUS_OK && !keep_going(scorer, dataset, row))
+        if (status == STATUS_OK && !keep_going(scorer, dataset, row)) {
             status = error_set(error, STATUS_CANCELLED, "stopped while scoring");
+        }
     }
     arena_release(&arena);
     return status;
@@ -90,8 +93,9 @@ static double nll_of_row(const struct scorer *scorer, struct arena *arena,
     activations_stage(scorer->acts, &pack, &reading);
     transformer_forward(scorer->model, scorer->acts, &reading, 0, NULL, NULL, nll);
     double sum = 0;
-    for (int32_t i = 0; i < reading.lm_count; i++)
+    for (int32_t i = 0; i < reading.lm_count; i++) {
         sum += nll[i];
+    }
     return sum / reading.lm_count;
 }
 
@@ -114,16 +118,19 @@ enum status scorer_nll(const struct scorer *scorer, const struct dataset *datase
                 sum += nll;
                 counted++;
             }
-            if (row_nll_out != NULL)
+            if (row_nll_out != NULL) {
                 row_nll_out[row] = (float)nll;
+            }
         }
         arena_reset(&arena, mark);
-        if (!keep_going(scorer, dataset, row))
+        if (!keep_going(scorer, dataset, row)) {
             status = error_set(error, STATUS_CANCELLED, "stopped while evaluating");
+        }
     }
     arena_release(&arena);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         *mean_out = counted > 0 ? sum / (double)counted : 0;
+    }
     return status;
 }
 

@@ -2,8 +2,8 @@
  *
  * scorer: the rewards (or the language-model loss) of a whole dataset.
  *
- * Groups are laid into packs in order, as many as fit; since scores are batch-invariant, how they are
- * cut changes nothing, and a shard's result merges exactly.
+ * Groups are laid into packs in order, as many as fit; since scores are batch-invariant, how they
+ * are cut changes nothing, and a shard's result merges exactly.
  */
 #ifndef TAILOR_WORKER_TRAINER_SCORER_H
 #define TAILOR_WORKER_TRAINER_SCORER_H
@@ -21,16 +21,16 @@
 typedef bool scorer_progress(void *argument, int64_t rows_done, int64_t rows);
 
 struct scorer {
-    const struct model *model;  /* borrowed */
-    struct activations *acts;   /* borrowed; its capacity bounds the packs */
+    const struct model *model; /* borrowed */
+    struct activations *acts;  /* borrowed; its capacity bounds the packs */
     enum pooling pooling;
     enum pack_mode mode;
     scorer_progress *progress;
     void *progress_argument;
 };
 
-/* reward_out: (dataset->row_count), in row order. STATUS_NUMERIC names the first row whose reward is
- * not finite. */
+/* reward_out: (dataset->row_count), in row order. STATUS_NUMERIC names the first row whose reward
+ * is not finite. */
 enum status scorer_rewards(const struct scorer *scorer, const struct dataset *dataset,
                            float *reward_out, struct error *error);
 

@@ -24,26 +24,30 @@ double session_confidence(const struct session *session)
     return confidence > 0 ? confidence : 0.95;
 }
 
-/* ---- text format: from the spec for a base, inherited from a model -------------------------------- */
+/* ---- text format: from the spec for a base, inherited from a model
+ * -------------------------------- */
 
 static enum status format_from_spec(struct session *s, struct error *error)
 {
     const struct spec *spec = s->spec;
     struct text_format *f = &s->format;
-    if (spec->model.template == SPEC_TEMPLATE_UNSET || spec->model.template == SPEC_TEMPLATE_AUTO)
+    if (spec->model.template == SPEC_TEMPLATE_UNSET || spec->model.template == SPEC_TEMPLATE_AUTO) {
         TRY(template_recognise(s->tokenizer, &f->template_kind, error));
-    else
+    } else {
         TRY(template_parse(spec_choice_name("model.template", spec->model.template),
                            &f->template_kind, error));
+    }
     f->max_length = spec->model.max_length > 0 ? (int32_t)spec->model.max_length : 512;
     f->overlong = OVERLONG_DROP;
     f->pooling = POOLING_LAST_TOKEN;
-    if (spec->model.overlong != SPEC_OVERLONG_UNSET)
+    if (spec->model.overlong != SPEC_OVERLONG_UNSET) {
         TRY(overlong_parse(spec_choice_name("model.overlong", spec->model.overlong), &f->overlong,
                            error));
-    if (spec->model.pooling != SPEC_POOLING_UNSET)
+    }
+    if (spec->model.pooling != SPEC_POOLING_UNSET) {
         TRY(pooling_parse(spec_choice_name("model.pooling", spec->model.pooling), &f->pooling,
                           error));
+    }
     f->prefixes = (struct template_prefixes){
         .system_prefix = spec->model.prefixes.system_prefix,
         .system_suffix = spec->model.prefixes.system_suffix,
@@ -73,12 +77,15 @@ static enum status format_check_spec(const struct session *s, struct error *erro
     const char *overlong = spec_choice_name("model.overlong", spec->model.overlong);
     const char *pooling = spec_choice_name("model.pooling", spec->model.pooling);
     if (template != NULL && spec->model.template != SPEC_TEMPLATE_AUTO &&
-        strcmp(template, template_name(f->template_kind)) != 0)
+        strcmp(template, template_name(f->template_kind)) != 0) {
         return refuse_differing("model.template", template, template_name(f->template_kind), error);
-    if (overlong != NULL && strcmp(overlong, overlong_name(f->overlong)) != 0)
+    }
+    if (overlong != NULL && strcmp(overlong, overlong_name(f->overlong)) != 0) {
         return refuse_differing("model.overlong", overlong, overlong_name(f->overlong), error);
-    if (pooling != NULL && strcmp(pooling, pooling_name(f->pooling)) != 0)
+    }
+    if (pooling != NULL && strcmp(pooling, pooling_name(f->pooling)) != 0) {
         return refuse_differing("model.pooling", pooling, pooling_name(f->pooling), error);
+    }
     if (spec->model.max_length > 0 && spec->model.max_length != f->max_length) {
         char wanted[32], has[32];
         snprintf(wanted, sizeof(wanted), "%lld", (long long)spec->model.max_length);
@@ -93,18 +100,22 @@ static enum status session_open_format(struct session *s, struct error *error)
 {
     bool has = false;
     TRY(card_read(s->spec->from, &s->parent_card, error));
-    if (s->parent_card != NULL)
+    if (s->parent_card != NULL) {
         TRY(card_format(s->spec->from, s->parent_card, &s->format, &has, error));
+    }
     const char *kind = NULL;
-    if (s->parent_card != NULL)
+    if (s->parent_card != NULL) {
         TRY(json_get_string(s->parent_card, "kind", &kind, error));
+    }
     bool binding = has && kind != NULL && strcmp(kind, "base") != 0;
-    if (binding)
+    if (binding) {
         return format_check_spec(s, error);
+    }
     return format_from_spec(s, error);
 }
 
-/* ---- model ------------------------------------------------------------------------------------------ */
+/* ---- model
+ * ------------------------------------------------------------------------------------------ */
 
 static struct lora_config lora_from_spec(const struct spec *spec)
 {
@@ -116,9 +127,11 @@ static struct lora_config lora_from_spec(const struct spec *spec)
     struct lora_config lora = {.r = (int32_t)spec->adapter.r,
                                .alpha = (float)spec->adapter.alpha,
                                .rslora = spec->adapter.rslora};
-    for (int target = SPEC_TARGET_Q; target <= SPEC_TARGET_DOWN; target++)
-        if (spec->adapter.targets & (1u << target))
+    for (int target = SPEC_TARGET_Q; target <= SPEC_TARGET_DOWN; target++) {
+        if (spec->adapter.targets & (1u << target)) {
             lora.targets |= 1u << kinds[target];
+        }
+    }
     return lora;
 }
 
@@ -143,13 +156,15 @@ static enum status session_open_model(struct session *s, struct error *error)
     snprintf(s->parent_digest, sizeof(s->parent_digest), "%s", s->model->digest);
     s->model->format = s->format;
     s->model->has_format = true;
-    if (spec->adapter.type != SPEC_ADAPTER_LORA)
+    if (spec->adapter.type != SPEC_ADAPTER_LORA) {
         return STATUS_OK;
+    }
     struct lora_config lora = lora_from_spec(spec);
     return model_add_adapter(s->model, &lora, (uint64_t)spec->train.seed, error);
 }
 
-/* ---- numbers of the run ------------------------------------------------------------------------------ */
+/* ---- numbers of the run
+ * ------------------------------------------------------------------------------ */
 
 static enum schedule_kind schedule_kind(enum spec_scheduler scheduler)
 {
@@ -182,8 +197,8 @@ static void session_set_numbers(struct session *s)
     };
     double share = s->part[MIX_GENERAL] != NULL ? spec->data.enrich.share : 0;
     sampler_init(&s->sampler, s->part[MIX_OWN], s->part[MIX_GENERAL], share,
-                 mix_by(spec->data.enrich.by), spec->train.batch_groups,
-                 (double)spec->train.epochs, spec->train.max_steps, (uint64_t)spec->train.seed);
+                 mix_by(spec->data.enrich.by), spec->train.batch_groups, (double)spec->train.epochs,
+                 spec->train.max_steps, (uint64_t)spec->train.seed);
     int64_t steps = s->sampler.steps;
     s->schedule = (struct schedule){
         .kind = schedule_kind(spec->train.lr_scheduler_type),
@@ -210,18 +225,23 @@ enum status session_open(const struct spec *spec, const char *run, int threads, 
                                      .dtype = spec->train.dtype == SPEC_DTYPE_BF16 ? DTYPE_BF16
                                                                                    : DTYPE_FP32};
     enum status status = device_open(&options, &s->device, error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = tokenizer_open(spec->from, &s->tokenizer, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = session_open_format(s, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = session_open_data(s, notes, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = session_open_model(s, error);
-    if (status == STATUS_OK && tokenizer_size(s->tokenizer) > s->model->config.V)
+    }
+    if (status == STATUS_OK && tokenizer_size(s->tokenizer) > s->model->config.V) {
         status = error_set(error, STATUS_CONFLICT,
                            "%s: tokenizer.json has ids up to %d, but the embedding has %d rows",
                            spec->from, tokenizer_size(s->tokenizer) - 1, s->model->config.V);
+    }
     if (status != STATUS_OK) {
         session_close(s);
         return status;
@@ -233,27 +253,31 @@ enum status session_open(const struct spec *spec, const char *run, int threads, 
 
 void session_close(struct session *s)
 {
-    if (s == NULL)
+    if (s == NULL) {
         return;
+    }
     optimizer_free(s->optimizer);
     slice_tree_free(s->tree);
     activations_free(s->acts);
     model_free(s->model);
     for (int i = 0; i < s->eval_count; i++) {
-        if (s->eval[i].sample != s->eval[i].dataset)
+        if (s->eval[i].sample != s->eval[i].dataset) {
             dataset_free(s->eval[i].sample);
+        }
         dataset_free(s->eval[i].dataset);
         mem_free(s->eval[i].reward_before);
         mem_free(s->eval[i].reward_after);
     }
-    for (int part = 0; part < MIX_PARTS; part++)
+    for (int part = 0; part < MIX_PARTS; part++) {
         dataset_free(s->part[part]);
+    }
     dataset_free(s->whole);
     admission_free(s->admission);
     json_decref(s->parent_card);
     tokenizer_free(s->tokenizer);
-    if (s->device != NULL)
+    if (s->device != NULL) {
         device_close(s->device);
+    }
     arena_release(&s->arena);
     mem_free(s);
 }

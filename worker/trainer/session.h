@@ -34,10 +34,10 @@ enum { EVAL_SETS_MAX = 64, LEDGER_ROWS_MAX = 16 };
 /* One set to measure on. */
 struct eval_set {
     const char *name;
-    bool general;             /* measures the taste that must be preserved */
-    struct data_source source; /* where its texts are, for reports */
-    struct dataset *dataset;  /* all of it: before and after training */
-    struct dataset *sample;   /* while training */
+    bool general;                        /* measures the taste that must be preserved */
+    struct data_source source;           /* where its texts are, for reports */
+    struct dataset *dataset;             /* all of it: before and after training */
+    struct dataset *sample;              /* while training */
     float *reward_before, *reward_after; /* (dataset->row_count); NULL until measured */
     struct figures before, after;
     double nll_before, nll_after; /* stage lm */
@@ -60,16 +60,16 @@ struct session {
     struct tokenizer *tokenizer;
     struct text_format format;
     struct model *model;
-    json_t *parent_card;          /* tailor.json of what it started from; NULL without one */
+    json_t *parent_card; /* tailor.json of what it started from; NULL without one */
     char parent_digest[SHA256_HEX_SIZE];
 
     struct data_source *own_sources, *general_sources; /* of the mix */
     int own_source_count, general_source_count;
-    struct dataset *whole;                /* owner of the storage when eval is split from train */
-    struct dataset *part[MIX_PARTS];      /* what is sampled; [MIX_GENERAL] may be NULL */
+    struct dataset *whole;           /* owner of the storage when eval is split from train */
+    struct dataset *part[MIX_PARTS]; /* what is sampled; [MIX_GENERAL] may be NULL */
     struct eval_set eval[EVAL_SETS_MAX];
     int eval_count;
-    struct admission *admission;          /* of data.train */
+    struct admission *admission; /* of data.train */
 
     struct loss_config loss;
     struct sampler sampler;
@@ -85,7 +85,8 @@ struct session {
     struct stepper stepper;
 };
 
-/* Sentences for people while opening (verdicts, what was inherited) go to `notes`, NULL for none. */
+/* Sentences for people while opening (verdicts, what was inherited) go to `notes`, NULL for none.
+ */
 enum status session_open(const struct spec *spec, const char *run, int threads, FILE *notes,
                          struct session **session_out, struct error *error);
 void session_close(struct session *session);
@@ -97,9 +98,11 @@ enum status session_allocate(struct session *session, struct error *error);
 
 struct scorer session_scorer(struct session *session);
 bool session_is_lm(const struct session *session);
-double session_confidence(const struct session *session); /* of intervals: gate.confidence or 0.95 */
+double
+session_confidence(const struct session *session); /* of intervals: gate.confidence or 0.95 */
 
-/* ---- the parts, for session.c ------------------------------------------------------------------ */
+/* ---- the parts, for session.c ------------------------------------------------------------------
+ */
 enum status session_open_data(struct session *session, FILE *notes, struct error *error);
 /* The directory of the token cache: $TAILOR_CACHE, $XDG_CACHE_HOME/tailor, ~/.cache/tailor; NULL
  * where none can be made. */

@@ -22,8 +22,9 @@ const char *token_cache_dir(struct arena *arena)
                       : xdg != NULL  ? arena_printf(arena, "%s/tailor", xdg)
                       : home != NULL ? arena_printf(arena, "%s/.cache/tailor", home)
                                      : NULL;
-    if (dir == NULL || dir_create(dir, NULL) != STATUS_OK)
+    if (dir == NULL || dir_create(dir, NULL) != STATUS_OK) {
         return NULL;
+    }
     return dir;
 }
 
@@ -44,12 +45,14 @@ struct data_source source_from_spec(const struct spec_source *source)
                                             .query = source->columns.query}};
 }
 
-/* ---- sources in a card ----------------------------------------------------------------------------- */
+/* ---- sources in a card
+ * ----------------------------------------------------------------------------- */
 
 static void put_string(json_t *object, const char *key, const char *value)
 {
-    if (value != NULL)
+    if (value != NULL) {
         json_object_set_new(object, key, json_string(value));
+    }
 }
 
 /* The column names, one list for both directions. */
@@ -77,10 +80,11 @@ json_t *source_json(const struct data_source *source)
     put_string(json, "domain", source->domain);
     json_object_set_new(json, "pairs", json_boolean(source->pairs));
     json_object_set_new(json, "limit", json_integer(source->limit));
-    for (int i = 0; i < COLUMN_COUNT; i++)
-        put_string(columns, COLUMN_FIELDS[i].key,
-                   *(const char *const *)((const char *)&source->columns +
-                                          COLUMN_FIELDS[i].offset));
+    for (int i = 0; i < COLUMN_COUNT; i++) {
+        put_string(
+            columns, COLUMN_FIELDS[i].key,
+            *(const char *const *)((const char *)&source->columns + COLUMN_FIELDS[i].offset));
+    }
     json_object_set_new(json, "columns", columns);
     return json;
 }
@@ -99,9 +103,10 @@ struct data_source source_from_json(struct arena *arena, const json_t *json)
                                  .pairs = json_is_true(json_object_get(json, "pairs")),
                                  .limit = json_integer_value(json_object_get(json, "limit"))};
     const json_t *columns = json_object_get(json, "columns");
-    for (int i = 0; i < COLUMN_COUNT; i++)
+    for (int i = 0; i < COLUMN_COUNT; i++) {
         *(const char **)((char *)&source.columns + COLUMN_FIELDS[i].offset) =
             get_string(arena, columns, COLUMN_FIELDS[i].key);
+    }
     return source;
 }
 
@@ -113,13 +118,15 @@ static int sources_of_parent(struct session *s, const char *which, struct data_s
     *out = arena_array(&s->arena, struct data_source, json_array_size(list) + 1);
     for (size_t i = 0; i < json_array_size(list); i++) {
         struct data_source source = source_from_json(&s->arena, json_array_get(list, i));
-        if (source.path != NULL && file_exists(source.path))
+        if (source.path != NULL && file_exists(source.path)) {
             (*out)[count++] = source;
+        }
     }
     return count;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------- */
+/* ---- opening
+ * ------------------------------------------------------------------------------------------- */
 
 static int sources_of_spec(struct session *s, const struct spec_sources *list,
                            struct data_source **out)
@@ -151,47 +158,52 @@ static enum status judge(struct session *s, FILE *notes, struct error *error)
     struct buf reasons = {0};
     enum verdict verdict = admission_judge(s->admission, &policy, &reasons);
     enum status status = STATUS_OK;
-    if (verdict == VERDICT_REJECTED)
+    if (verdict == VERDICT_REJECTED) {
         status = error_set(error, STATUS_CONFLICT, "data.train is rejected: %s",
                            reasons.length > 0 ? reasons.data : "see the report");
-    else if (verdict == VERDICT_WARNINGS && notes != NULL)
+    } else if (verdict == VERDICT_WARNINGS && notes != NULL) {
         fprintf(notes, "data: accepted with warnings: %s\n", reasons.data);
-    if (status == STATUS_OK && s->part[MIX_OWN]->group_count == 0)
+    }
+    if (status == STATUS_OK && s->part[MIX_OWN]->group_count == 0) {
         status = error_set(error, STATUS_CONFLICT, "data.train: no group is left to train on");
-    else if (status == STATUS_OK && !session_is_lm(s) && s->part[MIX_OWN]->pair_count == 0 &&
-             s->spec->loss.lm_loss_coeff == 0)
+    } else if (status == STATUS_OK && !session_is_lm(s) && s->part[MIX_OWN]->pair_count == 0 &&
+               s->spec->loss.lm_loss_coeff == 0) {
         status = error_set(error, STATUS_CONFLICT,
                            "data.train: no pair with different scores is left to train on");
+    }
     buf_release(&reasons);
     return status;
 }
 
-static enum status open_eval_set(struct session *s, const struct data_source *source,
-                                 bool general, struct error *error)
+static enum status open_eval_set(struct session *s, const struct data_source *source, bool general,
+                                 struct error *error)
 {
-    if (s->eval_count == EVAL_SETS_MAX)
+    if (s->eval_count == EVAL_SETS_MAX) {
         return error_set(error, STATUS_LIMIT, "data.eval: more than %d sets", EVAL_SETS_MAX);
+    }
     struct eval_set *set = &s->eval[s->eval_count];
     struct admission *admission = NULL;
-    TRY(dataset_open(source, 1, &s->format, s->tokenizer, token_cache_dir(&s->arena),
-                     &set->dataset, &admission, error));
+    TRY(dataset_open(source, 1, &s->format, s->tokenizer, token_cache_dir(&s->arena), &set->dataset,
+                     &admission, error));
     set->name = source->name != NULL ? source->name : path_base(source->path);
     set->source = *source;
     set->general = general;
     s->eval_count++;
     admission_overlap(admission, set->dataset, s->part[MIX_OWN]);
     int64_t overlap = admission_source(admission, 0)->findings[FINDING_OVERLAP];
-    if (overlap > 0)
+    if (overlap > 0) {
         fprintf(stderr, "data: %lld of %lld groups of %s are also in data.train\n",
                 (long long)overlap, (long long)set->dataset->group_count, set->name);
+    }
     double most = s->spec->data.policy.overlap_max;
     double part = (double)overlap / (double)(set->dataset->group_count + 1);
     admission_free(admission);
-    if (most >= 0 && part > most)
+    if (most >= 0 && part > most) {
         return error_set(error, STATUS_CONFLICT,
                          "data.eval: %s: %.1f %% of its prompts are also in data.train "
                          "(data.policy.overlap_max is %.1f %%)",
                          set->name, 100 * part, 100 * most);
+    }
     return STATUS_OK;
 }
 
@@ -201,8 +213,9 @@ static enum status split_train(struct session *s, const struct spec_source *sour
 {
     struct eval_set *set = &s->eval[s->eval_count];
     struct dataset *train;
-    if (s->whole != NULL)
+    if (s->whole != NULL) {
         return error_set(error, STATUS_USAGE, "data.eval: only one entry may be a split");
+    }
     TRY(dataset_split(s->part[MIX_OWN], source->split, (uint64_t)s->spec->train.seed, &train,
                       &set->dataset, error));
     s->whole = s->part[MIX_OWN];
@@ -218,12 +231,15 @@ static enum status open_evaluation(struct session *s, FILE *notes, struct error 
     const struct spec_sources *list = &s->spec->data.eval;
     bool general = s->spec->stage == SPEC_STAGE_GENERAL;
     bool any_general = general;
-    for (int i = 0; i < list->count; i++)
-        if (list->items[i].split > 0)
-            TRY(split_train(s, &list->items[i], error));
     for (int i = 0; i < list->count; i++) {
-        if (list->items[i].split > 0)
+        if (list->items[i].split > 0) {
+            TRY(split_train(s, &list->items[i], error));
+        }
+    }
+    for (int i = 0; i < list->count; i++) {
+        if (list->items[i].split > 0) {
             continue;
+        }
         struct data_source source = source_from_spec(&list->items[i]);
         source.language_model = session_is_lm(s);
         any_general = any_general || list->items[i].general;
@@ -231,42 +247,49 @@ static enum status open_evaluation(struct session *s, FILE *notes, struct error 
     }
     struct data_source *inherited;
     int count = sources_of_parent(s, "eval", &inherited);
-    if (s->spec->stage != SPEC_STAGE_CUSTOMIZE || any_general || count == 0)
+    if (s->spec->stage != SPEC_STAGE_CUSTOMIZE || any_general || count == 0) {
         return STATUS_OK;
-    for (int i = 0; i < count; i++)
+    }
+    for (int i = 0; i < count; i++) {
         TRY(open_eval_set(s, &inherited[i], true, error));
-    if (notes != NULL)
+    }
+    if (notes != NULL) {
         fprintf(notes, "evaluation: the general sets are the parent's own (%d)\n", count);
+    }
     return STATUS_OK;
 }
 
 static enum status open_enrichment(struct session *s, FILE *notes, struct error *error)
 {
     const struct spec *spec = s->spec;
-    if (spec->stage != SPEC_STAGE_CUSTOMIZE || spec->data.enrich.share <= 0)
+    if (spec->stage != SPEC_STAGE_CUSTOMIZE || spec->data.enrich.share <= 0) {
         return STATUS_OK;
+    }
     s->general_source_count = sources_of_spec(s, &spec->data.enrich.sources, &s->general_sources);
     bool named = s->general_source_count > 0;
-    if (!named)
+    if (!named) {
         s->general_source_count = sources_of_parent(s, "train", &s->general_sources);
+    }
     if (s->general_source_count == 0) {
-        if (notes != NULL)
+        if (notes != NULL) {
             fprintf(notes, "enrichment: off, since the parent remembers no general data that is "
                            "still there; name some with --enrich FILE\n");
+        }
         return STATUS_OK;
     }
     TRY(dataset_open(s->general_sources, s->general_source_count, &s->format, s->tokenizer,
                      token_cache_dir(&s->arena), &s->part[MIX_GENERAL], NULL, error));
-    if (notes != NULL)
-        fprintf(notes, "enrichment: %.0f %% of the mix (by %s) from %s general data (%lld groups)\n",
-                100 * spec->data.enrich.share,
-                spec_choice_name("data.enrich.by", spec->data.enrich.by),
-                named ? "the named" : "the parent's own",
-                (long long)s->part[MIX_GENERAL]->group_count);
+    if (notes != NULL) {
+        fprintf(
+            notes, "enrichment: %.0f %% of the mix (by %s) from %s general data (%lld groups)\n",
+            100 * spec->data.enrich.share, spec_choice_name("data.enrich.by", spec->data.enrich.by),
+            named ? "the named" : "the parent's own", (long long)s->part[MIX_GENERAL]->group_count);
+    }
     return STATUS_OK;
 }
 
-/* A customize job's own eval sets are custom; general's are general; samples for use while training. */
+/* A customize job's own eval sets are custom; general's are general; samples for use while
+ * training. */
 enum status session_open_data(struct session *s, FILE *notes, struct error *error)
 {
     const struct spec *spec = s->spec;
@@ -277,8 +300,9 @@ enum status session_open_data(struct session *s, FILE *notes, struct error *erro
     TRY(judge(s, notes, error));
     TRY(open_evaluation(s, notes, error));
     TRY(open_enrichment(s, notes, error));
-    for (int i = 0; i < s->eval_count; i++)
+    for (int i = 0; i < s->eval_count; i++) {
         s->eval[i].sample = dataset_sample(s->eval[i].dataset, spec->evaluate.max_pairs,
                                            (uint64_t)spec->train.seed);
+    }
     return STATUS_OK;
 }

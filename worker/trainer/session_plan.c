@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The plan: every big block and its size before the first is allocated. A pack must hold the largest
- * group, even one above train.max_tokens_per_batch; all else follows from that.
+ * The plan: every big block and its size before the first is allocated. A pack must hold the
+ * largest group, even one above train.max_tokens_per_batch; all else follows from that.
  */
 #include <string.h>
 
@@ -21,10 +21,12 @@ static void capacity_for_dataset(const struct dataset *dataset, struct pass_capa
         capacity->S = tokens > capacity->S ? tokens : capacity->S;
         arena_reset(&arena, mark);
     }
-    if (dataset != NULL && dataset->group_rows_max > capacity->R)
+    if (dataset != NULL && dataset->group_rows_max > capacity->R) {
         capacity->R = dataset->group_rows_max;
-    if (dataset != NULL && dataset->row_tokens_max > capacity->row_tokens_max)
+    }
+    if (dataset != NULL && dataset->row_tokens_max > capacity->row_tokens_max) {
         capacity->row_tokens_max = dataset->row_tokens_max;
+    }
     arena_release(&arena);
 }
 
@@ -38,8 +40,9 @@ static void ledger_add(struct ledger *ledger, const char *what, size_t bytes)
 
 static size_t dataset_bytes(const struct dataset *dataset)
 {
-    if (dataset == NULL)
+    if (dataset == NULL) {
         return 0;
+    }
     return (size_t)dataset->group_count * sizeof(struct data_group) +
            (size_t)dataset->row_count * sizeof(struct data_row);
 }
@@ -53,20 +56,21 @@ static void session_plan_ledger(struct session *s)
     struct ledger *ledger = &s->ledger;
     *ledger = (struct ledger){0};
     ledger_add(ledger, "weights", m->table.elements * sizeof(float));
-    if (m->adapter != NULL)
+    if (m->adapter != NULL) {
         ledger_add(ledger, "adapter", block);
+    }
     ledger_add(ledger, "gradients (slice tree)",
                size_mul(block, (size_t)slice_tree_blocks((int32_t)s->spec->train.slices)));
     ledger_add(ledger, "AdamW moments", 2 * block);
     ledger_add(ledger, "activations kept for backward", kept);
     ledger_add(ledger, "activations of one layer", activations - kept);
-    ledger_add(ledger, "scratch of the ops",
-               s->device->ops->scratch_bytes(s->device, &s->scratch));
+    ledger_add(ledger, "scratch of the ops", s->device->ops->scratch_bytes(s->device, &s->scratch));
     ledger_add(ledger, "rotary tables",
                sizeof(float) * (size_t)m->rope_positions * (size_t)m->config.D);
     size_t data = dataset_bytes(s->part[MIX_OWN]) + dataset_bytes(s->part[MIX_GENERAL]);
-    for (int i = 0; i < s->eval_count; i++)
+    for (int i = 0; i < s->eval_count; i++) {
         data += dataset_bytes(s->eval[i].dataset);
+    }
     ledger_add(ledger, "data index", data);
 }
 
@@ -80,14 +84,18 @@ void session_plan(struct session *s)
         .backward = true,
         .all_tokens = s->format.pooling == POOLING_MEAN || s->format.pooling == POOLING_MAX,
         .imitation = session_is_lm(s) || spec->loss.lm_loss_coeff > 0};
-    for (int part = 0; part < MIX_PARTS; part++)
+    for (int part = 0; part < MIX_PARTS; part++) {
         capacity_for_dataset(s->part[part], capacity);
-    for (int i = 0; i < s->eval_count; i++)
+    }
+    for (int i = 0; i < s->eval_count; i++) {
         capacity_for_dataset(s->eval[i].dataset, capacity);
-    if (capacity->row_tokens_max < s->format.max_length && s->parent_card != NULL)
+    }
+    if (capacity->row_tokens_max < s->format.max_length && s->parent_card != NULL) {
         capacity->row_tokens_max = s->format.max_length; /* the parent's probes */
+    }
     /* A pack holds at most the whole batch, and every group has a token of its own. */
-    int64_t groups = spec->train.batch_groups < capacity->S ? spec->train.batch_groups : capacity->S;
+    int64_t groups =
+        spec->train.batch_groups < capacity->S ? spec->train.batch_groups : capacity->S;
     capacity->R = (int32_t)(groups * (capacity->R < 1 ? 1 : capacity->R));
     s->scratch = (struct scratch_shape){.S = capacity->S,
                                         .C = c->C,

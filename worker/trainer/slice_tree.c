@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `sizes` is the stack of finished subtrees, in slices; the block of stack entry i is block i. Entries
- * shrink by at least half from bottom to top, which bounds the depth.
+ * `sizes` is the stack of finished subtrees, in slices; the block of stack entry i is block i.
+ * Entries shrink by at least half from bottom to top, which bounds the depth.
  */
 #include "worker/trainer/slice_tree.h"
 
@@ -23,8 +23,9 @@ int32_t slice_tree_blocks(int32_t slices)
 {
     CHECK(slices >= 1 && slices <= SLICES_MAX);
     int32_t blocks = 1;
-    while (slices >> blocks)
+    while (slices >> blocks) {
         blocks++;
+    }
     return blocks;
 }
 
@@ -52,11 +53,12 @@ enum status slice_tree_create(struct device *device, size_t elements, int32_t sl
 
 void slice_tree_free(struct slice_tree *tree)
 {
-    if (tree == NULL)
+    if (tree == NULL) {
         return;
-    for (int32_t i = 0; i < tree->blocks && tree->block[i] != NULL; i++)
-        tree->device->ops->block_free(tree->device, tree->block[i],
-                                      tree->elements * sizeof(float));
+    }
+    for (int32_t i = 0; i < tree->blocks && tree->block[i] != NULL; i++) {
+        tree->device->ops->block_free(tree->device, tree->block[i], tree->elements * sizeof(float));
+    }
     mem_free(tree);
 }
 
@@ -83,15 +85,17 @@ static void merge_top(struct slice_tree *tree)
 void slice_tree_end(struct slice_tree *tree)
 {
     tree->sizes[tree->depth++] = 1;
-    while (tree->depth > 1 && tree->sizes[tree->depth - 1] == tree->sizes[tree->depth - 2])
+    while (tree->depth > 1 && tree->sizes[tree->depth - 1] == tree->sizes[tree->depth - 2]) {
         merge_top(tree);
+    }
 }
 
 float *slice_tree_sum(struct slice_tree *tree)
 {
     CHECK(tree->depth >= 1);
-    while (tree->depth > 1)
+    while (tree->depth > 1) {
         merge_top(tree);
+    }
     CHECK(tree->sizes[0] == tree->slices);
     return tree->block[0];
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * slice_tree: the sum of the slices' gradients, as a binary tree whose shape depends on the number of
- * slices alone:  ((s0 + s1) + (s2 + s3)) for four. Ranks that are dealt aligned subtrees and then add
- * their results pairwise compute the very same sums.
+ * slice_tree: the sum of the slices' gradients, as a binary tree whose shape depends on the number
+ * of slices alone:  ((s0 + s1) + (s2 + s3)) for four. Ranks that are dealt aligned subtrees and
+ * then add their results pairwise compute the very same sums.
  *
  *     slice_tree_clear(tree);
- *     for each slice:  float *g = slice_tree_begin(tree);  … backward adds to g …  slice_tree_end(tree);
- *     const float *sum = slice_tree_sum(tree);
+ *     for each slice:  float *g = slice_tree_begin(tree);  … backward adds to g …
+ * slice_tree_end(tree); const float *sum = slice_tree_sum(tree);
  *
- * Works like a binary counter: finished subtrees of equal size merge at once, so ⌊log2 n⌋ + 1 blocks
- * are enough (+ none for a single slice).
+ * Works like a binary counter: finished subtrees of equal size merge at once, so ⌊log2 n⌋ + 1
+ * blocks are enough (+ none for a single slice).
  */
 #ifndef TAILOR_WORKER_TRAINER_SLICE_TREE_H
 #define TAILOR_WORKER_TRAINER_SLICE_TREE_H

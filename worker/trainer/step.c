@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Losses are divided by |P| and |S| of the whole batch, which batch_plan counted before the first pass;
- * so how the batch is cut into slices and packs changes no gradient but the order of its sums, and that
- * order is fixed by the slice tree.
+ * Losses are divided by |P| and |S| of the whole batch, which batch_plan counted before the first
+ * pass; so how the batch is cut into slices and packs changes no gradient but the order of its
+ * sums, and that order is fixed by the slice tree.
  */
 #include "worker/trainer/step.h"
 
@@ -25,8 +25,8 @@ struct running {
     const struct stepper *stepper;
     const struct batch *batch;
     struct arena arena;
-    float *reward_out;     /* by group and row, or NULL */
-    const int64_t *row0;   /* (groups) first row of each group in reward_out */
+    float *reward_out;   /* by group and row, or NULL */
+    const int64_t *row0; /* (groups) first row of each group in reward_out */
     struct step_result *result;
 };
 
@@ -43,12 +43,14 @@ static void pack_losses(struct running *run, const struct batch_pack *built, con
         struct part_sums *sums = &run->result->part[group->part];
         ranking_loss(reward + r, &group->dataset->rows[g->row0], g->rows, pair_weight,
                      loss->center_rewards_coefficient, dreward + r, &sums->ranking);
-        for (int32_t k = 0; run->reward_out != NULL && k < g->rows; k++)
+        for (int32_t k = 0; run->reward_out != NULL && k < g->rows; k++) {
             run->reward_out[run->row0[which] + k] = reward[r + k];
+        }
         r += g->rows;
     }
-    for (int32_t i = 0; i < built->reading.lm_count; i++)
+    for (int32_t i = 0; i < built->reading.lm_count; i++) {
         run->result->lm_loss += (double)nll[i] * built->reading.lm_weight[i];
+    }
 }
 
 static void pack_pass(struct running *run, int32_t slice, int32_t index, float *gradients)
@@ -81,8 +83,9 @@ static void losses_total(const struct loss_config *loss, const struct batch *bat
 {
     struct ranking_sums all;
     ranking_sums_clear(&all);
-    for (int part = 0; part < MIX_PARTS; part++)
+    for (int part = 0; part < MIX_PARTS; part++) {
         ranking_sums_add(&all, &result->part[part].ranking);
+    }
     double pairs = batch->pairs > 0 ? (double)batch->pairs : 1;
     result->rank_loss = all.rank / pairs;
     result->centring_loss = all.centring / pairs;
@@ -94,15 +97,14 @@ void stepper_gradients(const struct stepper *stepper, struct batch_group *groups
                        float *reward_out, struct step_result *result_out)
 {
     *result_out = (struct step_result){0};
-    for (int part = 0; part < MIX_PARTS; part++)
+    for (int part = 0; part < MIX_PARTS; part++) {
         ranking_sums_clear(&result_out->part[part].ranking);
+    }
     struct batch batch;
-    struct running run = {.stepper = stepper,
-                          .batch = &batch,
-                          .reward_out = reward_out,
-                          .result = result_out};
-    batch_plan(&run.arena, groups, count, stepper->loss, stepper->slices,
-               stepper->capacity_tokens, stepper->mode, &batch);
+    struct running run = {
+        .stepper = stepper, .batch = &batch, .reward_out = reward_out, .result = result_out};
+    batch_plan(&run.arena, groups, count, stepper->loss, stepper->slices, stepper->capacity_tokens,
+               stepper->mode, &batch);
     int64_t *row0 = arena_array(&run.arena, int64_t, count + 1);
     for (int32_t i = 0; i < count; i++) {
         const struct data_group *g = &groups[i].dataset->groups[groups[i].group];
@@ -113,8 +115,9 @@ void stepper_gradients(const struct stepper *stepper, struct batch_group *groups
     slice_tree_clear(stepper->tree);
     for (int32_t slice = 0; slice < batch.slices; slice++) {
         float *gradients = slice_tree_begin(stepper->tree);
-        for (int32_t i = 0; i < batch.packs[slice]; i++)
+        for (int32_t i = 0; i < batch.packs[slice]; i++) {
             pack_pass(&run, slice, i, gradients);
+        }
         slice_tree_end(stepper->tree);
     }
     losses_total(stepper->loss, &batch, result_out);
@@ -134,8 +137,9 @@ void stepper_step(const struct stepper *stepper, int64_t step, struct batch_grou
     result_out->gradient_norm = optimizer_gradient_norm(stepper->optimizer, gradients);
     result_out->learning_rate = schedule_rate(stepper->schedule, step);
     result_out->skipped = !isfinite(result_out->loss) || !isfinite(result_out->gradient_norm);
-    if (!result_out->skipped)
+    if (!result_out->skipped) {
         optimizer_step(stepper->optimizer, model_trained_weights(stepper->model), gradients,
                        result_out->gradient_norm, result_out->learning_rate);
+    }
     result_out->optimizer_seconds = now_seconds() - start;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The loop only decides *when*; what a step is stands in step.c, what a checkpoint holds in resume.c,
- * what remains of a run in outcome.c.
+ * The loop only decides *when*; what a step is stands in step.c, what a checkpoint holds in
+ * resume.c, what remains of a run in outcome.c.
  *
- * Invariant: nothing between two steps changes a bit of the next: evaluation, checkpoints, signals and
- * the clock may come and go. So a run that was killed and resumed has the losses it would have had.
+ * Invariant: nothing between two steps changes a bit of the next: evaluation, checkpoints, signals
+ * and the clock may come and go. So a run that was killed and resumed has the losses it would have
+ * had.
  */
 #include "worker/trainer/train.h"
 
@@ -53,7 +54,8 @@ struct training {
     struct arena arena;   /* of a step */
 };
 
-/* ---- evaluation ---------------------------------------------------------------------------------------- */
+/* ---- evaluation
+ * ---------------------------------------------------------------------------------------- */
 
 static bool evaluation_progress(void *argument, int64_t rows_done, int64_t rows)
 {
@@ -65,13 +67,13 @@ static bool evaluation_progress(void *argument, int64_t rows_done, int64_t rows)
     return stop_requested == 0;
 }
 
-static enum status evaluate_full(struct training *t, enum evaluation_when when,
-                                 struct error *error)
+static enum status evaluate_full(struct training *t, enum evaluation_when when, struct error *error)
 {
-    if (t->session->eval_count == 0)
+    if (t->session->eval_count == 0) {
         return STATUS_OK;
-    progress_start(&t->progress, when == EVALUATION_BEFORE ? "evaluate before" : "evaluate after", 0,
-                   0, t->options->quiet);
+    }
+    progress_start(&t->progress, when == EVALUATION_BEFORE ? "evaluate before" : "evaluate after",
+                   0, 0, t->options->quiet);
     enum status status = evaluation_full(t->session, when, evaluation_progress, t, error);
     progress_end(&t->progress);
     return status;
@@ -96,8 +98,9 @@ static bool drop_is_allowed(const struct training *t, const struct evaluation_su
 {
     const struct spec *spec = t->session->spec;
     if (spec->checkpoint.keep_best.subject_to != SPEC_SUBJECT_TO_GENERAL_DROP ||
-        !isfinite(t->state.general_accuracy_before) || !isfinite(summary->general_accuracy))
+        !isfinite(t->state.general_accuracy_before) || !isfinite(summary->general_accuracy)) {
         return true;
+    }
     double drop = t->state.general_accuracy_before - summary->general_accuracy;
     return drop <= spec->gate.general_drop_max;
 }
@@ -117,8 +120,9 @@ static enum status evaluate_now(struct training *t, struct error *error)
                                t->state.general_accuracy_before, summary.general_accuracy, error));
     double merit = figure_of_merit(t->session, &summary);
     if (!isfinite(merit) || !drop_is_allowed(t, &summary) ||
-        (t->state.best_step > 0 && merit <= t->state.best_merit))
+        (t->state.best_step > 0 && merit <= t->state.best_merit)) {
         return STATUS_OK;
+    }
     t->state.best_step = t->state.step;
     t->state.best_merit = merit;
     return best_save(t->session, &t->state, error);
@@ -127,12 +131,14 @@ static enum status evaluate_now(struct training *t, struct error *error)
 static bool evaluation_due(const struct training *t)
 {
     int64_t every = t->session->spec->evaluate.every_steps;
-    if (every == 0 || t->session->eval_count == 0)
+    if (every == 0 || t->session->eval_count == 0) {
         return false;
+    }
     return t->state.step % every == 0 || t->state.step == t->session->sampler.steps;
 }
 
-/* ---- checkpoints --------------------------------------------------------------------------------------- */
+/* ---- checkpoints
+ * --------------------------------------------------------------------------------------- */
 
 static enum status checkpoint_now(struct training *t, struct error *error)
 {
@@ -150,7 +156,8 @@ static bool checkpoint_due(const struct training *t)
            (every_steps > 0 && t->state.step % every_steps == 0);
 }
 
-/* ---- one step ------------------------------------------------------------------------------------------- */
+/* ---- one step
+ * ------------------------------------------------------------------------------------------- */
 
 static void put(json_t *line, const char *key, double value)
 {
@@ -177,8 +184,9 @@ static json_t *metrics_line(const struct training *t, const struct step_result *
 {
     struct ranking_sums all;
     ranking_sums_clear(&all);
-    for (int part = 0; part < MIX_PARTS; part++)
+    for (int part = 0; part < MIX_PARTS; part++) {
         ranking_sums_add(&all, &result->part[part].ranking);
+    }
     json_t *line = json_object();
     json_object_set_new(line, "step", json_integer(t->state.step));
     put(line, "epoch", epoch);
@@ -191,8 +199,9 @@ static json_t *metrics_line(const struct training *t, const struct step_result *
         put(line, "min_reward", all.reward_min);
         put(line, "max_reward", all.reward_max);
     }
-    if (result->imitated > 0)
+    if (result->imitated > 0) {
         put(line, "lm_loss", result->lm_loss);
+    }
     put(line, "grad_norm", result->gradient_norm);
     put(line, "learning_rate", result->learning_rate);
     json_object_set_new(line, "num_tokens", json_integer(t->state.tokens));
@@ -222,9 +231,10 @@ static void show_step(struct training *t, const struct step_result *result, doub
     }
     char rate[16], detail[160], accuracy[32] = "";
     format_count((double)result->tokens / seconds, rate);
-    if (pairs > 0)
+    if (pairs > 0) {
         snprintf(accuracy, sizeof(accuracy), "  accuracy %.1f %%",
                  100.0 * (double)correct / (double)pairs);
+    }
     snprintf(detail, sizeof(detail), "loss %.4f%s  %s tokens/s", result->loss, accuracy, rate);
     progress_update(&t->progress, t->state.step, detail);
 }
@@ -262,8 +272,9 @@ static enum status one_step(struct training *t, struct error *error)
         groups[i] = (struct batch_group){.dataset = s->part[samples[i].part],
                                          .group = samples[i].group,
                                          .part = samples[i].part};
-        if (samples[i].part == MIX_OWN)
+        if (samples[i].part == MIX_OWN) {
             epoch = samples[i].epoch;
+        }
     }
     struct step_result result;
     double start = monotonic_seconds();
@@ -272,10 +283,12 @@ static enum status one_step(struct training *t, struct error *error)
     enum status status = STATUS_OK;
     t->state.nonfinite_in_a_row = result.skipped ? t->state.nonfinite_in_a_row + 1 : 0;
     t->state.nonfinite += result.skipped;
-    if (result.skipped)
+    if (result.skipped) {
         log_warn("step %lld skipped: loss or gradient not finite", (long long)t->state.step + 1);
-    if (t->state.nonfinite_in_a_row >= NONFINITE_STEPS_MAX)
+    }
+    if (t->state.nonfinite_in_a_row >= NONFINITE_STEPS_MAX) {
         status = fail_on_nonfinite(t, samples, count, error);
+    }
     t->state.step++;
     t->state.tokens += result.tokens;
     t->state.seconds += seconds;
@@ -283,10 +296,12 @@ static enum status one_step(struct training *t, struct error *error)
         t->state.part_tokens[part] += result.part[part].tokens;
         t->state.part_pairs[part] += result.part[part].ranking.pairs;
     }
-    if (status == STATUS_OK && t->state.step % s->spec->train.logging_steps == 0)
+    if (status == STATUS_OK && t->state.step % s->spec->train.logging_steps == 0) {
         status = journal_metrics(&t->journal, metrics_line(t, &result, epoch, seconds), error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = findings_on_step(&t->findings, &t->journal, t->state.step, &result, error);
+    }
     show_step(t, &result, seconds);
     arena_reset(&t->arena, mark);
     return status;
@@ -308,43 +323,52 @@ static enum status loop(struct training *t, struct error *error)
     t->checkpoint_at = monotonic_seconds();
     while (t->state.step < steps) {
         TRY(one_step(t, error));
-        if (evaluation_due(t))
+        if (evaluation_due(t)) {
             TRY(evaluate_now(t, error));
-        if (stop_requested && t->state.step < steps)
+        }
+        if (stop_requested && t->state.step < steps) {
             return stopped(t, error);
-        if (checkpoint_due(t) || t->state.step == steps)
+        }
+        if (checkpoint_due(t) || t->state.step == steps) {
             TRY(checkpoint_now(t, error));
+        }
     }
     progress_end(&t->progress);
     return STATUS_OK;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------ */
+/* ---- the whole
+ * ------------------------------------------------------------------------------------------ */
 
 /* Restores the newest checkpoint if there is one and it is wanted. */
 static enum status begin(struct training *t, struct error *error)
 {
     struct session *s = t->session;
     t->state = (struct train_state){.general_accuracy_before = NAN};
-    if (t->options->resume)
+    if (t->options->resume) {
         TRY(resume_load(s, &t->state, error));
+    }
     TRY(journal_open(&t->journal, s->run, t->state.step, error));
     if (t->state.step > 0) {
         fprintf(stderr, "resuming at step %lld of %lld\n", (long long)t->state.step,
                 (long long)s->sampler.steps);
-        return journal_event(&t->journal, t->state.step, "resume", error,
-                             "resumed at step %lld", (long long)t->state.step);
+        return journal_event(&t->journal, t->state.step, "resume", error, "resumed at step %lld",
+                             (long long)t->state.step);
     }
     int probes = 0;
     struct scorer scorer = session_scorer(s);
-    if (s->parent_card != NULL && !session_is_lm(s))
+    if (s->parent_card != NULL && !session_is_lm(s)) {
         TRY(continuity_check(&scorer, s->parent_card, &probes, error));
-    if (probes > 0 && !t->options->quiet)
+    }
+    if (probes > 0 && !t->options->quiet) {
         fprintf(stderr, "head continuity: %d probes score as when the parent was saved\n", probes);
-    if (t->options->verify_packing)
+    }
+    if (t->options->verify_packing) {
         TRY(verify_packing(s, stderr, error));
-    if (s->spec->evaluate.every_steps > 0 && s->eval_count > 0)
+    }
+    if (s->spec->evaluate.every_steps > 0 && s->eval_count > 0) {
         return evaluate_now(t, error);
+    }
     return STATUS_OK;
 }
 
@@ -355,20 +379,26 @@ enum status train_run(struct session *session, const struct train_options *optio
     signals_install();
     findings_init(&t.findings);
     enum status status = outcome_begin(session, error);
-    /* Before training the adapter's B is zero and the weights are the parent's: measured first, also on
-     * resume (from the cache), since the checkpoint replaces them. */
-    if (status == STATUS_OK)
+    /* Before training the adapter's B is zero and the weights are the parent's: measured first,
+     * also on resume (from the cache), since the checkpoint replaces them. */
+    if (status == STATUS_OK) {
         status = evaluate_full(&t, EVALUATION_BEFORE, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = begin(&t, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = loop(&t, error);
-    if (status == STATUS_OK && t.state.best_step > 0 && t.state.best_step != t.state.step)
+    }
+    if (status == STATUS_OK && t.state.best_step > 0 && t.state.best_step != t.state.step) {
         status = best_load(session, &t.state, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = evaluate_full(&t, EVALUATION_AFTER, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = outcome_write(session, &t.state, &t.findings, error);
+    }
     arena_release(&t.arena);
     return status;
 }

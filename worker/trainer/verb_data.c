@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * admit: what is wrong with a file of preferences, and the verdict. preview: one row as the model sees it.
- * Neither reads weights: a tokenizer and a text format are enough.
+ * admit: what is wrong with a file of preferences, and the verdict. preview: one row as the model
+ * sees it. Neither reads weights: a tokenizer and a text format are enough.
  */
 #include <stdio.h>
 #include <string.h>
@@ -23,21 +23,23 @@ struct reader {
 static enum status reader_open(const struct arguments *arguments, struct reader *reader,
                                struct error *error)
 {
-    if (arguments->from == NULL)
+    if (arguments->from == NULL) {
         return error_set(error, STATUS_USAGE,
                          "--from DIR is missing: the tokenizer and template come from there");
+    }
     bool has = false;
     *reader = (struct reader){0};
     TRY(tokenizer_open(arguments->from, &reader->tokenizer, error));
     TRY(card_read(arguments->from, &reader->card, error));
-    if (reader->card != NULL)
+    if (reader->card != NULL) {
         TRY(card_format(arguments->from, reader->card, &reader->format, &has, error));
+    }
     if (!has) {
-        reader->format = (struct text_format){.max_length = 512,
-                                              .overlong = OVERLONG_DROP,
-                                              .pooling = POOLING_LAST_TOKEN};
-        if (arguments->template == NULL || strcmp(arguments->template, "auto") == 0)
+        reader->format = (struct text_format){
+            .max_length = 512, .overlong = OVERLONG_DROP, .pooling = POOLING_LAST_TOKEN};
+        if (arguments->template == NULL || strcmp(arguments->template, "auto") == 0) {
             TRY(template_recognise(reader->tokenizer, &reader->format.template_kind, error));
+        }
     }
     return arguments_format(arguments, &reader->format, error);
 }
@@ -80,8 +82,9 @@ static enum status list_rows(const struct arguments *arguments, const struct rea
         struct buf text = {0};
         snprintf(line, sizeof(line), "%lld", (long long)lines[i]);
         if (dataset_row_text(source, &reader->format, reader->tokenizer, lines[i], 0, &text,
-                             NULL) != STATUS_OK)
+                             NULL) != STATUS_OK) {
             buf_append_string(&text, "");
+        }
         table_row(table, source->path, line, finding_name(finding), text.data);
         buf_release(&text);
     }
@@ -106,21 +109,23 @@ static enum status admit(const struct arguments *arguments, const struct reader 
         struct data_source other = source;
         other.path = arguments->against;
         other.limit = 0;
-        status = dataset_open(&other, 1, &reader->format, reader->tokenizer, cache, &train, NULL,
-                              error);
-        if (status == STATUS_OK)
+        status =
+            dataset_open(&other, 1, &reader->format, reader->tokenizer, cache, &train, NULL, error);
+        if (status == STATUS_OK) {
             admission_overlap(admission, dataset, train);
+        }
         dataset_free(train);
     }
     struct admission_policy policy = {-1, -1, -1, -1, -1, -1, 1, 0};
     struct buf reasons = {0};
     bool json = arguments_table_format(arguments) == TABLE_FORMAT_JSON;
-    if (status == STATUS_OK && arguments->rows != NULL)
+    if (status == STATUS_OK && arguments->rows != NULL) {
         status = list_rows(arguments, reader, admission, &source, error);
-    else if (status == STATUS_OK) {
+    } else if (status == STATUS_OK) {
         admission_print(admission, &policy, json, stdout);
-        if (admission_judge(admission, &policy, &reasons) == VERDICT_REJECTED)
+        if (admission_judge(admission, &policy, &reasons) == VERDICT_REJECTED) {
             status = error_set(error, STATUS_FAILED, "%s is rejected: %s", path, reasons.data);
+        }
     }
     buf_release(&reasons);
     admission_free(admission);
@@ -135,8 +140,9 @@ enum status verb_admit(const struct arguments *arguments, struct error *error)
     struct reader reader = {0};
     TRY(arguments_need(arguments, 0, "the file", &path, error));
     enum status status = reader_open(arguments, &reader, error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = admit(arguments, &reader, path, error);
+    }
     reader_close(&reader);
     return status;
 }
@@ -151,19 +157,22 @@ static enum status preview(const struct arguments *arguments, const struct reade
     TRY(dataset_open(&source, 1, &reader->format, reader->tokenizer, NULL, &dataset, NULL, error));
     int64_t group = 0;
     while (arguments->line > 0 && group < dataset->group_count &&
-           dataset->groups[group].line != arguments->line)
+           dataset->groups[group].line != arguments->line) {
         group++;
+    }
     enum status status = STATUS_OK;
-    if (group >= dataset->group_count)
-        status = error_set(error, STATUS_NOT_FOUND,
-                           "%s: line %lld is not among the groups that are kept (tailor data report "
-                           "says why)",
-                           path, (long long)arguments->line);
+    if (group >= dataset->group_count) {
+        status =
+            error_set(error, STATUS_NOT_FOUND,
+                      "%s: line %lld is not among the groups that are kept (tailor data report "
+                      "says why)",
+                      path, (long long)arguments->line);
+    }
     for (int32_t k = 0; status == STATUS_OK && k < dataset->groups[group].rows; k++) {
         printf("line %lld, row %d of %d\n", (long long)dataset->groups[group].line, k + 1,
                dataset->groups[group].rows);
-        preview_row(reader->tokenizer, &reader->format, dataset,
-                    dataset->groups[group].row0 + k, arguments->ids, stdout);
+        preview_row(reader->tokenizer, &reader->format, dataset, dataset->groups[group].row0 + k,
+                    arguments->ids, stdout);
     }
     dataset_free(dataset);
     return status;
@@ -175,8 +184,9 @@ enum status verb_preview(const struct arguments *arguments, struct error *error)
     struct reader reader = {0};
     TRY(arguments_need(arguments, 0, "the file", &path, error));
     enum status status = reader_open(arguments, &reader, error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = preview(arguments, &reader, path, error);
+    }
     reader_close(&reader);
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * evaluate: every figure of a model on some sets. compare: two models on the same rows, paired, and the
- * groups whose pairs flipped.
+ * evaluate: every figure of a model on some sets. compare: two models on the same rows, paired, and
+ * the groups whose pairs flipped.
  */
 #include <math.h>
 #include <stdio.h>
@@ -20,14 +20,14 @@
 enum { FIGURES_SEED = 42 };
 #define CONFIDENCE 0.95
 
-static enum status open_set(struct examiner *e, const struct arguments *arguments,
-                            const char *path, struct dataset **dataset_out, struct error *error)
+static enum status open_set(struct examiner *e, const struct arguments *arguments, const char *path,
+                            struct dataset **dataset_out, struct error *error)
 {
     struct data_source source;
     struct arena arena = {0};
     TRY(arguments_source(arguments, path, &source, error));
-    enum status status = dataset_open(&source, 1, &e->format, e->tokenizer,
-                                      token_cache_dir(&arena), dataset_out, NULL, error);
+    enum status status = dataset_open(&source, 1, &e->format, e->tokenizer, token_cache_dir(&arena),
+                                      dataset_out, NULL, error);
     arena_release(&arena);
     if (status == STATUS_OK && (*dataset_out)->pair_count == 0) {
         dataset_free(*dataset_out);
@@ -50,7 +50,8 @@ static enum status rewards_of(struct examiner *e, const struct dataset *dataset,
     return STATUS_OK;
 }
 
-/* ---- evaluate ------------------------------------------------------------------------------------------- */
+/* ---- evaluate
+ * ------------------------------------------------------------------------------------------- */
 
 static void figures_row(struct table *table, const char *name, const struct figures *f)
 {
@@ -111,17 +112,19 @@ enum status verb_evaluate(const struct arguments *arguments, struct error *error
                                        "ece", "temperature", "auc", "length corr.");
     json_t *list = json_array();
     enum status status = evaluate_sets(&e, arguments, table, list, error);
-    if (status == STATUS_OK && arguments_table_format(arguments) == TABLE_FORMAT_JSON)
+    if (status == STATUS_OK && arguments_table_format(arguments) == TABLE_FORMAT_JSON) {
         print_json(list); /* every figure, the reliability table included */
-    else if (status == STATUS_OK)
+    } else if (status == STATUS_OK) {
         table_print(table, arguments_table_format(arguments), stdout);
+    }
     json_decref(list);
     table_free(table);
     examiner_close(&e, true);
     return status;
 }
 
-/* ---- compare -------------------------------------------------------------------------------------------- */
+/* ---- compare
+ * -------------------------------------------------------------------------------------------- */
 
 struct flip {
     int64_t group;
@@ -129,16 +132,16 @@ struct flip {
     int32_t right_before, right_after, pairs;
 };
 
-static struct flip flip_of(const struct dataset *dataset, int64_t g, const float *a,
-                           const float *b)
+static struct flip flip_of(const struct dataset *dataset, int64_t g, const float *a, const float *b)
 {
     const struct data_group *group = &dataset->groups[g];
     const struct data_row *rows = &dataset->rows[group->row0];
     struct flip flip = {.group = g};
     for (int32_t i = 0; i < group->rows; i++) {
         for (int32_t j = 0; j < group->rows; j++) {
-            if (!(rows[i].score > rows[j].score))
+            if (!(rows[i].score > rows[j].score)) {
                 continue;
+            }
             double before = (double)a[group->row0 + i] - a[group->row0 + j];
             double after = (double)b[group->row0 + i] - b[group->row0 + j];
             flip.pairs++;
@@ -155,8 +158,9 @@ static int compare_flips(const void *x, const void *y)
 {
     const struct flip *a = x, *b = y;
     int32_t lost_a = a->right_before - a->right_after, lost_b = b->right_before - b->right_after;
-    if (abs(lost_a) != abs(lost_b))
+    if (abs(lost_a) != abs(lost_b)) {
         return abs(lost_b) - abs(lost_a);
+    }
     return a->group < b->group ? -1 : a->group > b->group;
 }
 
@@ -170,7 +174,8 @@ static void print_flips(const struct dataset *dataset, const float *a, const flo
         count += flips[count].right_before != flips[count].right_after;
     }
     qsort(flips, (size_t)count, sizeof(*flips), compare_flips);
-    struct table *table = table_create("line", "pairs", "right in A", "right in B", "margin change");
+    struct table *table =
+        table_create("line", "pairs", "right in A", "right in B", "margin change");
     for (int64_t i = 0; i < count && i < worst; i++) {
         char cells[5][32];
         snprintf(cells[0], 32, "%lld", (long long)dataset->groups[flips[i].group].line);
@@ -181,8 +186,9 @@ static void print_flips(const struct dataset *dataset, const float *a, const flo
         table_row(table, cells[0], cells[1], cells[2], cells[3], cells[4]);
     }
     table_print(table, format, stdout);
-    if (format == TABLE_FORMAT_TABLE && count > worst)
+    if (format == TABLE_FORMAT_TABLE && count > worst) {
         printf("… and %lld more groups that flipped (--worst N)\n", (long long)(count - worst));
+    }
     table_free(table);
     mem_free(flips);
 }
@@ -206,12 +212,13 @@ static void print_comparison(const struct arguments *arguments, const char *path
         json_decref(json);
         return;
     }
-    if (format == TABLE_FORMAT_TABLE)
-        printf("%s: A %.1f %%, B %.1f %%, B − A %+.1f points (%+.1f … %+.1f); %lld pairs gained, %lld "
-               "lost\n",
-               path_base(path), 100 * of_a.accuracy, 100 * of_b.accuracy, 100 * d.accuracy,
-               100 * d.interval.low, 100 * d.interval.high, (long long)d.gained,
-               (long long)d.lost);
+    if (format == TABLE_FORMAT_TABLE) {
+        printf(
+            "%s: A %.1f %%, B %.1f %%, B − A %+.1f points (%+.1f … %+.1f); %lld pairs gained, %lld "
+            "lost\n",
+            path_base(path), 100 * of_a.accuracy, 100 * of_b.accuracy, 100 * d.accuracy,
+            100 * d.interval.low, 100 * d.interval.high, (long long)d.gained, (long long)d.lost);
+    }
     print_flips(dataset, a, b, arguments->worst, format);
 }
 
@@ -227,17 +234,22 @@ static enum status compare_set(struct examiner *a, struct examiner *b,
         dataset_free(for_a);
         return status;
     }
-    if (for_a->row_count != for_b->row_count || for_a->group_count != for_b->group_count)
-        status = error_set(error, STATUS_CONFLICT,
-                           "%s: the two models keep different rows of it (%lld and %lld): give both "
-                           "the same --max-length and --overlong",
-                           path, (long long)for_a->row_count, (long long)for_b->row_count);
-    if (status == STATUS_OK)
+    if (for_a->row_count != for_b->row_count || for_a->group_count != for_b->group_count) {
+        status =
+            error_set(error, STATUS_CONFLICT,
+                      "%s: the two models keep different rows of it (%lld and %lld): give both "
+                      "the same --max-length and --overlong",
+                      path, (long long)for_a->row_count, (long long)for_b->row_count);
+    }
+    if (status == STATUS_OK) {
         status = rewards_of(a, for_a, arguments->batch_tokens, &reward_a, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         status = rewards_of(b, for_b, arguments->batch_tokens, &reward_b, error);
-    if (status == STATUS_OK)
+    }
+    if (status == STATUS_OK) {
         print_comparison(arguments, path, for_a, reward_a, reward_b);
+    }
     mem_free(reward_a);
     mem_free(reward_b);
     dataset_free(for_a);
@@ -257,8 +269,9 @@ enum status verb_compare(const struct arguments *arguments, struct error *error)
         examiner_close(&a, true);
         return status;
     }
-    for (int i = 0; i < arguments->data.count && status == STATUS_OK; i++)
+    for (int i = 0; i < arguments->data.count && status == STATUS_OK; i++) {
         status = compare_set(&a, &b, arguments, arguments->data.items[i], error);
+    }
     examiner_close(&b, false);
     examiner_close(&a, true);
     return status;

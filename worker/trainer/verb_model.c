@@ -16,7 +16,9 @@
 #include "worker/trainer/scorer.h"
 #include "worker/trainer/verbs.h"
 
-/* ---- check -------------------------------------------------------------------------------------------------- */
+/* ---- check
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static const char *architecture_name(enum architecture architecture)
 {
@@ -45,12 +47,16 @@ static void describe_model(struct table *table, const struct model *m)
     const struct model_config *c = &m->config;
     char parameters[16];
     format_count((double)m->table.elements, parameters);
-    add_row(table, "architecture", "%s, %d layers, %d channels, %d heads of %d (%d for keys), mlp %d",
+    add_row(table, "architecture",
+            "%s, %d layers, %d channels, %d heads of %d (%d for keys), mlp %d",
             architecture_name(c->architecture), c->L, c->C, c->H, c->D, c->G, c->F);
     add_row(table, "parameters", "%s", parameters);
     add_row(table, "rotary", "theta %g%s, %d positions", c->rope_theta,
             c->rope_llama3 ? ", llama3 scaling" : "", c->positions_max);
-    add_row(table, "LM head", "%s", c->tied ? "tied to the embedding" : m->heads.lm_head ? "own" : "none");
+    add_row(table, "LM head", "%s",
+            c->tied            ? "tied to the embedding"
+            : m->heads.lm_head ? "own"
+                               : "none");
     add_row(table, "digest", "%s", m->digest);
 }
 
@@ -61,14 +67,15 @@ static void describe_text(struct table *table, const struct tokenizer *tokenizer
     struct error error;
     add_row(table, "tokenizer", "%d tokens; bos %d, eos %d, pad %d", tokenizer_size(tokenizer),
             tokenizer_bos(tokenizer), tokenizer_eos(tokenizer), tokenizer_pad(tokenizer));
-    if (m->has_format)
+    if (m->has_format) {
         add_row(table, "text", "template %s, %d tokens, %s, pooling %s",
                 template_name(m->format.template_kind), m->format.max_length,
                 overlong_name(m->format.overlong), pooling_name(m->format.pooling));
-    else if (template_recognise(tokenizer, &kind, &error) == STATUS_OK)
+    } else if (template_recognise(tokenizer, &kind, &error) == STATUS_OK) {
         add_row(table, "template", "%s (auto)", template_name(kind));
-    else
+    } else {
         add_row(table, "template", "not recognised: %s", error.text);
+    }
 }
 
 enum status verb_check(const struct arguments *arguments, struct error *error)
@@ -81,12 +88,14 @@ enum status verb_check(const struct arguments *arguments, struct error *error)
     TRY(device_open(&(struct device_options){.threads = (int)arguments->threads}, &device, error));
     struct model_open_options options = {.merge_adapter = true, .positions = 0};
     enum status status = tokenizer_open(dir, &tokenizer, error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = model_open(device, dir, &options, &model, error);
-    if (status == STATUS_OK && tokenizer_size(tokenizer) > model->config.V)
+    }
+    if (status == STATUS_OK && tokenizer_size(tokenizer) > model->config.V) {
         status = error_set(error, STATUS_CONFLICT,
-                           "%s: tokenizer.json has ids up to %d, but the embedding has %d rows", dir,
-                           tokenizer_size(tokenizer) - 1, model->config.V);
+                           "%s: tokenizer.json has ids up to %d, but the embedding has %d rows",
+                           dir, tokenizer_size(tokenizer) - 1, model->config.V);
+    }
     if (status == STATUS_OK) {
         struct table *table = table_create("what", "value");
         bool head = params_place(&model->table, TENSOR_SCORE, -1) != NULL;
@@ -104,7 +113,8 @@ enum status verb_check(const struct arguments *arguments, struct error *error)
     return status;
 }
 
-/* ---- import and export ------------------------------------------------------------------------------------- */
+/* ---- import and export
+ * ------------------------------------------------------------------------------------- */
 
 enum status verb_import_gguf(const struct arguments *arguments, struct error *error)
 {
@@ -112,8 +122,9 @@ enum status verb_import_gguf(const struct arguments *arguments, struct error *er
     TRY(arguments_need(arguments, 0, "the GGUF file", &file, error));
     TRY(arguments_need(arguments, 1, "the directory to write", &out, error));
     TRY(gguf_import(file, out, error));
-    if (!arguments->quiet)
+    if (!arguments->quiet) {
         printf("%s\n", out);
+    }
     return STATUS_OK;
 }
 
@@ -148,8 +159,9 @@ enum status verb_export(const struct arguments *arguments, struct error *error)
     struct device *device;
     TRY(arguments_need(arguments, 0, "the model's directory", &dir, error));
     TRY(arguments_need(arguments, 1, "the directory to write", &out, error));
-    if (arguments->format == NULL)
+    if (arguments->format == NULL) {
         return error_set(error, STATUS_USAGE, "--format hf or --format peft is missing");
+    }
     struct export_options options = {
         .format = strcmp(arguments->format, "peft") == 0 ? EXPORT_PEFT : EXPORT_HF,
         .merge = arguments->merge,
@@ -159,7 +171,8 @@ enum status verb_export(const struct arguments *arguments, struct error *error)
     TRY(device_open(&(struct device_options){.threads = (int)arguments->threads}, &device, error));
     enum status status = model_export(device, dir, &options, score_row, NULL, out, error);
     device_close(device);
-    if (status == STATUS_OK && !arguments->quiet)
+    if (status == STATUS_OK && !arguments->quiet) {
         printf("%s\n", out);
+    }
     return status;
 }

@@ -14,9 +14,10 @@ static enum status need_run(const struct arguments *arguments, const char **run_
     TRY(arguments_need(arguments, 0, "the run's directory", run_out, error));
     char path[4096];
     path_join(path, sizeof(path), *run_out, "spec.json");
-    if (!file_exists(path))
+    if (!file_exists(path)) {
         return error_set(error, STATUS_NOT_FOUND, "%s holds no run: there is no spec.json in it",
                          *run_out);
+    }
     return STATUS_OK;
 }
 
@@ -25,13 +26,15 @@ enum status verb_report(const struct arguments *arguments, struct error *error)
     const char *run;
     char path[4096];
     TRY(need_run(arguments, &run, error));
-    if (arguments->out != NULL)
+    if (arguments->out != NULL) {
         snprintf(path, sizeof(path), "%s", arguments->out);
-    else
+    } else {
         path_join(path, sizeof(path), run, "report.html");
+    }
     TRY(report_write(run, path, error));
-    if (!arguments->quiet)
+    if (!arguments->quiet) {
         printf("%s\n", path);
+    }
     return STATUS_OK;
 }
 

@@ -4,9 +4,9 @@
  *
  *     {"line": 3, "scores": [1.25, -0.5], "tokens": [118, 97], "truncated": [false, false]}
  *
- * One response gives "score" and so on without lists. A row over max_length under the policy drop has no
- * score but an "error". Records are gathered into packs; since scores are batch-invariant, the same text has
- * the same bits whatever stands beside it.
+ * One response gives "score" and so on without lists. A row over max_length under the policy drop
+ * has no score but an "error". Records are gathered into packs; since scores are batch-invariant,
+ * the same text has the same bits whatever stands beside it.
  */
 #include <math.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ enum { SCORE_ROWS_MAX = 512 };
 struct waiting {
     int64_t line;
     int32_t response, responses; /* of its record */
-    int32_t *ids; /* owned */
+    int32_t *ids;                /* owned */
     int32_t tokens;
     bool truncated, dropped;
     float score;
@@ -45,27 +45,32 @@ struct scoring {
     int32_t capacity_tokens;
 };
 
-/* ---- one pack --------------------------------------------------------------------------------------------- */
+/* ---- one pack
+ * --------------------------------------------------------------------------------------------- */
 
-/* Responses of one record make a group (their prompt is computed once) if they fit a pack together. */
+/* Responses of one record make a group (their prompt is computed once) if they fit a pack together.
+ */
 static int32_t groups_make(struct scoring *s, int32_t waiting, struct pack_group *groups)
 {
     int32_t count = 0;
     for (int32_t i = 0; i < waiting;) {
         int32_t K = 1;
-        while (i + K < waiting && s->waiting[i + K].line == s->waiting[i].line)
+        while (i + K < waiting && s->waiting[i + K].line == s->waiting[i].line) {
             K++;
+        }
         const int32_t **ids = arena_array(&s->arena, const int32_t *, K);
         int32_t *counts = arena_array(&s->arena, int32_t, K);
         int32_t rows = 0;
         for (int32_t k = 0; k < K; k++) {
-            if (s->waiting[i + k].dropped)
+            if (s->waiting[i + k].dropped) {
                 continue;
+            }
             ids[rows] = s->waiting[i + k].ids;
             counts[rows++] = s->waiting[i + k].tokens;
         }
-        if (rows > 0)
+        if (rows > 0) {
             groups[count++] = (struct pack_group){.ids = ids, .counts = counts, .rows = rows};
+        }
         i += K;
     }
     return count;
@@ -109,8 +114,9 @@ static void print_all(const struct scoring *s, int32_t waiting)
 {
     for (int32_t i = 0; i < waiting;) {
         int32_t K = 1;
-        while (i + K < waiting && s->waiting[i + K].line == s->waiting[i].line)
+        while (i + K < waiting && s->waiting[i + K].line == s->waiting[i].line) {
             K++;
+        }
         print_line(&s->waiting[i], K);
         i += K;
     }
@@ -130,9 +136,11 @@ static void flush_pack(struct scoring *s, int32_t waiting)
                       NULL, true, true, &reading);
         activations_stage(s->examiner.acts, &pack, &reading);
         transformer_forward(s->examiner.model, s->examiner.acts, &reading, 0, NULL, reward, NULL);
-        for (int32_t i = 0, row = 0; i < waiting; i++)
-            if (!s->waiting[i].dropped)
+        for (int32_t i = 0, row = 0; i < waiting; i++) {
+            if (!s->waiting[i].dropped) {
                 s->waiting[i].score = reward[row++];
+            }
+        }
     }
     print_all(s, waiting);
     for (int32_t i = 0; i < waiting; i++) {
@@ -144,29 +152,32 @@ static void flush_pack(struct scoring *s, int32_t waiting)
     arena_release(&s->arena);
 }
 
-/* ---- records ------------------------------------------------------------------------------------------------ */
+/* ---- records
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static enum status response_ids(struct scoring *s, const struct record *record,
-                                const struct response *response, const char *where,
-                                struct ids *ids, struct error *error)
+                                const struct response *response, const char *where, struct ids *ids,
+                                struct error *error)
 {
     const struct examiner *e = &s->examiner;
     if (response->ids != NULL) {
         for (int32_t i = 0; i < response->id_count; i++) {
-            if (response->ids[i] < 0 || response->ids[i] >= e->model->config.V)
+            if (response->ids[i] < 0 || response->ids[i] >= e->model->config.V) {
                 return error_set(error, STATUS_FORMAT, "%s: id %d is not in the vocabulary", where,
                                  response->ids[i]);
+            }
             ids_push(ids, response->ids[i]);
         }
         return STATUS_OK;
     }
     struct buf text = {0};
-    enum status status =
-        record_render(record, response, &e->format, e->tokenizer, &text, error);
-    if (status == STATUS_OK)
+    enum status status = record_render(record, response, &e->format, e->tokenizer, &text, error);
+    if (status == STATUS_OK) {
         template_encode_text(&e->format, e->tokenizer, text.data, text.length, ids);
-    else
+    } else {
         error_prefix(error, "%s", where);
+    }
     buf_release(&text);
     return status;
 }
@@ -202,12 +213,12 @@ static enum status record_add(struct scoring *s, const struct record *record, co
 /* Room for all that waits: a record that is larger than any pack so far gets larger packs. */
 static enum status room_make(struct scoring *s, struct error *error)
 {
-    if (s->tokens <= s->capacity_tokens)
+    if (s->tokens <= s->capacity_tokens) {
         return STATUS_OK;
+    }
     s->capacity_tokens = (int32_t)s->tokens;
-    return examiner_reserve(&s->examiner, s->capacity_tokens,
-                            SCORE_ROWS_MAX + GROUP_RESPONSES_MAX, s->examiner.format.max_length,
-                            error);
+    return examiner_reserve(&s->examiner, s->capacity_tokens, SCORE_ROWS_MAX + GROUP_RESPONSES_MAX,
+                            s->examiner.format.max_length, error);
 }
 
 static enum status score_file(struct scoring *s, const struct data_source *source,
@@ -220,22 +231,26 @@ static enum status score_file(struct scoring *s, const struct data_source *sourc
     while ((status = record_reader_next(reader, &record, error)) == STATUS_OK &&
            record.number > 0) {
         if (record.invalid_utf8) {
-            status = error_set(error, STATUS_FORMAT, "%s: not valid UTF-8",
-                               record_reader_where(reader));
+            status =
+                error_set(error, STATUS_FORMAT, "%s: not valid UTF-8", record_reader_where(reader));
             break;
         }
         int32_t before = s->count;
         status = record_add(s, &record, record_reader_where(reader), error);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             break;
-        if (before > 0 && (s->tokens > s->capacity_tokens || s->count > SCORE_ROWS_MAX))
+        }
+        if (before > 0 && (s->tokens > s->capacity_tokens || s->count > SCORE_ROWS_MAX)) {
             flush_pack(s, before);
+        }
         status = room_make(s, error);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK) {
             break;
+        }
     }
-    if (status == STATUS_OK && s->count > 0)
+    if (status == STATUS_OK && s->count > 0) {
         flush_pack(s, s->count);
+    }
     record_reader_close(reader);
     return status;
 }
@@ -246,12 +261,15 @@ static enum status spool_stdin(char path[64], struct error *error)
     char block[65536];
     snprintf(path, 64, "/tmp/tailor-score-XXXXXX");
     int fd = mkstemp(path);
-    if (fd < 0)
+    if (fd < 0) {
         return error_set(error, STATUS_IO, "cannot make a temporary file: %s", path);
+    }
     ssize_t got;
-    while ((got = read(STDIN_FILENO, block, sizeof(block))) > 0)
-        if (write(fd, block, (size_t)got) != got)
+    while ((got = read(STDIN_FILENO, block, sizeof(block))) > 0) {
+        if (write(fd, block, (size_t)got) != got) {
             break;
+        }
+    }
     close(fd);
     return got == 0 ? STATUS_OK
                     : error_set(error, STATUS_IO, "cannot keep standard input in %s", path);
@@ -266,12 +284,12 @@ static enum status score_source(const struct arguments *arguments, const char *d
     static struct scoring scoring; /* too big for a stack; one run a process */
     TRY(examiner_open(dir, arguments, NULL, &scoring.examiner, error));
     scoring.capacity_tokens = (int32_t)arguments->batch_tokens;
-    enum status status =
-        examiner_reserve(&scoring.examiner, scoring.capacity_tokens,
-                         SCORE_ROWS_MAX + GROUP_RESPONSES_MAX, scoring.examiner.format.max_length,
-                         error);
-    if (status == STATUS_OK)
+    enum status status = examiner_reserve(&scoring.examiner, scoring.capacity_tokens,
+                                          SCORE_ROWS_MAX + GROUP_RESPONSES_MAX,
+                                          scoring.examiner.format.max_length, error);
+    if (status == STATUS_OK) {
         status = score_file(&scoring, &source, error);
+    }
     examiner_close(&scoring.examiner, true);
     return status;
 }
@@ -281,14 +299,16 @@ enum status verb_score(const struct arguments *arguments, struct error *error)
     const char *dir, *file = "-";
     char spool[64] = "";
     TRY(arguments_need(arguments, 0, "the model's directory", &dir, error));
-    if (arguments->positional.count > 1)
+    if (arguments->positional.count > 1) {
         file = arguments->positional.items[1];
+    }
     if (strcmp(file, "-") == 0) {
         TRY(spool_stdin(spool, error));
         file = spool;
     }
     enum status status = score_source(arguments, dir, file, error);
-    if (spool[0] != '\0')
+    if (spool[0] != '\0') {
         unlink(spool);
+    }
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The two sides share no pack: the second has a tree per row and packs of one group's rows at most, so
- * offsets, neighbours and sharing all differ.
+ * The two sides share no pack: the second has a tree per row and packs of one group's rows at most,
+ * so offsets, neighbours and sharing all differ.
  */
 #include "worker/trainer/verify.h"
 
@@ -21,12 +21,12 @@ static void run_side(const struct stepper *base, enum pack_mode mode, struct bat
     struct stepper side = *base;
     struct step_result result;
     side.mode = mode;
-    /* Alone: a pack per group of rows laid end to end is still many rows; 1 token of capacity gives every
-     * group a pack of its own. */
+    /* Alone: a pack per group of rows laid end to end is still many rows; 1 token of capacity gives
+     * every group a pack of its own. */
     side.capacity_tokens = mode == PACK_SHARED ? base->capacity_tokens : 1;
     stepper_gradients(&side, groups, count, reward, &result);
-    base->model->device->ops->copy_out(base->model->device, gradients,
-                                       slice_tree_sum(side.tree), elements * sizeof(float));
+    base->model->device->ops->copy_out(base->model->device, gradients, slice_tree_sum(side.tree),
+                                       elements * sizeof(float));
 }
 
 static double worst_difference(const struct params_table *table, const float *a, const float *b)
@@ -39,8 +39,9 @@ static double worst_difference(const struct params_table *table, const float *a,
             largest = fmax(largest, fabs((double)a[e]));
             apart = fmax(apart, fabs((double)a[e] - b[e]));
         }
-        if (apart > 0)
+        if (apart > 0) {
             worst = fmax(worst, largest > 0 ? apart / largest : INFINITY);
+        }
     }
     return worst;
 }
@@ -51,8 +52,9 @@ enum status packing_compare(const struct stepper *stepper, struct batch_group *g
 {
     const struct params_table *table = model_trained_table(stepper->model);
     int64_t rows = 0;
-    for (int32_t i = 0; i < count; i++)
+    for (int32_t i = 0; i < count; i++) {
         rows += groups[i].dataset->groups[groups[i].group].rows;
+    }
     void *shared, *alone;
     size_t bytes = size_mul(table->elements, sizeof(float));
     TRY(mem_map(bytes, "gradients to compare", &shared, error));
@@ -65,8 +67,9 @@ enum status packing_compare(const struct stepper *stepper, struct batch_group *g
     run_side(stepper, PACK_SHARED, groups, count, reward, shared, table->elements);
     run_side(stepper, PACK_UNSHARED, groups, count, reward + rows, alone, table->elements);
     struct packing_difference difference = {.rewards = rows};
-    for (int64_t r = 0; r < rows; r++)
+    for (int64_t r = 0; r < rows; r++) {
         difference.rewards_differing += memcmp(&reward[r], &reward[rows + r], sizeof(float)) != 0;
+    }
     difference.gradient_worst = worst_difference(table, shared, alone);
     mem_free(reward);
     mem_unmap(shared, bytes);
@@ -82,26 +85,30 @@ enum status verify_packing(struct session *s, FILE *out, struct error *error)
     int32_t count = 0, tokens = 0;
     /* As many of the first groups as fit the planned pack even unshared. */
     for (int64_t g = 0; g < own->group_count && count < VERIFY_GROUPS_MAX; g++) {
-        if (own->groups[g].tokens > s->capacity.S)
+        if (own->groups[g].tokens > s->capacity.S) {
             continue;
+        }
         groups[count++] = (struct batch_group){.dataset = own, .group = g, .part = MIX_OWN};
         tokens += own->groups[g].tokens;
     }
-    if (count == 0)
+    if (count == 0) {
         return error_set(error, STATUS_LIMIT,
                          "--verify-packing: no group fits a pack of %d tokens unshared; raise "
                          "train.max_tokens_per_batch",
                          s->capacity.S);
+    }
     struct packing_difference d;
     TRY(packing_compare(&s->stepper, groups, count, &d, error));
-    fprintf(out, "packing: %lld rewards of %d groups (%d tokens), shared against alone: %lld differ; "
-                 "gradients at most %.1e of the largest entry apart\n",
+    fprintf(out,
+            "packing: %lld rewards of %d groups (%d tokens), shared against alone: %lld differ; "
+            "gradients at most %.1e of the largest entry apart\n",
             (long long)d.rewards, count, tokens, (long long)d.rewards_differing, d.gradient_worst);
     bool bits = s->device->dtype == DTYPE_FP32;
-    if ((bits && d.rewards_differing > 0) || !(d.gradient_worst <= VERIFY_GRADIENT_WORST))
+    if ((bits && d.rewards_differing > 0) || !(d.gradient_worst <= VERIFY_GRADIENT_WORST)) {
         return error_set(error, STATUS_NUMERIC,
                          "--verify-packing: %lld of %lld rewards differ, gradients by %.1e: please "
                          "report this, with the output of tailor doctor",
                          (long long)d.rewards_differing, (long long)d.rewards, d.gradient_worst);
+    }
     return STATUS_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * verify: --verify-packing. On the first groups of a run: rewards packed with shared prefixes equal,
- * bit for bit in fp32, those of each row alone; gradients within 1e-4 of the largest entry.
+ * verify: --verify-packing. On the first groups of a run: rewards packed with shared prefixes
+ * equal, bit for bit in fp32, those of each row alone; gradients within 1e-4 of the largest entry.
  */
 #ifndef TAILOR_WORKER_TRAINER_VERIFY_H
 #define TAILOR_WORKER_TRAINER_VERIFY_H
@@ -13,7 +13,8 @@
 
 enum status verify_packing(struct session *session, FILE *out, struct error *error);
 
-/* The comparison itself, for tests: `groups` (count) as one batch, once shared and once each row alone. */
+/* The comparison itself, for tests: `groups` (count) as one batch, once shared and once each row
+ * alone. */
 struct packing_difference {
     int64_t rewards, rewards_differing; /* by memcmp */
     double gradient_worst;              /* of the largest entry of its tensor */
