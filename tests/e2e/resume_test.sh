@@ -11,7 +11,7 @@ run() ( # run DIR EXTRA…: a subshell that becomes the trainer, so that its pid
     local out=$1
     shift
     exec tailor run general --from "$base" --train "$work/data/general.train.jsonl" --eval "$work/data/general.test.jsonl" \
-        --out "$out" --set train.epochs=16 --set checkpoint.every_steps=3 --set checkpoint.every=0 -q "${tiny[@]}" "$@"
+        --out "$out" --set train.epochs=24 --set checkpoint.every_steps=3 --set checkpoint.every=0 -q "${tiny[@]}" "$@"
 )
 losses() { # what must agree to the bit: everything but the clock
     python3 - "$1/metrics.jsonl" <<'PY'

@@ -215,6 +215,19 @@ TEST(stage_lm_has_one_row_a_group_and_imitates_it)
     fixture_close(&data);
 }
 
+TEST(a_text_that_any_form_let_in_is_kept)
+{
+    struct data_source source = {.path = fixture_write("f.jsonl", "{\"text\":\"abc\"}\n"),
+                                 .any_form = true};
+    struct text_format format = fixture_format();
+    struct fixture_data data = fixture_open(&source, &format, NULL);
+    REQUIRE(data.dataset != NULL);
+    EXPECT_I64(1, data.dataset->group_count);
+    EXPECT_I64(0, data.report->findings[FINDING_ONE_RESPONSE]);
+    EXPECT_I64(0, data.report->findings[FINDING_TIE]);
+    fixture_close(&data);
+}
+
 TEST(several_sources_are_one_dataset)
 {
     struct data_source sources[2] = {

@@ -215,6 +215,20 @@ TEST(stages_refuse_each_others_forms)
                    "{\"text\":\"a\"}");
 }
 
+TEST(any_form_takes_texts_or_preferences_but_not_both)
+{
+    source.any_form = true;
+    EXPECT_STR("[1  0=1(once)] text", read_text("{\"text\":\"once\"}"));
+    source.any_form = true;
+    EXPECT_STR("[1  0=1(a) 1=0(b)] preference (trl, prompt inside)",
+               read_text("{\"chosen\":\"a\",\"rejected\":\"b\"}"));
+    source.any_form = true;
+    expect_refused(STATUS_FORMAT, "/f.jsonl:2: mixed forms: this record is text,",
+                   "{\"chosen\":\"a\",\"rejected\":\"b\"}\n{\"text\":\"once\"}\n");
+    source.any_form = true;
+    expect_refused(STATUS_FORMAT, "or messages, or text (rename", "{\"question\":\"q\"}");
+}
+
 TEST(columns_can_be_renamed)
 {
     source.columns = (struct data_columns){

@@ -108,7 +108,7 @@ static bool candidate_check(const struct build_context *context, struct candidat
     if (identical) {
         finding_add(context, candidate, FINDING_IDENTICAL);
     }
-    if (candidate->pairs == 0 && !context->source->language_model) {
+    if (candidate->pairs == 0 && candidate->count > 1) { /* one row is a text of stage lm */
         finding_add(context, candidate, FINDING_TIE);
     }
     return !identical || comparable || candidate->pairs == 0;
@@ -347,7 +347,7 @@ static enum status record_take(const struct build_context *context, const struct
         admission_add(context->admission, context->index, FINDING_INVALID_UTF8, record->number);
         return STATUS_OK;
     }
-    if (record->response_count < 2 && !source->language_model) {
+    if (record->response_count < 2 && !record->is_text) {
         admission_add(context->admission, context->index, FINDING_ONE_RESPONSE, record->number);
         return STATUS_OK;
     }

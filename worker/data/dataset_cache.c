@@ -48,6 +48,7 @@ enum status cache_digest(const struct data_source *sources, int count,
         digest_i64(sha, source->pairs);
         digest_i64(sha, source->limit);
         digest_i64(sha, source->language_model);
+        digest_i64(sha, source->any_form);
     }
     char digest[SHA256_HEX_SIZE];
     sha256_finish_hex(sha, digest);

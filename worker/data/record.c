@@ -191,7 +191,7 @@ static enum status unknown_form(const struct form_context *context, const json_t
     }
     for (int i = 0; i < FORM_COUNT; i++) {
         const struct form_row *form = &form_rows[i];
-        if (form->language_model == context->source->language_model) {
+        if (context->source->any_form || form->language_model == context->source->language_model) {
             buf_append_string(&forms, forms.length == 0 ? "" : ", or ");
             for (int c = 0; c < form->count; c++) {
                 buf_printf(&forms, "%s%.40s", c == 0 ? "" : " + ",
@@ -291,6 +291,7 @@ static enum status record_parse(struct record_reader *reader, const struct sourc
     }
     TRY(form_detect(reader, reader->root, error));
     unknown_collect(reader, reader->root, record);
+    record->is_text = reader->form->language_model;
     return reader->form->read(&reader->context, reader->root, record, error);
 }
 

@@ -56,6 +56,7 @@ struct record {
     int32_t prompt_count;
     const struct response *responses;
     int32_t response_count; /* below 2 only where absent responses were left out, or for one text */
+    bool is_text;           /* a text of stage lm: one response, nothing to prefer */
     int32_t preferred;      /* DSP domains: index of the domain's response; -1 otherwise */
     float margin;
     const char *const *unknown; /* columns that the form doesn't have */
