@@ -7,12 +7,13 @@ python3 "$root/deploy/sample_data.py" --out "$work/data"
 RANDOM=${TAILOR_SEED:-$RANDOM}
 echo "seed ${TAILOR_SEED:-none}: set TAILOR_SEED to repeat the moments of the kills"
 
-run() ( # run DIR EXTRA…: a subshell that becomes the trainer, so that its pid is the trainer's
+run() { # run DIR EXTRA…: replaces the shell it is called in; in the background its pid is the trainer's
     local out=$1
     shift
     exec tailor run general --from "$base" --train "$work/data/general.train.jsonl" --eval "$work/data/general.test.jsonl" \
         --out "$out" --set train.epochs=24 --set checkpoint.every_steps=3 --set checkpoint.every=0 -q "${tiny[@]}" "$@"
-)
+}
+whole() { (run "$@"); }
 losses() { # what must agree to the bit: everything but the clock
     python3 - "$1/metrics.jsonl" <<'PY'
 import json, sys
@@ -23,25 +24,35 @@ for line in open(sys.argv[1]):
     print(json.dumps(row))
 PY
 }
-expect "a run that is never killed" run "$work/whole"
+lines() { cat "$work/killed/metrics.jsonl" 2>/dev/null | wc -l; }
+# Waits for a random moment of the run: every other time while it starts, else some steps further on.
+await_moment() { # await_moment PID KILLS
+    local target=$(($(lines) + 2 + RANDOM % 20))
+    if [ $(($2 % 2)) -eq 0 ]; then
+        sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
+    else
+        while kill -0 "$1" 2>/dev/null && [ "$(lines)" -lt "$target" ]; do sleep 0.01; done
+        sleep "0.0$((RANDOM % 10))"
+    fi
+}
+expect "a run that is never killed" whole "$work/whole"
 kills=0
-for attempt in $(seq 1 200); do
+for attempt in $(seq 1 100); do
     run "$work/killed" $([ -e "$work/killed/spec.json" ] && echo --resume) >"$work/log" 2>&1 &
     pid=$!
     if [ "$kills" -lt 10 ]; then
-        sleep "0.$((RANDOM % 9))$((RANDOM % 10))"
-        # Only one that still ran counts as killed.
-        if kill -9 "$pid" 2>/dev/null; then kills=$((kills + 1)); fi
+        await_moment "$pid" "$kills"
+        kill -9 "$pid" 2>/dev/null && kills=$((kills + 1)) # only one that still ran counts
         wait "$pid" 2>/dev/null
-        [ -e "$work/killed/spec.json" ] || rm -rf "$work/killed" # before there was anything to resume
         [ -e "$work/killed/model/tailor.json" ] && break
+        [ -e "$work/killed/spec.json" ] || rm -rf "$work/killed" # before there was anything to resume
         continue
     fi
     wait "$pid" && break
     sed 's/^/    /' "$work/log" | tail -5
 done
 echo "killed $kills times"
-expect "at least five kills came before the end" test "$kills" -ge 5
+expect "all ten kills came before the end" test "$kills" -eq 10
 losses "$work/whole" >"$work/a"
 losses "$work/killed" >"$work/b"
 expect "losses, norms and evaluations have the same bits" diff "$work/a" "$work/b"
@@ -52,5 +63,5 @@ expect "a checkpoint that was damaged is passed over" bash -c "
     rm -rf '$work/killed/model'
     tailor run --resume --out '$work/killed' -q"
 expect "and the result is still the same" cmp "$work/whole/model/model.safetensors" "$work/killed/model/model.safetensors"
-refuses "resuming with another spec is refused" 5 "" run "$work/killed" --resume --set train.seed=8
+refuses "resuming with another spec is refused" 5 "was begun with train.seed 42" whole "$work/killed" --resume --set train.seed=8
 finish
