@@ -26,11 +26,17 @@
 #include "lib/check.h"
 #include "worker/ops/cpu/gemm_kernel.h"
 
+/* Packed B of a task: about half of the second-level caches that come with the instruction set. */
+#ifdef OPS_ISA_avx512
+enum { GROUP_FLOATS = 160 * 1024 };
+#else
+enum { GROUP_FLOATS = 64 * 1024 };
+#endif
+
 enum {
-    K_STEP = 384,
-    GROUP_FLOATS = 160 * 1024, /* packed B of a task: 640 KiB */
-    SLAB_ROWS = 96,            /* packed A: at most 144 KiB; a multiple of both tile heights */
-    FEW_ROWS = 48,             /* up to here rather read B in place than pack it */
+    K_STEP = 256,   /* short, so that groups are wide: each is another pass over A */
+    SLAB_ROWS = 96, /* packed A: at most 144 KiB; a multiple of both tile heights */
+    FEW_ROWS = 48,  /* up to here rather read B in place than pack it */
     TASK_ROWS = 1024,
     TASK_ROWS_MIN = 96,
     GROUP_PANELS_MIN = 3,
@@ -46,19 +52,26 @@ struct job {
     struct gemm g;
     bool transposed; /* g is the mirror image: C(i, n) = c[n·ldc + i], the bias belongs to rows */
     bool pack_a, pack_b;
+    bool by_panel; /* one panel after the other, not all of a group together */
     int64_t tile_rows, tile_columns, panels;
     int64_t k_step, group_panels_max;
     int64_t row_tasks, group_tasks;
     float *scratch; /* THREAD_FLOATS for each thread */
 };
 
+/* Rows of memory, as long as a step of k, that are fetched while tiles are computed. */
+struct ahead {
+    const float *at;
+    int64_t ld, rows;
+};
+
 /* The operands of one step of k, as tiles see them. */
 struct step {
     struct range k;
-    const float *a; /* of the slab's first row */
-    int64_t a_row, a_k;
+    int64_t a_row;
     const float *b; /* the first panel of the group */
     int64_t b_k, b_panel;
+    struct ahead ahead; /* instead of A: what will be packed of B next */
 };
 
 static int64_t min64(int64_t a, int64_t b)
@@ -104,15 +117,15 @@ static void pack_group(const struct job *job, struct range columns, struct step 
 }
 
 /* Rows of A with k running fast. */
-static void pack_slab(const struct job *job, struct range rows, struct step *step, float *packed)
+static void pack_slab(const struct job *job, struct range rows, struct range k, float *packed)
 {
     const struct gemm *g = &job->g;
-    const int64_t K = step->k.end - step->k.begin;
+    const int64_t K = k.end - k.begin;
     OPS_FN(gemm_pack)
     (&(struct gemm_pack){
         .dst = packed,
         .lddst = K,
-        .src = step->a,
+        .src = g->a + rows.begin * g->a_row + k.begin * g->a_k,
         .outer_stride = g->a_row,
         .inner_stride = g->a_k,
         .outer = rows.end - rows.begin,
@@ -120,9 +133,6 @@ static void pack_slab(const struct job *job, struct range rows, struct step *ste
         .width = K,
         .bf16 = g->bf16,
     });
-    step->a = packed;
-    step->a_row = K;
-    step->a_k = 1;
 }
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
@@ -169,75 +179,121 @@ static void transposed_tile(const struct job *job, struct gemm_tile *tile, int64
     OPS_FN(gemm_transpose)(c, job->g.ldc, turned, GEMM_COLUMNS_MAX, tile->rows, tile->columns);
 }
 
-/* One row of tiles through the group's columns. `a` is their piece of A; while they are computed
- * the following piece is fetched, a part with each panel. */
+/* One row of tiles through the group's columns; each panel has its part of what is to be fetched.
+ */
 static void tile_row(const struct job *job, const struct step *step, const float *a,
-                     struct range rows, struct range columns, bool fetch_a)
+                     struct range rows, struct range columns, struct ahead ahead)
 {
     const struct gemm *g = &job->g;
     const bool first = step->k.begin == 0;
     const int64_t panels = divide_up(columns.end - columns.begin, job->tile_columns);
     struct gemm_tile tile = {.a = a,
                              .a_row = step->a_row,
-                             .a_k = step->a_k,
+                             .a_k = 1,
                              .b_k = step->b_k,
                              .K = step->k.end - step->k.begin,
                              .rows = rows.end - rows.begin,
-                             .fetch_a_row = step->a_row};
+                             .fetch_ld = ahead.ld};
     for (int64_t panel = 0; panel < panels; panel++) {
         const int64_t column = columns.begin + panel * job->tile_columns;
+        const struct range fetched = part(ahead.rows, panels, panel);
         tile.columns = min64(job->tile_columns, columns.end - column);
         tile.b = step->b + panel * step->b_panel;
         tile.ldc = g->ldc;
-        if (fetch_a) {
-            struct range next = part(tile.rows, panels, panel);
-            tile.fetch_a = a + (tile.rows + next.begin) * step->a_row;
-            tile.fetch_a_rows = next.end - next.begin;
-        }
+        tile.fetch = ahead.at + fetched.begin * ahead.ld;
+        tile.fetch_rows = fetched.end - fetched.begin;
         if (job->transposed) {
             tile.c = g->c + column * g->ldc + rows.begin;
-            tile.fetch_c = tile.c;
             transposed_tile(job, &tile, rows.begin, first);
         } else {
             tile.c = g->c + rows.begin * g->ldc + column;
-            tile.fetch_c = panel + 1 < panels ? tile.c + tile.columns : tile.c;
+            tile.fetch_c = panel + 1 < panels ? tile.c + tile.columns : NULL;
             chains_begin(job, &tile, g->bias ? g->bias + column : NULL, first);
             OPS_FN(gemm_tile)(&tile);
         }
     }
 }
 
+/* Rows of A, of which `a` is the first, through the group's columns. */
+static void tile_rows(const struct job *job, const struct step *step, const float *a,
+                      struct range rows, struct range columns)
+{
+    const int64_t tiles = divide_up(rows.end - rows.begin, job->tile_rows);
+    for (int64_t t = 0; t < tiles; t++) {
+        const int64_t row = rows.begin + t * job->tile_rows;
+        const struct range tile = {row, min64(row + job->tile_rows, rows.end)};
+        struct ahead ahead = step->ahead;
+        if (ahead.rows > 0) {
+            struct range fetched = part(ahead.rows, tiles, t);
+            ahead.at += fetched.begin * ahead.ld;
+            ahead.rows = fetched.end - fetched.begin;
+        } else if (!job->pack_a) {
+            ahead.at = a + job->tile_rows * step->a_row;
+            ahead.ld = step->a_row;
+            ahead.rows = min64(job->tile_rows, rows.end - tile.end);
+        }
+        tile_row(job, step, a, tile, columns, ahead);
+        a += job->tile_rows * step->a_row;
+    }
+}
+
 /* ---- tasks ----------------------------------------------------------------------------------- */
+
+/* What follows this step in B, in this group or the next, if it is as long as a step. */
+static struct ahead next_of_b(const struct job *job, struct range k, struct range columns)
+{
+    const struct gemm *g = &job->g;
+    struct ahead ahead = {.ld = g->b_n};
+    if (k.end + job->k_step <= g->K) {
+        ahead.at = g->b + columns.begin * g->b_n + k.end;
+        ahead.rows = columns.end - columns.begin;
+    } else if (k.end == g->K) {
+        ahead.at = g->b + columns.end * g->b_n;
+        ahead.rows = min64(job->tile_columns, g->N - columns.end);
+    }
+    return ahead;
+}
 
 /* Rows times a group of columns, all of K, by one thread. */
 static void multiply(const struct job *job, struct range rows, struct range columns, float *scratch)
 {
     const struct gemm *g = &job->g;
+    float *packed_a = scratch + GROUP_FLOATS;
     struct range k = {0, min64(job->k_step, g->K)};
     do {
         struct step step = {.k = k,
+                            .a_row = g->a_row,
                             .b = g->b + columns.begin + k.begin * g->b_k,
                             .b_k = g->b_k,
                             .b_panel = job->tile_columns};
         if (job->pack_b) {
             pack_group(job, columns, &step, scratch);
         }
-        for (int64_t slab = rows.begin; slab < rows.end; slab += SLAB_ROWS) {
-            const int64_t slab_end = min64(slab + SLAB_ROWS, rows.end);
-            step.a = g->a + slab * g->a_row + k.begin * g->a_k;
-            step.a_row = g->a_row;
-            step.a_k = g->a_k;
-            if (job->pack_a) {
-                pack_slab(job, (struct range){slab, slab_end}, &step, scratch + GROUP_FLOATS);
-            }
-            for (int64_t row = slab; row < slab_end; row += job->tile_rows) {
-                struct range tile = {row, min64(row + job->tile_rows, slab_end)};
-                bool fetch_a = !job->pack_a && row + 2 * job->tile_rows <= rows.end;
-                tile_row(job, &step, step.a + (row - slab) * step.a_row, tile, columns, fetch_a);
+        if (job->by_panel) {
+            step.ahead = next_of_b(job, k, columns);
+        }
+        if (!job->pack_a) {
+            tile_rows(job, &step, g->a + rows.begin * g->a_row + k.begin, rows, columns);
+        } else {
+            step.a_row = k.end - k.begin;
+            for (int64_t row = rows.begin; row < rows.end; row += SLAB_ROWS) {
+                const struct range slab = {row, min64(row + SLAB_ROWS, rows.end)};
+                pack_slab(job, slab, k, packed_a);
+                tile_rows(job, &step, packed_a, slab, columns);
             }
         }
         k = (struct range){k.end, min64(k.end + job->k_step, g->K)};
     } while (k.begin < g->K);
+}
+
+/* With few rows a panel is used up before the next is packed, while that one is being fetched. */
+static void multiply_group(const struct job *job, struct range rows, struct range columns,
+                           float *scratch)
+{
+    const int64_t width = job->by_panel ? job->tile_columns : columns.end - columns.begin;
+    for (int64_t column = columns.begin; column < columns.end; column += width) {
+        multiply(job, rows, (struct range){column, min64(column + width, columns.end)}, scratch);
+    }
 }
 
 /* The columns of one of `groups` groups of whole panels. */
@@ -255,8 +311,8 @@ static void multiply_task(void *argument, size_t index, int thread)
     struct range rows = part(tiles, job->row_tasks, (int64_t)index % job->row_tasks);
     rows.begin *= job->tile_rows;
     rows.end = min64(rows.end * job->tile_rows, job->g.M);
-    multiply(job, rows, group_columns(job, job->group_tasks, (int64_t)index / job->row_tasks),
-             job->scratch + (int64_t)thread * THREAD_FLOATS);
+    multiply_group(job, rows, group_columns(job, job->group_tasks, (int64_t)index / job->row_tasks),
+                   job->scratch + (int64_t)thread * THREAD_FLOATS);
 }
 
 /* ---- plans ----------------------------------------------------------------------------------- */
@@ -292,8 +348,9 @@ static struct job plan(const struct gemm *g)
     job.panels = divide_up(job.g.N, job.tile_columns);
     job.pack_a = job.g.a_k != 1 || g->bf16;
     job.pack_b = job.g.M > FEW_ROWS || job.g.b_n != 1 || g->bf16;
+    job.by_panel = job.pack_b && job.g.M <= SLAB_ROWS && job.g.b_k == 1;
     int64_t steps = divide_up(g->K, K_STEP);
-    job.k_step = steps > 0 ? divide_up(divide_up(g->K, steps), VEC) * VEC : VEC;
+    job.k_step = steps > 0 ? divide_up(divide_up(g->K, steps), LINE_FLOATS) * LINE_FLOATS : 1;
     job.group_panels_max = GROUP_FLOATS / (job.k_step * job.tile_columns);
     return job;
 }
@@ -338,39 +395,4 @@ void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch)
     plan_tasks(&job, pool_threads(pool));
     job.scratch = scratch;
     pool_run(pool, (size_t)(job.row_tasks * job.group_tasks), multiply_task, &job);
-}
-
-size_t OPS_FN(gemm_block_scratch)(int64_t M_max, int64_t N_max, int64_t K_max)
-{
-    (void)M_max;
-    (void)N_max;
-    (void)K_max;
-    return THREAD_FLOATS * sizeof(float);
-}
-
-void OPS_FN(gemm_block)(float *c, int64_t ldc, const float *a, int64_t a_row, int64_t a_k,
-                        const float *b, int64_t b_k, int64_t b_n, int64_t M, int64_t N, int64_t K,
-                        bool accumulate, float *scratch)
-{
-    if (M == 0 || N == 0 || (K == 0 && accumulate)) {
-        return;
-    }
-    struct job job = plan(&(struct gemm){
-        .c = c,
-        .ldc = ldc,
-        .a = a,
-        .a_row = a_row,
-        .a_k = a_k,
-        .b = b,
-        .b_k = b_k,
-        .b_n = b_n,
-        .M = M,
-        .N = N,
-        .K = K,
-        .accumulate = accumulate,
-    });
-    const int64_t groups = divide_up(job.panels, job.group_panels_max);
-    for (int64_t group = 0; group < groups; group++) {
-        multiply(&job, (struct range){0, job.g.M}, group_columns(&job, groups, group), scratch);
-    }
 }

@@ -5,8 +5,7 @@
  * bias. The bits depend on nothing else: not on threads, tiles, instruction set or other rows.
  *
  *     gemm        all threads of a pool; scratch from gemm_scratch_bytes(threads)
- *     gemm_block  the caller's thread alone, for use inside tasks
- *     gemm_direct the same with nothing packed, for operands in its caches (attention)
+ *     gemm_direct the caller's thread alone, nothing packed, for use inside tasks (attention)
  *
  * A(i,k) = a[i·a_row + k·a_k],  B(k,n) = b[k·b_k + n·b_n],  C(i,n) = c[i·ldc + n]. Any strides are
  * right; those with a 1 among a matrix's two are fast. C may not overlap A or B. K = 0 is allowed
@@ -35,15 +34,9 @@ struct gemm {
     bool bf16; /* round A and B to bf16 as they are read */
 };
 
+/* `scratch` is 64-byte aligned. */
 void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch);
 size_t OPS_FN(gemm_scratch_bytes)(int threads);
-
-/* `scratch` is 64-byte aligned and holds gemm_block_scratch(…) bytes for any M, N, K not above the
- * maxima. */
-void OPS_FN(gemm_block)(float *c, int64_t ldc, const float *a, int64_t a_row, int64_t a_k,
-                        const float *b, int64_t b_k, int64_t b_n, int64_t M, int64_t N, int64_t K,
-                        bool accumulate, float *scratch);
-size_t OPS_FN(gemm_block_scratch)(int64_t M_max, int64_t N_max, int64_t K_max);
 
 /* The caller's thread alone, nothing packed: for operands that are in its caches. b_n = 1, K > 0,
  * no bias, no bf16. */

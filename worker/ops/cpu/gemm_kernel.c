@@ -20,6 +20,10 @@ GEMM_INLINE vec load(const float *p, int v, int vectors, bool partial, vec_mask 
     return partial && v == vectors - 1 ? vec_load_mask(p + v * VEC, mask) : vec_load(p + v * VEC);
 }
 
+enum {
+    AHEAD_STEPS = 8
+}; /* B is fetched this many steps of k ahead: twice its way from level two */
+
 struct cursor {
     const float *a[3]; /* rows are addressed as base, base + a_row, base + 2·a_row */
     const float *b;
@@ -31,6 +35,10 @@ GEMM_INLINE void step(vec sum[GEMM_ROWS_MAX][GEMM_VECTORS_MAX], struct cursor *a
                       vec_mask mask)
 {
     vec b_row[GEMM_VECTORS_MAX];
+    UNROLL
+    for (int j = 0; j < vectors * VEC; j += LINE_FLOATS) {
+        _mm_prefetch((const char *)(at->b + AHEAD_STEPS * tile->b_k + j), _MM_HINT_T0);
+    }
     UNROLL
     for (int v = 0; v < vectors; v++) {
         b_row[v] = load(at->b, v, vectors, partial, mask);
@@ -50,13 +58,13 @@ GEMM_INLINE void step(vec sum[GEMM_ROWS_MAX][GEMM_VECTORS_MAX], struct cursor *a
     at->b += tile->b_k;
 }
 
-/* A line of each row that is to be fetched of A, then a row of C. */
+/* A line of each row that is to be fetched, and a row of C. */
 GEMM_INLINE void fetch(const struct gemm_tile *tile, int64_t k, int rows, int vectors)
 {
-    for (int64_t i = 0; i < tile->fetch_a_rows; i++) {
-        _mm_prefetch((const char *)(tile->fetch_a + i * tile->fetch_a_row + k), _MM_HINT_T0);
+    for (int64_t i = 0; i < tile->fetch_rows; i++) {
+        _mm_prefetch((const char *)(tile->fetch + i * tile->fetch_ld + k), _MM_HINT_T0);
     }
-    if (k < rows * LINE_FLOATS) {
+    if (tile->fetch_c && k < rows * LINE_FLOATS) {
         const float *c = tile->fetch_c + k / LINE_FLOATS * tile->ldc;
         UNROLL
         for (int j = 0; j < vectors * VEC; j += LINE_FLOATS) {

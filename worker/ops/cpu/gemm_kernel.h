@@ -45,8 +45,8 @@ static inline int64_t gemm_rows(int vectors)
 /* c[r][j] = start[r][j] then fma over ascending k of a(r, k)·b(k, j), for r < rows, j < columns.
  * start may be c. A is read as broadcasts, so any strides do; a row of B is contiguous.
  *
- * Meanwhile memory that will be needed next is fetched: fetch_a_rows rows of K floats, and the tile
- * of C at fetch_c. Both may point anywhere. */
+ * Meanwhile memory that will be needed next is fetched: fetch_rows rows of at most K floats, and
+ * the tile of C at fetch_c. Both may point anywhere. */
 struct gemm_tile {
     float *c;
     int64_t ldc;
@@ -58,8 +58,8 @@ struct gemm_tile {
     int64_t b_k;
     int64_t K;
     int64_t rows, columns; /* at least 1, at most gemm_rows() and the tile's width */
-    const float *fetch_a;
-    int64_t fetch_a_row, fetch_a_rows;
+    const float *fetch;
+    int64_t fetch_ld, fetch_rows;
     const float *fetch_c;
 };
 
