@@ -23,7 +23,7 @@ import warnings
 
 import torch
 import transformers
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 TEXTS = 50          # of the data; then HARD
@@ -150,6 +150,8 @@ def check_export(tailor, name, case, source, kind, texts):
     tokenizers = [path] + ([os.path.join(whole, "adapter")] if kind == "peft" else [])
     model = load(path)
     if kind == "peft":
+        parent = PeftConfig.from_pretrained(os.path.join(whole, "adapter")).base_model_name_or_path
+        say(os.path.samefile(parent, path), f"{name}, parent", "adapter_config.json names it")
         model = PeftModel.from_pretrained(model, os.path.join(whole, "adapter")).eval()
     ours, counts = tailor.score(os.path.join(case["dir"], source, "model"))
     for tokenizer_path in tokenizers:

@@ -13,6 +13,7 @@
 #include "worker/model/card.h"
 #include "worker/model/model.h"
 #include "worker/model/safetensors.h"
+#include "worker/model/tokenizer_dir.h"
 
 static const struct model_open_options OVER = {.need_score = true, .positions = 16};
 static const struct model_open_options MERGED = {
@@ -287,6 +288,29 @@ TEST(an_adapter_from_elsewhere_is_welcome)
            STATUS_OK);
     expect_refused(model_fixture_path(dir, "adapter"), STATUS_NOT_FOUND, "\"adapter\"");
     json_decref(json);
+}
+
+/* PEFT writes no tokenizer beside an adapter. */
+TEST(an_adapter_without_a_tokenizer_has_its_parents)
+{
+    char dir[FIXTURE_PATH_MAX];
+    char found[MODEL_PATH_MAX];
+    struct error error;
+    struct tokenizer *tokenizer;
+    family_make(dir);
+    const char *adapter = model_fixture_path(dir, "adapter");
+    EXPECT_I64(STATUS_NOT_FOUND, model_tokenizer_open(adapter, &tokenizer, &error));
+    EXPECT_CONTAINS("parent: there is no tokenizer.json", error.text);
+    model_fixture_text(dir, "parent/tokenizer.json", "{}");
+    EXPECT(model_tokenizer_dir(adapter, found, NULL) == STATUS_OK);
+    EXPECT_STR("parent", path_base(found));
+    model_fixture_text(dir, "adapter/tokenizer.json", "{}");
+    EXPECT(model_tokenizer_dir(adapter, found, NULL) == STATUS_OK);
+    EXPECT_STR("adapter", path_base(found));
+    EXPECT(remove(model_fixture_path(dir, "adapter/tokenizer.json")) == 0);
+    EXPECT(dir_remove(model_fixture_path(dir, "parent"), NULL) == STATUS_OK);
+    EXPECT_I64(STATUS_NOT_FOUND, model_tokenizer_open(adapter, &tokenizer, &error));
+    EXPECT_CONTAINS("base_model_name_or_path", error.text);
 }
 
 static void source_floats(void *context, const struct safetensors_entry *entry, size_t first,

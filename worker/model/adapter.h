@@ -13,6 +13,8 @@
 #define ADAPTER_CONFIG_FILE "adapter_config.json"
 #define ADAPTER_STEM        "adapter_model"
 
+enum { ADAPTER_CHAIN_MAX = 16 }; /* adapters upon one another */
+
 /* What changes the maths and is not known (DoRA, rank patterns, …) is STATUS_UNSUPPORTED and named.
  * *parent_out is base_model_name_or_path, borrowed from `json`; "" if it has none. */
 enum status adapter_config_parse(const char *name, const json_t *json, struct lora_config *lora_out,

@@ -15,6 +15,7 @@
 #include "worker/model/adapter.h"
 #include "worker/model/export_parts.h"
 #include "worker/model/staging.h"
+#include "worker/model/tokenizer_dir.h"
 #include "worker/model/weights.h"
 
 /* The words of the format for what it cannot say. */
@@ -152,11 +153,13 @@ static enum status export_all(struct exporting *exporting, const char *dir, cons
     const struct model_open_options options = {
         .need_score = true, .merge_adapter = exporting->options->format == EXPORT_HF};
     struct staging staging;
+    char tokenizer_dir[MODEL_PATH_MAX];
     TRY(options_check(dir, exporting->options, error));
     TRY(model_open(exporting->device, dir, &options, &exporting->model, error));
     TRY(format_check(exporting, dir, error));
-    TRY(tokenizer_open(dir, &exporting->tokenizer, error));
-    TRY(export_pad_choose(exporting, dir, error));
+    TRY(model_tokenizer_dir(dir, tokenizer_dir, error));
+    TRY(tokenizer_open(tokenizer_dir, &exporting->tokenizer, error));
+    TRY(export_pad_choose(exporting, tokenizer_dir, error));
     TRY(export_probes_make(exporting, error));
     TRY(staging_begin(&staging, out, error));
     return staging_end(&staging, export_write(exporting, &staging, error), error);

@@ -25,8 +25,6 @@
 #include "worker/model/model.h"
 #include "worker/model/weights.h"
 
-enum { CHAIN_MAX = 16 };
-
 struct opening {
     struct device *device;
     const struct model_open_options *options;
@@ -234,9 +232,9 @@ static enum status parent_open(struct opening *opening, const char *dir, const j
     if (path == NULL || card_parent_find(dir, path, found, NULL) != STATUS_OK) {
         TRY(card_parent_find(dir, name, found, error));
     }
-    if (opening->depth + 1 >= CHAIN_MAX) {
+    if (opening->depth + 1 >= ADAPTER_CHAIN_MAX) {
         return error_set(error, STATUS_LIMIT, "%s: over %d adapters upon one another (a circle?)",
-                         dir, CHAIN_MAX);
+                         dir, ADAPTER_CHAIN_MAX);
     }
     opening->depth++;
     enum status status = dir_open(opening, found, error);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "worker/model/card.h"
+#include "worker/model/tokenizer_dir.h"
 
 static enum status examiner_format(const char *dir, const struct arguments *arguments,
                                    struct examiner *e, struct error *error)
@@ -44,7 +45,7 @@ enum status examiner_open(const char *dir, const struct arguments *arguments,
         status = device_open(&options, &e.device, error);
     }
     if (status == STATUS_OK) {
-        status = tokenizer_open(dir, &e.tokenizer, error);
+        status = model_tokenizer_open(dir, &e.tokenizer, error);
     }
     if (status == STATUS_OK) {
         status = examiner_format(dir, arguments, &e, error);

@@ -9,6 +9,7 @@
 #include "lib/file.h"
 #include "lib/json.h"
 #include "worker/model/card.h"
+#include "worker/model/tokenizer_dir.h"
 #include "worker/trainer/continuity.h"
 #include "worker/trainer/outcome.h"
 
@@ -97,15 +98,18 @@ static enum status add_probes(struct session *s, const char *dir, json_t *card, 
 enum status outcome_model_save(struct session *s, const struct train_state *state,
                                const json_t *result, struct error *error)
 {
-    char dir[4096];
+    char dir[4096], tokenizer_dir[MODEL_PATH_MAX];
     path_join(dir, sizeof(dir), s->run, "model");
     if (dir_exists(dir)) { /* of an attempt that was killed while writing its probes */
         TRY(dir_remove(dir, error));
     }
     json_t *card = card_json(s, state, result);
     bool head = !session_is_lm(s);
-    enum status status = model_save(s->model, dir, s->spec->from,
-                                    s->model->adapter != NULL ? s->spec->from : NULL, card, error);
+    enum status status = model_tokenizer_dir(s->spec->from, tokenizer_dir, error);
+    if (status == STATUS_OK) {
+        status = model_save(s->model, dir, tokenizer_dir,
+                            s->model->adapter != NULL ? s->spec->from : NULL, card, error);
+    }
     release_training(s);
     if (status == STATUS_OK && head) {
         status = add_probes(s, dir, card, error);

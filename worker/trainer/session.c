@@ -11,6 +11,7 @@
 #include "lib/check.h"
 #include "lib/json.h"
 #include "worker/model/card.h"
+#include "worker/model/tokenizer_dir.h"
 #include "worker/trainer/continuity.h"
 
 bool session_is_lm(const struct session *session)
@@ -226,7 +227,7 @@ enum status session_open(const struct spec *spec, const char *run, int threads, 
                                                                                    : DTYPE_FP32};
     enum status status = device_open(&options, &s->device, error);
     if (status == STATUS_OK) {
-        status = tokenizer_open(spec->from, &s->tokenizer, error);
+        status = model_tokenizer_open(spec->from, &s->tokenizer, error);
     }
     if (status == STATUS_OK) {
         status = session_open_format(s, error);

@@ -9,6 +9,7 @@
 #include "lib/json.h"
 #include "worker/data/admission.h"
 #include "worker/model/card.h"
+#include "worker/model/tokenizer_dir.h"
 #include "worker/trainer/preview.h"
 #include "worker/trainer/session.h"
 #include "worker/trainer/verbs.h"
@@ -29,7 +30,7 @@ static enum status reader_open(const struct arguments *arguments, struct reader 
     }
     bool has = false;
     *reader = (struct reader){0};
-    TRY(tokenizer_open(arguments->from, &reader->tokenizer, error));
+    TRY(model_tokenizer_open(arguments->from, &reader->tokenizer, error));
     TRY(card_read(arguments->from, &reader->card, error));
     if (reader->card != NULL) {
         TRY(card_format(arguments->from, reader->card, &reader->format, &has, error));

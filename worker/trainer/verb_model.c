@@ -13,6 +13,7 @@
 #include "worker/model/card.h"
 #include "worker/model/export.h"
 #include "worker/model/gguf.h"
+#include "worker/model/tokenizer_dir.h"
 #include "worker/trainer/scorer.h"
 #include "worker/trainer/verbs.h"
 
@@ -87,7 +88,7 @@ enum status verb_check(const struct arguments *arguments, struct error *error)
     TRY(arguments_need(arguments, 0, "the directory", &dir, error));
     TRY(device_open(&(struct device_options){.threads = (int)arguments->threads}, &device, error));
     struct model_open_options options = {.merge_adapter = true, .positions = 0};
-    enum status status = tokenizer_open(dir, &tokenizer, error);
+    enum status status = model_tokenizer_open(dir, &tokenizer, error);
     if (status == STATUS_OK) {
         status = model_open(device, dir, &options, &model, error);
     }
