@@ -58,6 +58,7 @@ enum order { ROWS_CONTIGUOUS, COLUMNS_CONTIGUOUS, NEITHER, ORDERS };
 
 struct problem {
     struct arena arena;
+    float *operands[2]; /* blocks of their own, exactly as long: ASan sees a read behind them */
     struct gemm gemm;
     float *c;        /* as it is before */
     size_t c_floats; /* ldc · M: with the gaps between rows, which nobody may touch */
@@ -91,10 +92,9 @@ static int64_t gap(struct draws *draws)
     return (int64_t)draw_below(draws, 4);
 }
 
-/* An operand of rows x columns; the arena's block ends where its last element does, so that ASan
- * sees a load behind it. */
-static const float *operand(struct problem *problem, struct draws *draws, enum order order,
-                            int64_t rows, int64_t columns, int64_t *row, int64_t *column)
+/* An operand of rows x columns; begins anywhere in its block, ends with it. */
+static float *operand(struct draws *draws, enum order order, int64_t rows, int64_t columns,
+                      int64_t *row, int64_t *column, const float **at_out)
 {
     int64_t inner = order == NEITHER ? 3 : 1;
     bool by_row = order != COLUMNS_CONTIGUOUS;
@@ -102,13 +102,13 @@ static const float *operand(struct problem *problem, struct draws *draws, enum o
     *row = by_row ? outer : inner;
     *column = by_row ? inner : outer;
     size_t count = (size_t)((rows - 1) * *row + (columns - 1) * *column + 1);
-    float *memory = arena_array(&problem->arena, float, count + 16);
-    memset(memory, 0xff, (count + 16) * sizeof(float));
-    float *at = memory + gap(draws);
+    size_t begin = (size_t)gap(draws);
+    float *memory = mem_alloc((begin + count) * sizeof(float));
     for (size_t i = 0; i < count; i++) {
-        at[i] = draw_normal(draws);
+        memory[begin + i] = draw_normal(draws);
     }
-    return at;
+    *at_out = memory + begin;
+    return memory;
 }
 
 static struct problem problem_draw(struct draws *draws, int64_t M, int64_t N, int64_t K,
@@ -117,8 +117,8 @@ static struct problem problem_draw(struct draws *draws, int64_t M, int64_t N, in
     struct problem problem = {.gemm = {.M = M, .N = N, .K = K}};
     struct gemm *g = &problem.gemm;
     int64_t k = K > 0 ? K : 1;
-    g->a = operand(&problem, draws, a_order, M, k, &g->a_row, &g->a_k);
-    g->b = operand(&problem, draws, b_order, k, N, &g->b_k, &g->b_n);
+    problem.operands[0] = operand(draws, a_order, M, k, &g->a_row, &g->a_k, &g->a);
+    problem.operands[1] = operand(draws, b_order, k, N, &g->b_k, &g->b_n, &g->b);
     g->ldc = N + gap(draws);
     problem.c_floats = (size_t)(M * g->ldc);
     problem.c = random_floats(&problem.arena, draws, problem.c_floats);
@@ -126,6 +126,13 @@ static struct problem problem_draw(struct draws *draws, int64_t M, int64_t N, in
     g->accumulate = start == 1;
     g->bias = start == 2 ? random_floats(&problem.arena, draws, (size_t)N) : NULL;
     return problem;
+}
+
+static void problem_end(struct problem *problem)
+{
+    mem_free(problem->operands[0]);
+    mem_free(problem->operands[1]);
+    arena_release(&problem->arena);
 }
 
 static float element(const struct gemm *g, const float *at)
@@ -229,7 +236,7 @@ TEST(every_output_is_one_chain_for_any_shape_strides_threads_and_instruction_set
                          (enum order)draw_below(&draws, ORDERS));
         problem.gemm.bf16 = draw_below(&draws, 4) == 0;
         expect_gemm(&problem, expected_c(&problem), THREADS_MAX);
-        arena_release(&problem.arena);
+        problem_end(&problem);
     }
 }
 
@@ -242,7 +249,7 @@ TEST(a_product_inside_a_task_is_the_same_chain)
             problem_draw(&draws, M, N, K, (enum order)draw_below(&draws, ORDERS), ROWS_CONTIGUOUS);
         problem.gemm.bias = NULL;
         expect_gemm_direct(&problem, expected_c(&problem));
-        arena_release(&problem.arena);
+        problem_end(&problem);
     }
 }
 
@@ -282,7 +289,7 @@ TEST(chunks_of_a_large_product_join_without_a_seam)
             }
             free(scratch);
         }
-        arena_release(&problem.arena);
+        problem_end(&problem);
     }
 }
 
@@ -298,7 +305,7 @@ TEST(an_infinite_column_spoils_no_other)
         }
         ((float *)(uintptr_t)g->a)[0] = INFINITY;
         expect_gemm(&problem, expected_c(&problem), 1);
-        arena_release(&problem.arena);
+        problem_end(&problem);
     }
 }
 
@@ -315,7 +322,7 @@ TEST(nothing_to_add_leaves_zero_the_bias_or_the_old_values)
         problem.gemm.M = 1;
         problem.gemm.N = 0;
         expect_gemm(&problem, problem.c, 2);
-        arena_release(&problem.arena);
+        problem_end(&problem);
     }
 }
 

@@ -13,13 +13,14 @@
  * be rounded. B is not packed either when few rows would use it and its rows are contiguous. If its
  * columns are (a forward pass over one short text), the mirror image Cᵀ = Bᵀ·Aᵀ is computed: then
  * the weights are what is read in place, once, and the few activations are packed. The same serves
- * the gradients of narrow factors (LoRA).
+ * the gradients of narrow factors (LoRA). In between, up to SLAB_ROWS rows, each panel is used up
+ * before the next is packed, and that one is fetched meanwhile.
  *
  * Rejected: splitting K over threads, which breaks the contract of ops.h; packing B once for all
- * threads (a barrier for each chunk, and B comes from memory that is shared: slower by a tenth on
- * two cores); always packing A, no faster than broadcasts from eight rows in place and costly for
+ * threads, with a barrier for each chunk: B then comes from the last level, measured 5 to 10 %
+ * slower; always packing A, no faster than broadcasts from eight rows in place and costly for
  * narrow products; a cache of packed weights, which each optimizer step would invalidate, to save
- * the 2 % that packing takes at 512 rows.
+ * the 4 % that packing takes at 1024 rows.
  */
 #include "worker/ops/cpu/gemm.h"
 
@@ -34,13 +35,13 @@ enum { GROUP_FLOATS = 64 * 1024 };
 #endif
 
 enum {
-    K_STEP = 256,   /* short, so that groups are wide: each is another pass over A */
-    SLAB_ROWS = 96, /* packed A: at most 144 KiB; a multiple of both tile heights */
-    FEW_ROWS = 48,  /* up to here rather read B in place than pack it */
-    TASK_ROWS = 1024,
+    K_STEP = 256,     /* short, so that groups are wide: each is another pass over A */
+    SLAB_ROWS = 96,   /* packed A: 96 KiB; a multiple of the tile heights */
+    FEW_ROWS = 48,    /* up to here rather read B in place than pack it */
+    TASK_ROWS = 1024, /* more would save no packing worth mentioning */
     TASK_ROWS_MIN = 96,
     GROUP_PANELS_MIN = 3,
-    TASKS_PER_THREAD = 6,
+    TASKS_PER_THREAD = 4,
     THREAD_FLOATS = GROUP_FLOATS + SLAB_ROWS * K_STEP,
 };
 
@@ -179,29 +180,28 @@ static void transposed_tile(const struct job *job, struct gemm_tile *tile, int64
     OPS_FN(gemm_transpose)(c, job->g.ldc, turned, GEMM_COLUMNS_MAX, tile->rows, tile->columns);
 }
 
-/* One row of tiles through the group's columns; each panel has its part of what is to be fetched.
- */
+/* One row of tiles through the group's columns, with each panel a part of what is to be fetched. */
 static void tile_row(const struct job *job, const struct step *step, const float *a,
                      struct range rows, struct range columns, struct ahead ahead)
 {
     const struct gemm *g = &job->g;
     const bool first = step->k.begin == 0;
     const int64_t panels = divide_up(columns.end - columns.begin, job->tile_columns);
+    const int64_t fetch_rows = divide_up(ahead.rows, panels);
     struct gemm_tile tile = {.a = a,
                              .a_row = step->a_row,
                              .a_k = 1,
                              .b_k = step->b_k,
                              .K = step->k.end - step->k.begin,
                              .rows = rows.end - rows.begin,
+                             .fetch = ahead.at,
                              .fetch_ld = ahead.ld};
     for (int64_t panel = 0; panel < panels; panel++) {
         const int64_t column = columns.begin + panel * job->tile_columns;
-        const struct range fetched = part(ahead.rows, panels, panel);
         tile.columns = min64(job->tile_columns, columns.end - column);
         tile.b = step->b + panel * step->b_panel;
         tile.ldc = g->ldc;
-        tile.fetch = ahead.at + fetched.begin * ahead.ld;
-        tile.fetch_rows = fetched.end - fetched.begin;
+        tile.fetch_rows = min64(fetch_rows, ahead.rows);
         if (job->transposed) {
             tile.c = g->c + column * g->ldc + rows.begin;
             transposed_tile(job, &tile, rows.begin, first);
@@ -211,6 +211,8 @@ static void tile_row(const struct job *job, const struct step *step, const float
             chains_begin(job, &tile, g->bias ? g->bias + column : NULL, first);
             OPS_FN(gemm_tile)(&tile);
         }
+        tile.fetch += tile.fetch_rows * ahead.ld;
+        ahead.rows -= tile.fetch_rows;
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * gemm_kernel: the innermost product, one tile of C that lives in registers; and the packing that
- * feeds it. Used by gemm.c alone.
+ * feeds it, for gemm.c and gemm_direct.c.
  *
  * What limits a tile of r rows and v registers is r·v FMAs, two a cycle, against r + v loads, of
  * which the machine this was tuned on sustains little more than one. AVX-512 has two shapes:
