@@ -162,8 +162,8 @@ static enum status scores_compare(struct exporting *exporting, struct model *mod
                              &score, error));
         if (!(fabs(score - probe->score) <= limit)) {
             return error_set(error, STATUS_FAILED,
-                             "%s: the score of probe %d moved from %.9g to %.9g when %s were "
-                             "written; it may move by %g: try --dtype float32",
+                             "%s: the score of probe %d moved from %.9g to %.9g when weights were "
+                             "written as %s; it may move by %g: try --dtype fp32",
                              dir, i, probe->score, score,
                              weight_dtype_name(exporting->options->dtype), limit);
         }

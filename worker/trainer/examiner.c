@@ -14,19 +14,17 @@
 static enum status examiner_format(const char *dir, const struct arguments *arguments,
                                    struct examiner *e, struct error *error)
 {
-    json_t *card = NULL;
     bool has = false;
-    TRY(card_read(dir, &card, error));
-    enum status status = STATUS_OK;
-    if (card != NULL) {
-        status = card_format(dir, card, &e->format, &has, error);
+    TRY(card_read(dir, &e->card, error));
+    if (e->card != NULL) {
+        TRY(card_format(dir, e->card, &e->format, &has, error));
     }
-    json_decref(card);
-    TRY(status);
     if (!has) {
         e->format = (struct text_format){
             .max_length = 512, .overlong = OVERLONG_DROP, .pooling = POOLING_LAST_TOKEN};
-        TRY(template_recognise(e->tokenizer, &e->format.template_kind, error));
+        if (arguments->template == NULL || strcmp(arguments->template, "auto") == 0) {
+            TRY(template_recognise(e->tokenizer, &e->format.template_kind, error));
+        }
     }
     return arguments_format(arguments, &e->format, error);
 }
@@ -107,6 +105,7 @@ void examiner_close(struct examiner *examiner, bool close_device)
         model_free(examiner->model);
     }
     tokenizer_free(examiner->tokenizer);
+    json_decref(examiner->card);
     if (close_device && examiner->device != NULL) {
         device_close(examiner->device);
     }

@@ -5,6 +5,8 @@
 #ifndef TAILOR_WORKER_TRAINER_EXAMINER_H
 #define TAILOR_WORKER_TRAINER_EXAMINER_H
 
+#include <jansson.h>
+
 #include "lib/status.h"
 #include "worker/model/model.h"
 #include "worker/trainer/arguments.h"
@@ -14,6 +16,7 @@ struct examiner {
     struct device *device;
     struct tokenizer *tokenizer;
     struct text_format format; /* the model's own, or the options' */
+    json_t *card;              /* owned: tailor.json, whose strings `format` borrows; or NULL */
     struct model *model;
     struct activations *acts;
     struct scorer scorer;
