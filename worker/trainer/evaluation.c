@@ -9,6 +9,22 @@
 #include <string.h>
 
 #include "lib/arena.h"
+#include "worker/trainer/reward_cache.h"
+
+/* All customers of a parent measure it on the same general data: once is enough. */
+static enum status rewards_before(const struct scorer *scorer, struct session *session,
+                                  const struct dataset *dataset, float *reward_out,
+                                  struct error *error)
+{
+    const char *dir = token_cache_dir(&session->arena);
+    char key[SHA256_HEX_SIZE];
+    reward_cache_key(scorer->model, scorer->pooling, dataset, key);
+    if (!reward_cache_load(dir, key, reward_out, dataset->row_count)) {
+        TRY(scorer_rewards(scorer, dataset, reward_out, error));
+        reward_cache_store(dir, key, reward_out, dataset->row_count);
+    }
+    return STATUS_OK;
+}
 
 static enum status evaluate_set(const struct scorer *scorer, struct session *session,
                                 struct eval_set *set, enum evaluation_when when,
@@ -22,7 +38,11 @@ static enum status evaluate_set(const struct scorer *scorer, struct session *ses
     if (*reward == NULL) {
         *reward = mem_alloc(sizeof(float) * (size_t)(set->dataset->row_count + 1));
     }
-    TRY(scorer_rewards(scorer, set->dataset, *reward, error));
+    if (when == EVALUATION_BEFORE) {
+        TRY(rewards_before(scorer, session, set->dataset, *reward, error));
+    } else {
+        TRY(scorer_rewards(scorer, set->dataset, *reward, error));
+    }
     figures_compute(set->dataset, *reward, session_confidence(session),
                     (uint64_t)session->spec->train.seed,
                     when == EVALUATION_BEFORE ? &set->before : &set->after);
