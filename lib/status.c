@@ -64,6 +64,7 @@ const char *status_name(enum status status)
         [STATUS_MEMORY] = "out of memory",
         [STATUS_NUMERIC] = "not finite",
         [STATUS_CANCELLED] = "cancelled",
+        [STATUS_COMMUNICATION] = "communication failed",
     };
     CHECK((unsigned)status < STATUS_COUNT);
     return names[status];
