@@ -111,9 +111,13 @@ void ranks_kill(struct ranks *ranks, int32_t rank, int signal)
     }
 }
 
-static void wait_one(struct ranks *ranks, int32_t rank, time_t end)
+void ranks_wait(struct ranks *ranks, int32_t rank)
 {
     int status;
+    time_t end = time(NULL) + HANG_SECONDS;
+    if (ranks->pids[rank] <= 0) {
+        return;
+    }
     while (waitpid(ranks->pids[rank], &status, WNOHANG) == 0) {
         if (time(NULL) > end) {
             test_fail(__FILE__, __LINE__, "%s: rank %d of %d hangs",
@@ -138,11 +142,8 @@ static void wait_one(struct ranks *ranks, int32_t rank, time_t end)
 
 void ranks_finish(struct ranks *ranks)
 {
-    time_t end = time(NULL) + HANG_SECONDS;
     for (int32_t r = 0; r < ranks->options.world; r++) {
-        if (ranks->pids[r] > 0) {
-            wait_one(ranks, r, end);
-        }
+        ranks_wait(ranks, r);
     }
     char path[128];
     snprintf(path, sizeof(path), "/dev/shm/tailor-%s", ranks->name);
@@ -186,7 +187,6 @@ static bool disturbed_exchange(struct comm *comm, struct comm_exchange *exchange
             raise(SIGKILL);
             break;
         case FAULT_STOP:
-            atomic_store(&disturbance.board->ready[comm->rank], 1);
             raise(SIGSTOP);
             break;
         case FAULT_DROP:

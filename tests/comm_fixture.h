@@ -46,7 +46,8 @@ struct ranks *ranks_start(enum comm_backend backend, int32_t world, int64_t time
                           rank_body *body, void *argument);
 void ranks_wait_ready(struct ranks *ranks, int32_t rank, int value);
 void ranks_kill(struct ranks *ranks, int32_t rank, int signal); /* SIGKILL is waited for */
-void ranks_finish(struct ranks *ranks);                         /* frees */
+void ranks_wait(struct ranks *ranks, int32_t rank);             /* for its end */
+void ranks_finish(struct ranks *ranks);                         /* waits for all, and frees */
 
 /* What the victim does just before its exchange number `at` (0, 1, …). */
 enum comm_fault { FAULT_NONE, FAULT_KILL, FAULT_STOP, FAULT_DROP, FAULT_ABORT };

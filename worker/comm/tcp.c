@@ -26,7 +26,7 @@
 #include "lib/limits.h"
 
 /* How long a failing rank tries to tell peers that do not read: short against any deadline. */
-enum { SPIN_US = 50, FLUSH_MS = 200 };
+enum { SPIN_US = 50, FLUSH_MS = 200, FLUSH_LOOK_US = 500 };
 
 /* Of all peers' pieces together: several times what a connection has under way. */
 #define PIECES_BYTES (4 * MIB)
@@ -56,16 +56,6 @@ static void peer_close(struct tcp_peer *peer)
         close(peer->fd);
         peer->fd = -1;
     }
-}
-
-static void close_tcp(struct comm *comm)
-{
-    struct tcp *tcp = comm->transport;
-    for (int32_t r = 0; r < comm->world; r++) {
-        peer_close(&tcp->peers[r]);
-        mem_free(tcp->peers[r].inbox);
-    }
-    mem_free(tcp);
 }
 
 /* ---- transfers ---------------------------------------------------------------------------------
@@ -143,6 +133,14 @@ static bool is_done(const struct tcp_peer *peer)
     return peer->in.done == peer->in.bytes && peer->out.done == peer->out.bytes;
 }
 
+bool tcp_fail_as_told(const struct comm *comm, const struct tcp_frame *frame,
+                      struct comm_failure *failure)
+{
+    int32_t failed = frame->failed_rank;
+    return comm_fail(failure, failed >= 0 && failed < comm->world ? failed : COMM_NOBODY, "%.*s",
+                     COMM_REASON_BYTES - 1, frame->reason);
+}
+
 /* The head of a message: ours, a poison, or nonsense. */
 static bool frame_check(struct comm *comm, int32_t rank, const struct comm_exchange *exchange,
                         struct comm_failure *failure)
@@ -154,9 +152,7 @@ static bool frame_check(struct comm *comm, int32_t rank, const struct comm_excha
         return comm_fail(failure, rank, "it sent something else than a frame");
     }
     if (frame->kind == FRAME_POISON) {
-        int32_t failed = frame->failed_rank;
-        return comm_fail(failure, failed < comm->world && failed >= 0 ? failed : COMM_NOBODY,
-                         "%.*s", COMM_REASON_BYTES - 1, frame->reason);
+        return tcp_fail_as_told(comm, frame, failure);
     }
     if (frame->kind != FRAME_DATA || frame->sequence != comm->sequence) {
         return comm_fail(failure, rank, "it sent exchange %u instead of %u", frame->sequence,
@@ -221,7 +217,7 @@ static enum outcome peer_step(struct comm *comm, int32_t rank, const struct comm
     if (peer->fd >= 0 && peer->in.done == peer->in.bytes) { /* then frame_in is free */
         got = peer_look_ahead(peer) == MOVED_CLOSED ? MOVED_CLOSED : got;
         if (peer->head_bytes == sizeof(peer->frame_in) && peer->frame_in.kind == FRAME_POISON) {
-            frame_check(comm, rank, exchange, failure);
+            tcp_fail_as_told(comm, &peer->frame_in, failure);
             return SAID;
         }
     }
@@ -333,31 +329,44 @@ static bool exchange_tcp(struct comm *comm, struct comm_exchange *exchange,
 /* ---- poison ------------------------------------------------------------------------------------
  */
 
+/* Reads and forgets. Peers that are telling us something must not wait for us to listen, and a
+ * socket that is closed over unread bytes throws away what it has not sent yet. False once the peer
+ * has closed. */
+static bool peer_drain(struct tcp_peer *peer)
+{
+    static _Thread_local char junk[64 * 1024];
+    ssize_t got;
+    do {
+        got = recv(peer->fd, junk, sizeof(junk), MSG_DONTWAIT);
+    } while (got > 0 || (got < 0 && errno == EINTR));
+    return got < 0 && errno == EAGAIN;
+}
+
 /* What is half sent must be finished before, or the peer could not tell the poison from data. True
  * when nothing is left to do. */
 static bool peer_poison(struct tcp_peer *peer, const struct tcp_frame *frame, bool *loaded)
 {
-    while (peer->fd >= 0) {
-        bool between = peer->out.done == 0 || peer->out.done == peer->out.bytes;
-        if (!*loaded && between) {
+    if (peer->fd < 0) {
+        return true;
+    }
+    peer_drain(peer);
+    for (;;) {
+        bool sent_all = peer->out.done == peer->out.bytes;
+        if (sent_all && *loaded) {
+            shutdown(peer->fd, SHUT_WR);
+            return true;
+        }
+        if (!*loaded && (sent_all || peer->out.done == 0)) {
             peer->frame_out = *frame;
             peer->out = (struct tcp_transfer){.parts = {{&peer->frame_out, sizeof(*frame)}},
                                               .bytes = sizeof(*frame)};
             *loaded = true;
-        } else if (*loaded && between && peer->out.done > 0) {
-            return true;
         }
-        /* Peers that flush too are waiting for us to read. */
-        bool read = peer_receive(peer) == MOVED_BYTES;
         enum moved sent = peer_send(peer);
-        if (sent == MOVED_CLOSED) {
-            return true;
-        }
-        if (sent == MOVED_NOTHING && !read) {
-            return false;
+        if (sent != MOVED_BYTES) {
+            return sent == MOVED_CLOSED;
         }
     }
-    return true;
 }
 
 static void poison(struct comm *comm, struct comm_failure *failure)
@@ -368,6 +377,7 @@ static void poison(struct comm *comm, struct comm_failure *failure)
     memcpy(frame.reason, failure->reason, sizeof(frame.reason));
     bool loaded[COMM_WORLD_MAX] = {false};
     int64_t end_us = comm_now_us() + FLUSH_MS * 1000;
+    tcp->poisoned = true;
     bool all;
     do {
         all = true;
@@ -377,9 +387,42 @@ static void poison(struct comm *comm, struct comm_failure *failure)
             all = all && (told || r == failure->rank);
         }
         if (!all) {
-            sleep_for_peers(comm, tcp);
+            usleep(FLUSH_LOOK_US);
         }
     } while (!all && comm_now_us() < end_us);
+}
+
+/* Gives what was sent last a chance to arrive: see peer_drain. */
+static void linger(struct comm *comm, struct tcp *tcp)
+{
+    int64_t end_us = comm_now_us() + FLUSH_MS * 1000;
+    bool open;
+    do {
+        open = false;
+        for (int32_t r = 0; r < comm->world; r++) {
+            struct tcp_peer *peer = &tcp->peers[r];
+            if (peer->fd >= 0 && !peer_drain(peer)) {
+                peer_close(peer);
+            }
+            open = open || (peer->fd >= 0 && r != comm->failure.rank);
+        }
+        if (open) {
+            usleep(FLUSH_LOOK_US);
+        }
+    } while (open && comm_now_us() < end_us);
+}
+
+static void close_tcp(struct comm *comm)
+{
+    struct tcp *tcp = comm->transport;
+    if (tcp->poisoned) {
+        linger(comm, tcp);
+    }
+    for (int32_t r = 0; r < comm->world; r++) {
+        peer_close(&tcp->peers[r]);
+        mem_free(tcp->peers[r].inbox);
+    }
+    mem_free(tcp);
 }
 
 const struct comm_ops comm_tcp_ops = {open_tcp, exchange_tcp, poison, close_tcp};

@@ -38,11 +38,16 @@ struct tcp_peer {
 
 struct tcp {
     bool spins;
+    bool poisoned;                         /* peers have been told, or tried to */
     struct tcp_peer peers[COMM_WORLD_MAX]; /* by rank; the own one stays empty */
 };
 
 /* Connects to everybody: peers[…].fd are nonblocking. */
 enum status tcp_join(struct comm *comm, struct tcp *tcp, const struct comm_options *options,
                      struct error *error);
+
+/* What a poison says: whose failure, and why. Returns false. */
+bool tcp_fail_as_told(const struct comm *comm, const struct tcp_frame *frame,
+                      struct comm_failure *failure);
 
 #endif

@@ -192,7 +192,7 @@ static void link_joined(struct join *join, struct link *link)
 {
     struct tcp_peer *peer = &join->tcp->peers[link->peer];
     if (peer->fd >= 0) {
-        close(peer->fd); /* it lost the earlier one, or it would not come again */
+        close(peer->fd); /* the newer one is what its other side holds */
     }
     peer->fd = link->fd;
     *link = (struct link){.state = LINK_FREE, .fd = -1};
@@ -396,6 +396,27 @@ static void poll_once(struct join *join)
     }
 }
 
+/* Ranks that had joined may be lost, or give up, while others are awaited. What they send may also
+ * be their first exchange, which stays where it is. */
+static bool all_are_well(struct join *join, struct comm_failure *failure)
+{
+    for (int32_t r = 0; r < join->options->world; r++) {
+        const struct tcp_peer *peer = &join->tcp->peers[r];
+        struct tcp_frame frame;
+        if (peer->fd < 0) {
+            continue;
+        }
+        ssize_t got = recv(peer->fd, &frame, sizeof(frame), MSG_PEEK | MSG_DONTWAIT);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+            return comm_fail(failure, r, "its connection was closed while others joined");
+        }
+        if (got == (ssize_t)sizeof(frame) && frame.kind == FRAME_POISON) {
+            return tcp_fail_as_told(join->comm, &frame, failure);
+        }
+    }
+    return true;
+}
+
 static bool is_connecting(const struct join *join, int32_t peer)
 {
     for (int i = 0; i < LINKS_MAX; i++) {
@@ -408,33 +429,41 @@ static bool is_connecting(const struct join *join, int32_t peer)
     return false;
 }
 
+/* Begins what is to be begun. Returns the first rank that is missing, or COMM_NOBODY. */
+static int32_t find_missing(struct join *join, bool present[COMM_WORLD_MAX])
+{
+    int32_t missing = COMM_NOBODY;
+    for (int32_t r = join->options->world - 1; r >= 0; r--) {
+        present[r] = r == join->comm->rank || join->tcp->peers[r].fd >= 0;
+        missing = present[r] ? missing : r;
+        if (!present[r] && r < join->comm->rank && !is_connecting(join, r) &&
+            comm_now_us() >= join->retry_at_us[r]) {
+            connect_to(join, r);
+        }
+    }
+    return missing;
+}
+
 static enum status wait_for_all(struct join *join, int64_t deadline_us, struct error *error)
 {
-    for (;;) {
-        bool present[COMM_WORLD_MAX];
-        int32_t missing = COMM_NOBODY;
-        for (int32_t r = join->options->world - 1; r >= 0; r--) {
-            present[r] = r == join->comm->rank || join->tcp->peers[r].fd >= 0;
-            missing = present[r] ? missing : r;
-            if (!present[r] && r < join->comm->rank && !is_connecting(join, r) &&
-                comm_now_us() >= join->retry_at_us[r]) {
-                connect_to(join, r);
-            }
-        }
-        if (missing == COMM_NOBODY) {
-            return STATUS_OK;
-        }
-        if (comm_now_us() >= deadline_us) {
+    bool present[COMM_WORLD_MAX];
+    struct comm_failure failure;
+    int32_t missing;
+    while ((missing = find_missing(join, present)) != COMM_NOBODY) {
+        bool well = all_are_well(join, &failure);
+        if (well && comm_now_us() >= deadline_us) {
             char text[COMM_REASON_BYTES - 32];
-            struct comm_failure failure;
             comm_list_missing(present, join->options->world, text, sizeof(text));
-            comm_fail(&failure, missing, "%s did not join in time", text);
+            well = comm_fail(&failure, missing, "%s did not join in time", text);
+        }
+        if (!well) {
             join->comm->ops->poison(join->comm, &failure);
-            return error_set(error, STATUS_COMMUNICATION, "rank %d failed: %s", missing,
+            return error_set(error, STATUS_COMMUNICATION, "rank %d failed: %s", failure.rank,
                              failure.reason);
         }
         poll_once(join);
     }
+    return STATUS_OK;
 }
 
 enum status tcp_join(struct comm *comm, struct tcp *tcp, const struct comm_options *options,
