@@ -42,7 +42,7 @@ formatted() { # clang-format decides layout
 "$root/deploy/packages.sh" build test || exit 1
 part "build, warnings are errors" build_in "$build"
 part "style: sizes, one-way folders, banned calls" python3 "$root/tests/style/style.py"
-part "unit, property and golden tests" ctest --test-dir "$build" -j "$(nproc)" --no-tests=error
+part "unit, property and golden tests" ctest --test-dir "$build" -j "$(nproc)" -LE comm --no-tests=error
 if [ "$mode" != quick ]; then
     part "format: clang-format" formatted
     part "the goldens on the C reference" env TAILOR_ISA=ref ctest --test-dir "$build" -j "$(nproc)" -L golden
@@ -50,8 +50,10 @@ if [ "$mode" != quick ]; then
     for script in "$root"/tests/e2e/*_test.sh; do
         part "end to end: $(basename "$script" .sh)" bash "$script" "$build"
     done
+    part "collectives between ranks" ctest --test-dir "$build" -L comm --no-tests=error
     part "build with address and undefined sanitizers" build_in "$build-asan" -DTAILOR_SANITIZE=address,undefined
     part "unit tests under sanitizers" ctest --test-dir "$build-asan" -j "$(nproc)" -L 'unit|property' --timeout 900
+    part "collectives under the thread sanitizer" bash "$root/tests/comm/tsan.sh" "$build-tsan"
 fi
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
