@@ -14,7 +14,7 @@
 #include "tests/comm_fixture.h"
 #include "worker/comm/backend.h"
 
-enum { WORLD = 3, VICTIM = 1, COUNT = 400003, SHORT_MS = 1500 };
+enum { WORLD = 3, VICTIM = 1, COUNT = 400003, SHORT_MS = 3000 };
 
 struct fault_case {
     enum comm_fault fault;
@@ -158,8 +158,8 @@ TEST(an_abort_reaches_everybody_with_its_reason_at_every_exchange)
 
 TEST(a_stopped_rank_is_named_when_its_time_is_over)
 {
-    sweep(COMM_SHM, FAULT_STOP, "rank 1 failed: no progress within", 3);
-    sweep(COMM_TCP, FAULT_STOP, "rank 1 failed: no progress within", 3);
+    sweep(COMM_SHM, FAULT_STOP, "rank 1 failed: no progress within", 5);
+    sweep(COMM_TCP, FAULT_STOP, "rank 1 failed: no progress within", 5);
 }
 
 /* ---- at any moment ------------------------------------------------------------------------------
