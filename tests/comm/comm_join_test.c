@@ -188,6 +188,20 @@ static void segment_path(const struct ranks *ranks, char out[128])
     snprintf(out, 128, "/dev/shm/tailor-%s", ranks->name);
 }
 
+/* Until rank 0 has made it and proved itself in it; `ready` is its first word (shm.h). */
+static void wait_for_segment(const char *path)
+{
+    uint32_t ready = 0;
+    while (ready == 0) {
+        int fd = open(path, O_RDONLY);
+        if (fd >= 0) {
+            ready = pread(fd, &ready, sizeof(ready), 0) == sizeof(ready) ? ready : 0;
+            close(fd);
+        }
+        usleep(1000);
+    }
+}
+
 TEST(what_lies_under_the_name_of_a_segment_is_replaced)
 {
     char path[128];
@@ -209,10 +223,7 @@ TEST(a_segment_of_a_killed_attempt_is_replaced)
     struct ranks *ranks = ranks_create(COMM_SHM, 2, LONG_MS);
     segment_path(ranks, path);
     ranks_start_one(ranks, 0, works_body, NULL);
-    while (access(path, F_OK) != 0) {
-        usleep(1000);
-    }
-    usleep(20000);
+    wait_for_segment(path);
     ranks_kill(ranks, 0, SIGKILL);
     EXPECT_I64(0, access(path, F_OK)); /* it is in the way */
     ranks_start_one(ranks, 1, works_body, NULL);
@@ -229,10 +240,7 @@ TEST(a_second_rank_0_of_a_joining_group_is_refused)
     ranks_start_one(ranks, 0, works_body, NULL);
     struct error error = {0};
     struct comm *comm = NULL;
-    while (access(path, F_OK) != 0) {
-        usleep(1000);
-    }
-    usleep(50000);
+    wait_for_segment(path);
     EXPECT_I64(STATUS_CONFLICT, comm_open(&ranks->options, &comm, &error));
     EXPECT_CONTAINS("rank 0 is there already", error.text);
     ranks_start_one(ranks, 1, works_body, NULL);
