@@ -72,8 +72,10 @@ struct comm_order {
 };
 
 /* All ranks join, or all that came return STATUS_COMMUNICATION by the deadline and the text names
- * who is missing. STATUS_CONFLICT: name or port is taken; STATUS_MEMORY: the segment does not fit;
- * STATUS_USAGE: an endpoint cannot be parsed or resolved. */
+ * who is missing. By tcp a rank returns when it has joined every other; that two others cannot join
+ * each other then shows in its first collective. STATUS_CONFLICT: name or port is taken;
+ * STATUS_MEMORY: the segment does not fit; STATUS_USAGE: an endpoint cannot be parsed or resolved.
+ */
 enum status comm_open(const struct comm_options *options, struct comm **comm_out,
                       struct error *error);
 /* Waits for a collective in flight (at most its deadline). Never waits for other ranks otherwise.

@@ -378,6 +378,7 @@ static void poison(struct comm *comm, struct comm_failure *failure)
     bool loaded[COMM_WORLD_MAX] = {false};
     int64_t end_us = comm_now_us() + FLUSH_MS * 1000;
     tcp->poisoned = true;
+    tcp->failed_rank = failure->rank;
     bool all;
     do {
         all = true;
@@ -404,7 +405,7 @@ static void linger(struct comm *comm, struct tcp *tcp)
             if (peer->fd >= 0 && !peer_drain(peer)) {
                 peer_close(peer);
             }
-            open = open || (peer->fd >= 0 && r != comm->failure.rank);
+            open = open || (peer->fd >= 0 && r != tcp->failed_rank);
         }
         if (open) {
             usleep(FLUSH_LOOK_US);

@@ -38,7 +38,8 @@ struct tcp_peer {
 
 struct tcp {
     bool spins;
-    bool poisoned;                         /* peers have been told, or tried to */
+    bool poisoned;                         /* peers have been told, or tried to … */
+    int32_t failed_rank;                   /* … that this one failed */
     struct tcp_peer peers[COMM_WORLD_MAX]; /* by rank; the own one stays empty */
 };
 
