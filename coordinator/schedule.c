@@ -125,9 +125,14 @@ static uint32_t collect(struct plan *plan, struct candidate *candidates)
             plan->held[ask->tenant] += job->held;
             plan->usage[ask->tenant] += (double)job->held * (double)snapshot->policy.charge_ms;
         }
-        if (job->state == JOB_STATE_RUNNING && ask->preemptible) {
-            plan->runners[plan->runner_count++] = i;
+        if (job->state == JOB_STATE_RUNNING && ask->preemptible &&
+            snapshot->now_ms - job->started_ms >= snapshot->policy.preempt_min_run_ms) {
+            plan->runners[plan->runner_count++] =
+                (struct runner){snapshot->queues[ask->queue].priority, job->started_ms, i};
         }
+    }
+    for (uint32_t i = 0; i < snapshot->tenant_count; i++) {
+        plan->weights += plan->active[i] ? snapshot->tenants[i].weight : 0;
     }
     qsort(candidates, count, sizeof(*candidates), by_order);
     return count;
@@ -177,9 +182,7 @@ static void consider(struct plan *plan, const struct candidate *it)
     }
     struct realm *realm = &plan->realms[at];
     if (usable < ask->min_ranks) {
-        if (realm->waits == NOBODY) {
-            plan_reserve(plan, it->job, at, it->level);
-        }
+        plan_reserve(plan, it->job, at, it->level);
         decide_wait(plan, it->job, no_room(plan, it, realm, usable));
         return;
     }
@@ -272,7 +275,7 @@ static void plan_begin(struct plan *plan)
         plan->usage[i] = snapshot->tenants[i].usage;
         plan->slots_left[i] = snapshot->tenants[i].slots_left;
     }
-    plan->runners = arena_array(plan->arena, uint32_t, snapshot->job_count);
+    plan->runners = arena_array(plan->arena, struct runner, snapshot->job_count);
     plan->yielding = arena_array(plan->arena, bool, snapshot->job_count);
     plan->capacity = snapshot->job_count; /* one decision a job at most */
     plan->items = arena_array(plan->arena, struct decision, plan->capacity);
