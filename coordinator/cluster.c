@@ -15,7 +15,7 @@
 
 void cluster_init(struct cluster *cluster, const struct cluster_options *options, int64_t now_ms)
 {
-    *cluster = (struct cluster){.options = *options, .next_job = 1, .cycled_ms = now_ms};
+    *cluster = (struct cluster){.options = *options, .next_job = 1};
     registry_init(&cluster->registry, options->lost_after_ms, now_ms);
     cluster_boot(cluster, now_ms);
 }

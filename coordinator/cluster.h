@@ -135,9 +135,9 @@ struct cluster {
     bool store_full;
     uint64_t next_job;
     uint64_t boots, next_command;
-    uint64_t fenced; /* reports that were refused as stale */
-    bool dirty;      /* something changed since the last cycle */
-    int64_t cycled_ms;
+    uint64_t fenced;          /* reports that were refused as stale */
+    bool dirty;               /* something changed since the last cycle */
+    int64_t wake_ms;          /* when the next cycle runs although nothing changed */
     struct arena scratch;     /* of one cycle */
     struct command *commands; /* since the last drain */
     size_t command_count, command_capacity;

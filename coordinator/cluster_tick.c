@@ -3,7 +3,7 @@
  * cluster_tick: the passing of time, and the scheduler's cycle.
  *
  * Order within a tick: leases, deadlines, usage, then one cycle over the result. A cycle runs when
- * something changed, and at least every cycle_ms (back-offs end, tenants age).
+ * something changed, when a back-off or a begin time is over, and at least every cycle_ms.
  */
 #include <string.h>
 
@@ -133,6 +133,13 @@ static void dependencies_refresh(struct cluster *cluster)
     cluster->job_count = kept;
 }
 
+static void wake_at(struct cluster *cluster, int64_t at_ms, int64_t now_ms)
+{
+    if (at_ms > now_ms && at_ms < cluster->wake_ms) {
+        cluster->wake_ms = at_ms;
+    }
+}
+
 /* Returns the jobs of the cluster behind the snapshot's, index for index. */
 static struct cluster_job **snapshot_jobs(struct cluster *cluster, struct snapshot *snapshot)
 {
@@ -145,6 +152,8 @@ static struct cluster_job **snapshot_jobs(struct cluster *cluster, struct snapsh
         if (job_is_final(it->run.state)) {
             continue;
         }
+        wake_at(cluster, it->backoff_until_ms, snapshot->now_ms);
+        wake_at(cluster, it->ask.not_before_ms, snapshot->now_ms);
         if (it->ask.warm >= snapshot->warm_count) {
             snapshot->warm_count = it->ask.warm + 1;
         }
@@ -240,6 +249,7 @@ static void cycle(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
                                 .policy = cluster->options.policy,
                                 .queues = cluster->queues,
                                 .queue_count = cluster->queue_count};
+    cluster->wake_ms = now_ms + cluster->options.cycle_ms;
     dependencies_refresh(cluster);
     snapshot_workers(cluster, &snapshot);
     snapshot_tenants(cluster, &snapshot, unix_ms);
@@ -253,7 +263,6 @@ static void cycle(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
     }
     cluster->dirty = orphans;
     arena_reset(&cluster->scratch, mark);
-    cluster->cycled_ms = now_ms;
 }
 
 void cluster_tick(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
@@ -261,7 +270,7 @@ void cluster_tick(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
     leases(cluster, now_ms);
     deadlines(cluster, now_ms);
     charge(cluster, now_ms, unix_ms);
-    if (cluster->dirty || now_ms - cluster->cycled_ms >= cluster->options.cycle_ms) {
+    if (cluster->dirty || now_ms >= cluster->wake_ms) {
         cycle(cluster, now_ms, unix_ms);
     }
 }
