@@ -250,6 +250,7 @@ enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32
     CHECK(ask->tenant < cluster->tenant_count);
     CHECK(ask->queue < cluster->queue_count);
     CHECK(ask->min_ranks >= 1 && ask->min_ranks <= ask->ranks);
+    CHECK(ask->ranks <= GANG_RANKS_MAX);
     struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
     TRY(quota_admit(&tenant->quota, tenant->waiting, error));
     if (cluster->job_count == cluster->job_capacity) {

@@ -13,7 +13,7 @@
 #include "coordinator/schedule.h"
 
 /* So many jobs of a realm may ask others to yield in one cycle. */
-enum { NOWHERE = -1, PLACEMENTS_MAX = 1024, WAITERS_MAX = 32 };
+enum { NOWHERE = -1, WAITERS_MAX = 32 };
 
 #define NOBODY UINT32_MAX
 

@@ -103,10 +103,10 @@ static int32_t preempt(struct plan *plan, uint32_t job, int32_t realm, int32_t m
         qsort(plan->runners, plan->runner_count, sizeof(*plan->runners), by_loss);
         plan->runners_sorted = true;
     }
-    uint32_t chosen[PLACEMENTS_MAX];
+    uint32_t chosen[GANG_RANKS_MAX];
     uint32_t count = 0;
     int32_t coming = 0;
-    for (uint32_t i = 0; i < plan->runner_count && coming < missing && count < PLACEMENTS_MAX;
+    for (uint32_t i = 0; i < plan->runner_count && coming < missing && count < GANG_RANKS_MAX;
          i++) {
         uint32_t runner = plan->runners[i].job;
         const struct snapshot_job *other = &snapshot->jobs[runner];

@@ -15,7 +15,7 @@ trap 'rm -rf "$out"' EXIT
 seq "$first" $((first + seeds - 1)) |
     xargs -P "$(nproc)" -I{} sh -c '"$1" --seed {} ${TAILOR_SIM_OPTIONS:-} >"$2/{}"' sh "$build/tests/sim" "$out"
 grep -hvE '^ok |^[0-9]+ passed' "$out"/* || true
-for scenario in chaos busy hog away; do
+for scenario in chaos busy hog whale away; do
     grep -hE "^(ok|FAIL) $scenario " "$out"/* | awk -v scenario="$scenario" '
         { match($0, /wait [0-9.]+/); w = substr($0, RSTART + 5, RLENGTH - 5) + 0; if (w > wait) wait = w
           match($0, /off by [0-9.]+/); s = substr($0, RSTART + 7, RLENGTH - 7) + 0; if (s > share) share = s
@@ -25,6 +25,6 @@ for scenario in chaos busy hog away; do
                      scenario, NR, a, r, f, b, wait, share }'
 done
 passed=$(grep -hE '^ok ' "$out"/* | wc -l)
-failed=$((4 * seeds - passed))
+failed=$((5 * seeds - passed))
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

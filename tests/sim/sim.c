@@ -23,7 +23,7 @@ enum { HEARTBEAT_SECONDS = 3, HOURS_MAX = 12 };
 
 const char *sim_scenario_name(enum sim_scenario scenario)
 {
-    static const char *const names[SIM_SCENARIOS] = {"chaos", "busy", "hog", "away"};
+    static const char *const names[SIM_SCENARIOS] = {"chaos", "busy", "hog", "whale", "away"};
     CHECK((unsigned)scenario < SIM_SCENARIOS);
     return names[scenario];
 }
@@ -228,5 +228,6 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     mem_free(sim.jobs);
     mem_free(sim.job_of_id);
     mem_free(sim.attempts);
+    arena_release(&sim.arena);
     mem_free(sim.tenants);
 }

@@ -24,7 +24,8 @@ static void options_set(struct sim *sim, struct cluster_options *options)
         .policy = {.charge_ms = MINUTE,
                    .ageing_ms = 20 * MINUTE,
                    .job_ageing_ms = MINUTE,
-                   .preempt = sim->options.scenario != SIM_BUSY,
+                   .preempt =
+                       sim->options.scenario != SIM_BUSY && sim->options.scenario != SIM_WHALE,
                    .preempt_after_ms = 5 * SECOND,
                    .preempt_min_run_ms = hog ? 20 * SECOND : MINUTE},
     };
@@ -149,6 +150,19 @@ static void busy_jobs(struct sim *sim)
     }
 }
 
+static void whale_job(struct sim *sim, uint32_t index)
+{
+    if (index < SIM_WHALES) { /* one each of the first tenants, who have nothing else */
+        int32_t half = sim->options.workers * sim->options.slots / 2;
+        plain_job(sim, index, index, half < GANG_RANKS_MAX ? half : GANG_RANKS_MAX, 100 * SECOND,
+                  MINUTE * (int64_t)(1 + 3 * index));
+    } else {
+        uint32_t others = (uint32_t)sim->options.tenants - SIM_WHALES;
+        plain_job(sim, index, SIM_WHALES + index % others, 1,
+                  SECOND * (int64_t)(60 + sim_draw(sim, 240)), 0);
+    }
+}
+
 static void jobs_make(struct sim *sim)
 {
     int32_t count = sim->options.jobs;
@@ -166,6 +180,8 @@ static void jobs_make(struct sim *sim)
         } else if (sim->options.scenario == SIM_AWAY) {
             plain_job(sim, (uint32_t)i, (uint32_t)(i % sim->options.tenants), 1 + i % 3,
                       SECOND * (int64_t)(20 + sim_draw(sim, 280)), span * i / count);
+        } else if (sim->options.scenario == SIM_WHALE) {
+            whale_job(sim, (uint32_t)i);
         } else if (sim->options.scenario == SIM_HOG) {
             bool visitor = i % 10 == 9;
             plain_job(sim, (uint32_t)i,

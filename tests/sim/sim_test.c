@@ -58,6 +58,15 @@ TEST(a_hog_does_not_delay_visitors)
     }
 }
 
+TEST(big_gangs_are_not_starved_by_small_jobs)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct sim_result result = runs(SIM_WHALE, seed, 20, 800, 8);
+        EXPECT_I64(0, result.yields);
+        EXPECT_I64(800, result.succeeded);
+    }
+}
+
 TEST(an_absent_coordinator_ends_no_attempt)
 {
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
