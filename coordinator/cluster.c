@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cluster: memory, people's verbs, and the life of an attempt.
+ * cluster: people's verbs, and the life of an attempt.
  *
  * Invariants: a job has members exactly while job_has_attempt(); a tenant's `slots` is the sum of
  * held over its jobs; every change of a state is in `changes`; every slot of a live member is held
@@ -13,11 +13,16 @@
 #include "coordinator/cluster_parts.h"
 #include "lib/check.h"
 
-void cluster_init(struct cluster *cluster, const struct cluster_options *options, int64_t now_ms)
+void cluster_init(struct cluster *cluster, const struct cluster_options *options, uint64_t boots,
+                  int64_t now_ms)
 {
-    *cluster = (struct cluster){.options = *options, .next_job = 1};
+    CHECK(boots > 0 && boots <= UINT32_MAX);
+    *cluster = (struct cluster){.options = *options,
+                                .next_job = 1,
+                                .boots = boots,
+                                .next_command = boots << 32, /* above all that was sent before */
+                                .dirty = true};
     registry_init(&cluster->registry, options->lost_after_ms, now_ms);
-    cluster_boot(cluster, now_ms);
 }
 
 void cluster_release(struct cluster *cluster)
@@ -34,15 +39,6 @@ void cluster_release(struct cluster *cluster)
     arena_release(&cluster->scratch);
     registry_release(&cluster->registry);
     *cluster = (struct cluster){0};
-}
-
-void cluster_boot(struct cluster *cluster, int64_t now_ms)
-{
-    registry_boot(&cluster->registry, now_ms);
-    cluster->boots++;
-    cluster->next_command = cluster->boots << 32; /* above all that was sent before */
-    cluster->command_count = 0;
-    cluster->dirty = true;
 }
 
 uint32_t cluster_add_tenant(struct cluster *cluster, double weight, const struct quota *quota,
@@ -100,7 +96,7 @@ struct cluster_job *cluster_live(struct cluster *cluster, uint64_t job, uint64_t
 /* ---- changes and commands ---------------------------------------------------------------------
  */
 
-static bool waits(enum job_state state)
+bool cluster_job_waits(enum job_state state)
 {
     return job_is_waiting(state) || state == JOB_STATE_PAUSED;
 }
@@ -110,7 +106,7 @@ static void record(struct cluster *cluster, struct cluster_job *job, enum job_ev
 {
     enum job_state to = job->run.state;
     struct cluster_tenant *tenant = &cluster->tenants[job->ask.tenant];
-    tenant->waiting += waits(to) - waits(from);
+    tenant->waiting += cluster_job_waits(to) - cluster_job_waits(from);
     tenant->unfinished -= job_is_final(to);
     cluster->dirty = true;
     if (cluster->change_count == cluster->change_capacity) {
@@ -232,6 +228,16 @@ static double least_level(const struct cluster *cluster)
     return least < 0 ? 0 : least;
 }
 
+struct cluster_job *cluster_job_add(struct cluster *cluster)
+{
+    if (cluster->job_count == cluster->job_capacity) {
+        cluster->job_capacity = cluster->job_capacity ? cluster->job_capacity * 2 : 64;
+        cluster->jobs =
+            mem_grow(cluster->jobs, size_mul(cluster->job_capacity, sizeof(struct cluster_job)));
+    }
+    return &cluster->jobs[cluster->job_count++];
+}
+
 static void after_copy(struct cluster *cluster, struct cluster_job *job)
 {
     int32_t count = job->ask.after_count;
@@ -252,17 +258,12 @@ enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32
     CHECK(ask->min_ranks >= 1 && ask->min_ranks <= ask->ranks);
     CHECK(ask->ranks <= GANG_RANKS_MAX);
     struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
-    TRY(quota_admit(&tenant->quota, tenant->waiting, error));
-    if (cluster->job_count == cluster->job_capacity) {
-        cluster->job_capacity = cluster->job_capacity ? cluster->job_capacity * 2 : 64;
-        cluster->jobs =
-            mem_grow(cluster->jobs, size_mul(cluster->job_capacity, sizeof(struct cluster_job)));
-    }
+    TRY(quota_admit(&tenant->quota, tenant->waiting, ask->min_ranks, error));
     if (tenant->unfinished == 0) {
         fair_share_charge(&tenant->share, 0, now_ms, cluster->options.half_life_ms);
         fair_share_enter(&tenant->share, least_level(cluster));
     }
-    struct cluster_job *job = &cluster->jobs[cluster->job_count++];
+    struct cluster_job *job = cluster_job_add(cluster);
     *job = (struct cluster_job){.ask = *ask, .wait = {.since_ms = now_ms}};
     job->ask.submitted_ms = now_ms;
     job_init(&job->run, cluster->next_job++, attempts_max, now_ms);

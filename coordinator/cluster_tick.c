@@ -58,13 +58,13 @@ static void deadlines(struct cluster *cluster, int64_t now_ms)
     }
 }
 
-static void charge(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
+static void charge(struct cluster *cluster, int64_t now_ms)
 {
     for (uint32_t i = 0; i < cluster->tenant_count; i++) {
         struct cluster_tenant *tenant = &cluster->tenants[i];
         int64_t passed = now_ms - tenant->share.at_ms;
         if (passed > 0) {
-            quota_charge(&tenant->use, tenant->slots, passed, unix_ms);
+            quota_charge(&tenant->use, tenant->slots, passed, now_ms);
             fair_share_charge(&tenant->share, tenant->slots, now_ms, cluster->options.half_life_ms);
         }
     }
@@ -176,7 +176,7 @@ static struct cluster_job **snapshot_jobs(struct cluster *cluster, struct snapsh
     return behind;
 }
 
-static void snapshot_tenants(struct cluster *cluster, struct snapshot *snapshot, int64_t unix_ms)
+static void snapshot_tenants(struct cluster *cluster, struct snapshot *snapshot)
 {
     struct snapshot_tenant *tenants =
         arena_array(&cluster->scratch, struct snapshot_tenant, cluster->tenant_count);
@@ -185,7 +185,7 @@ static void snapshot_tenants(struct cluster *cluster, struct snapshot *snapshot,
         tenants[i] = (struct snapshot_tenant){
             .usage = it->share.usage,
             .weight = it->share.weight,
-            .slots_left = quota_slots_left(&it->quota, &it->use, it->slots, unix_ms),
+            .slots_left = quota_slots_left(&it->quota, &it->use, it->slots, snapshot->now_ms),
             .last_start_ms = it->last_start_ms};
     }
     snapshot->tenants = tenants;
@@ -241,7 +241,7 @@ static void carry_out(struct cluster *cluster, struct cluster_job *job,
     }
 }
 
-static void cycle(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
+static void cycle(struct cluster *cluster, int64_t now_ms)
 {
     struct arena_mark mark = arena_mark(&cluster->scratch);
     struct snapshot snapshot = {.now_ms = now_ms,
@@ -252,7 +252,7 @@ static void cycle(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
     cluster->wake_ms = now_ms + cluster->options.cycle_ms;
     dependencies_refresh(cluster);
     snapshot_workers(cluster, &snapshot);
-    snapshot_tenants(cluster, &snapshot, unix_ms);
+    snapshot_tenants(cluster, &snapshot);
     struct cluster_job **behind = snapshot_jobs(cluster, &snapshot);
     struct decisions decisions;
     schedule(&snapshot, &cluster->scratch, &decisions);
@@ -265,12 +265,12 @@ static void cycle(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
     arena_reset(&cluster->scratch, mark);
 }
 
-void cluster_tick(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
+void cluster_tick(struct cluster *cluster, int64_t now_ms)
 {
     leases(cluster, now_ms);
     deadlines(cluster, now_ms);
-    charge(cluster, now_ms, unix_ms);
+    charge(cluster, now_ms);
     if (cluster->dirty || now_ms >= cluster->wake_ms) {
-        cycle(cluster, now_ms, unix_ms);
+        cycle(cluster, now_ms);
     }
 }

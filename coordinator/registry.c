@@ -40,14 +40,6 @@ void registry_release(struct registry *registry)
     *registry = (struct registry){0};
 }
 
-void registry_boot(struct registry *registry, int64_t now_ms)
-{
-    registry->ticked_ms = now_ms;
-    for (uint32_t i = 0; i < registry->count; i++) {
-        registry->workers[i].heard_ms = registry->listening_ms;
-    }
-}
-
 bool registry_find(const struct registry *registry, uint64_t id, uint32_t *index_out)
 {
     uint64_t index;
@@ -161,7 +153,7 @@ struct hold *worker_hold(struct worker *worker, uint64_t job, uint64_t term)
 struct hold *worker_take(struct worker *worker, uint64_t job, uint64_t term, int32_t slots)
 {
     CHECK(slots > 0);
-    CHECK(slots <= worker_free(worker));
+    CHECK(slots <= worker->offer.slots - worker->held);
     CHECK(worker_hold(worker, job, term) == NULL);
     if (worker->hold_count == worker->hold_capacity) {
         worker->hold_capacity = worker->hold_capacity ? worker->hold_capacity * 2 : 4;

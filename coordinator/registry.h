@@ -77,8 +77,6 @@ enum registry_news {
 
 void registry_init(struct registry *registry, int64_t lost_after_ms, int64_t now_ms);
 void registry_release(struct registry *registry);
-/* The coordinator has started: everyone gets the full grace. */
-void registry_boot(struct registry *registry, int64_t now_ms);
 /* A hello or a heartbeat. */
 enum registry_news registry_hear(struct registry *registry, uint64_t id,
                                  const struct worker_offer *offer, int64_t now_ms,

@@ -59,8 +59,12 @@ mutate zombie chaos fence.c "older terms are taken" \
     's/message_term < term \|\| !live/message_term == term \&\& !live/'
 mutate reason chaos schedule.c "jobs that are not eligible get no reason" \
     's/^ +decide_wait\(plan, i, wait\);/;/'
-mutate detection away registry.c "a boot gives no grace, and absence counts as silence" \
-    's/registry->workers\[i\].heard_ms = registry->listening_ms;//; s/registry->ticked_ms = now_ms;//; s/passed = passed < .*//'
+mutate detection away cluster_report.c "a worker that is heard again after an absence is taken for a new process" \
+    's/offer.incarnation != beat->offer.incarnation/offer.incarnation + (cluster->registry.listening_ms < 3000 \&\& cluster->boots > 1) != beat->offer.incarnation/'
+mutate detection away registry.c "the hour before the boot counts as silence" \
+    's/worker->heard_ms = listening_at.*/worker->heard_ms = listening_at(registry, now_ms) - (news == REGISTRY_NEW \&\& now_ms > 60000 ? 9000 : 0);/'
+mutate transition away cluster_restore.c "the members of a running gang are not restored" \
+    's/tenant->slots \+= job->held;/job->run.state = JOB_STATE_QUEUED;/'
 mutate detection chaos registry.c "a silent worker is never lost" \
     's/>= registry->lost_after_ms/>= 1000 * registry->lost_after_ms/'
 mutate starvation hog schedule_reserve.c "nobody is preempted for a share" \

@@ -19,8 +19,6 @@
 
 enum { HEARTBEAT_SECONDS = 3, HOURS_MAX = 12 };
 
-#define UNIX_START_MS INT64_C(1767225600000) /* 1 January 2026 */
-
 const char *sim_scenario_name(enum sim_scenario scenario)
 {
     static const char *const names[SIM_SCENARIOS] = {"chaos", "busy", "hog", "whale", "away"};
@@ -105,7 +103,7 @@ static void coordinator_turn(struct sim *sim, struct flight *flight)
 {
     struct timespec begin, end;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
-    cluster_tick(&sim->cluster, sim->now_ms, UNIX_START_MS + sim->now_ms);
+    cluster_tick(&sim->cluster, sim->now_ms);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
     double ms =
         1e3 * (double)(end.tv_sec - begin.tv_sec) + 1e-6 * (double)(end.tv_nsec - begin.tv_nsec);
@@ -164,7 +162,7 @@ static void happen(struct sim *sim, const struct sim_event *event, struct flight
         sim->coordinator_up = true;
         sim->booted_ms = sim->now_ms;
         sim->result->boots++;
-        cluster_boot(&sim->cluster, sim->now_ms);
+        sim_boot(sim);
         sim_after(sim, MINUTE * (int64_t)(1 + sim_draw(sim, 8)), EVENT_DOWN, 0, 0);
         break;
     case EVENT_PERSON:

@@ -196,7 +196,7 @@ void sim_setup(struct sim *sim)
 {
     struct cluster_options options;
     options_set(sim, &options);
-    cluster_init(&sim->cluster, &options, 0);
+    cluster_init(&sim->cluster, &options, 1, 0);
     tenants_make(sim);
     workers_make(sim);
     jobs_make(sim);
@@ -208,6 +208,40 @@ void sim_setup(struct sim *sim)
     if (sim->options.scenario == SIM_CHAOS) {
         sim_after(sim, SECOND, EVENT_PERSON, 0, 0);
     }
+}
+
+void sim_boot(struct sim *sim)
+{
+    struct cluster last = sim->cluster;
+    struct cluster *next = &sim->cluster;
+    cluster_init(next, &last.options, last.boots + 1, sim->now_ms);
+    next->next_job = last.next_job;
+    next->fenced = last.fenced;
+    cluster_store_full(next, last.store_full);
+    for (uint32_t i = 0; i < last.queue_count; i++) {
+        cluster_add_queue(next, last.queues[i].priority);
+        cluster_pause_queue(next, i, last.queues[i].paused);
+    }
+    for (uint32_t i = 0; i < last.tenant_count; i++) {
+        cluster_restore_tenant(next, &last.tenants[i]);
+    }
+    for (uint32_t i = 0; i < last.registry.count; i++) {
+        const struct worker *worker = &last.registry.workers[i];
+        cluster_restore_worker(next, worker->id, &worker->offer, worker->draining, sim->now_ms);
+        for (int32_t h = 0; h < worker->hold_count; h++) {
+            cluster_restore_hold(next, i, &worker->holds[h]);
+        }
+    }
+    for (uint32_t i = 0; i < last.job_count; i++) {
+        for (int32_t k = 0; k < last.jobs[i].ask.after_count; k++) { /* as a query would say */
+            struct dependency *after = &last.jobs[i].after[k];
+            after->state = sim->jobs[sim->job_of_id[after->job]].state;
+        }
+        if (!job_is_final(last.jobs[i].run.state)) {
+            cluster_restore_job(next, &last.jobs[i]);
+        }
+    }
+    cluster_release(&last);
 }
 
 void sim_submit(struct sim *sim, uint32_t index)

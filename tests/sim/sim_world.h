@@ -127,6 +127,7 @@ struct sim_event *sim_after(struct sim *sim, int64_t delay_ms, enum sim_event_ki
 
 /* sim_setup.c */
 void sim_setup(struct sim *sim);
+void sim_boot(struct sim *sim); /* another process, from what was persisted of the last one */
 void sim_submit(struct sim *sim, uint32_t job);
 void sim_person(struct sim *sim);
 void sim_undo(struct sim *sim, uint32_t what, uint32_t which);

@@ -29,7 +29,7 @@ static struct scene *scene_make(void)
                                       .half_life_ms = 3600000,
                                       .backoff = {2000, 60000},
                                       .policy = {60000, 3600000, 60000, true, 0, 1000}};
-    cluster_init(&scene.cluster, &options, scene.now_ms);
+    cluster_init(&scene.cluster, &options, 1, scene.now_ms);
     struct quota quota = {.queued_jobs_max = 5};
     cluster_add_tenant(&scene.cluster, 1, &quota, scene.now_ms);
     cluster_add_tenant(&scene.cluster, 1, &quota, scene.now_ms);
@@ -71,7 +71,7 @@ static int turns(struct scene *scene, int seconds, enum command_kind kind)
     int count = 0;
     for (int i = 0; i < seconds; i++) {
         scene->now_ms += 1000;
-        cluster_tick(&scene->cluster, scene->now_ms, 0);
+        cluster_tick(&scene->cluster, scene->now_ms);
         count = 0;
         for (size_t c = 0; c < scene->cluster.command_count; c++) {
             const struct command *command = &scene->cluster.commands[c];

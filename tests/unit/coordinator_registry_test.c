@@ -60,21 +60,6 @@ TEST(an_hour_in_which_the_coordinator_took_no_turn_is_no_silence)
     registry_release(&registry);
 }
 
-TEST(a_boot_gives_the_full_grace)
-{
-    uint32_t worker, lost[4];
-    struct registry registry = with_worker(&worker);
-    for (int64_t now = 1000; now <= 9000; now += 1000) {
-        registry_tick(&registry, now, lost, 4);
-    }
-    registry_boot(&registry, 500000);
-    for (int64_t now = 501000; now < 510000; now += 1000) {
-        EXPECT_I64(0, registry_tick(&registry, now, lost, 4));
-    }
-    EXPECT_I64(1, registry_tick(&registry, 510000, lost, 4));
-    registry_release(&registry);
-}
-
 TEST(slots_are_held_until_they_are_given_back)
 {
     uint32_t index, lost[4];
@@ -187,9 +172,11 @@ TEST(a_quota_bounds_jobs_slots_and_hours)
     struct quota quota = {.running_slots_max = 6, .queued_jobs_max = 2, .month_slot_hours_max = 1};
     struct quota_use use = {0};
     struct error error;
-    EXPECT_I64(STATUS_OK, quota_admit(&quota, 1, &error));
-    EXPECT_I64(STATUS_LIMIT, quota_admit(&quota, 2, &error));
+    EXPECT_I64(STATUS_OK, quota_admit(&quota, 1, 6, &error));
+    EXPECT_I64(STATUS_LIMIT, quota_admit(&quota, 2, 1, &error));
     EXPECT_CONTAINS("quota is 2", error.text);
+    EXPECT_I64(STATUS_LIMIT, quota_admit(&quota, 0, 7, &error));
+    EXPECT_CONTAINS("needs 7 slots at once", error.text);
     EXPECT_I64(2, quota_slots_left(&quota, &use, 4, 0));
     EXPECT_I64(0, quota_slots_left(&quota, &use, 9, 0));
     quota_charge(&use, 2, 1799999, 1000);
@@ -199,7 +186,7 @@ TEST(a_quota_bounds_jobs_slots_and_hours)
     EXPECT_I64(6, quota_slots_left(&quota, &use, 0, INT64_C(31) * 86400000)); /* February */
     struct quota none = {0};
     EXPECT_I64(INT32_MAX, quota_slots_left(&none, &use, 1000, 1000));
-    EXPECT_I64(STATUS_OK, quota_admit(&none, 1000000, &error));
+    EXPECT_I64(STATUS_OK, quota_admit(&none, 1000000, 1000, &error));
 }
 
 TEST_MAIN()
