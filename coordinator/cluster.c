@@ -93,8 +93,7 @@ struct cluster_job *cluster_live(struct cluster *cluster, uint64_t job, uint64_t
     return it && it->run.term == term && job_has_attempt(it->run.state) ? it : NULL;
 }
 
-/* ---- changes and commands ---------------------------------------------------------------------
- */
+/* ---- changes and commands -------------------------------------------------------------------- */
 
 bool cluster_job_waits(enum job_state state)
 {
@@ -173,8 +172,7 @@ void cluster_command_all(struct cluster *cluster, enum command_kind kind, struct
     }
 }
 
-/* ---- an attempt's end -------------------------------------------------------------------------
- */
+/* ---- an attempt's end ------------------------------------------------------------------------ */
 
 void cluster_gang_close(struct cluster *cluster, struct cluster_job *job, int64_t now_ms)
 {
@@ -213,8 +211,7 @@ void cluster_attempt_ended(struct cluster *cluster, struct cluster_job *job, int
     cluster_gang_close(cluster, job, now_ms);
 }
 
-/* ---- people's verbs ---------------------------------------------------------------------------
- */
+/* ---- people's verbs -------------------------------------------------------------------------- */
 
 static double least_level(const struct cluster *cluster)
 {

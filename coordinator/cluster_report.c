@@ -134,8 +134,7 @@ void cluster_heartbeat(struct cluster *cluster, const struct heartbeat *beat, in
     }
 }
 
-/* ---- reports ------------------------------------------------------------------------------------
- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static void started(struct cluster *cluster, struct cluster_job *job, struct gang_member *member,
                     int64_t now_ms)

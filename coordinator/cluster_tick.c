@@ -70,8 +70,7 @@ static void charge(struct cluster *cluster, int64_t now_ms)
     }
 }
 
-/* ---- the snapshot -------------------------------------------------------------------------------
- */
+/* ---- the snapshot ---------------------------------------------------------------------------- */
 
 static void snapshot_workers(struct cluster *cluster, struct snapshot *snapshot)
 {
@@ -192,8 +191,7 @@ static void snapshot_tenants(struct cluster *cluster, struct snapshot *snapshot)
     snapshot->tenant_count = cluster->tenant_count;
 }
 
-/* ---- the decisions ------------------------------------------------------------------------------
- */
+/* ---- the decisions --------------------------------------------------------------------------- */
 
 static void begin(struct cluster *cluster, struct cluster_job *job, const struct decision *decision,
                   int64_t now_ms)

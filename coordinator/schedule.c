@@ -23,8 +23,7 @@ struct decision *plan_decide(struct plan *plan, enum decision_kind kind, uint32_
     return decision;
 }
 
-/* ---- why not ------------------------------------------------------------------------------------
- */
+/* ---- why not --------------------------------------------------------------------------------- */
 
 static void decide_wait(struct plan *plan, uint32_t job, struct wait wait)
 {
@@ -67,8 +66,7 @@ static struct wait not_eligible(const struct snapshot *snapshot, const struct sn
     return (struct wait){.reason = WAITING_NONE};
 }
 
-/* ---- the order ----------------------------------------------------------------------------------
- */
+/* ---- the order ------------------------------------------------------------------------------- */
 
 static int by_order(const void *a, const void *b)
 {
@@ -138,8 +136,7 @@ static uint32_t collect(struct plan *plan, struct candidate *candidates)
     return count;
 }
 
-/* ---- one job ------------------------------------------------------------------------------------
- */
+/* ---- one job --------------------------------------------------------------------------------- */
 
 static struct wait no_room(struct plan *plan, const struct candidate *it, struct realm *realm,
                            int32_t usable)
@@ -196,8 +193,7 @@ static void consider(struct plan *plan, const struct candidate *it)
     plan->usage[it->tenant] += (double)ranks * (double)plan->snapshot->policy.charge_ms;
 }
 
-/* ---- one level: the tenants take turns ----------------------------------------------------------
- */
+/* ---- one level: the tenants take turns ------------------------------------------------------- */
 
 struct turn {
     double share; /* usage per weight: the lowest is next */
@@ -257,8 +253,7 @@ static void take_turns(struct plan *plan, const struct candidate *candidates, ui
     }
 }
 
-/* ---- the cycle ----------------------------------------------------------------------------------
- */
+/* ---- the cycle ------------------------------------------------------------------------------- */
 
 static void plan_begin(struct plan *plan)
 {

@@ -174,8 +174,7 @@ int32_t plan_realm(struct plan *plan, uint32_t job, int32_t *usable_out, int32_t
     return best;
 }
 
-/* ---- choosing workers -------------------------------------------------------------------------
- */
+/* ---- choosing workers ------------------------------------------------------------------------ */
 
 struct choice {
     uint32_t worker;

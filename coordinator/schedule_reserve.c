@@ -18,7 +18,7 @@ static bool runs_in(const struct plan *plan, uint32_t runner, const struct ask *
     return kind != NOWHERE && kind_matches(&plan->kinds[kind], ask, realm);
 }
 
-/* ---- when -------------------------------------------------------------------------------------*/
+/* ---- when ------------------------------------------------------------------------------------ */
 
 struct end {
     int64_t at_ms;
@@ -54,8 +54,7 @@ static int64_t met_when(struct plan *plan, const struct ask *ask, int32_t realm,
     return missing <= 0 && met > snapshot->now_ms ? met : 0;
 }
 
-/* ---- who yields ---------------------------------------------------------------------------------
- */
+/* ---- who yields ------------------------------------------------------------------------------ */
 
 static double fair_slots(const struct plan *plan, uint32_t tenant)
 {
@@ -131,8 +130,7 @@ static int32_t preempt(struct plan *plan, uint32_t job, int32_t realm, int32_t m
     return enough ? coming : 0;
 }
 
-/* ---- both ---------------------------------------------------------------------------------------
- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 void plan_reserve(struct plan *plan, uint32_t job, int32_t realm, int64_t level)
 {

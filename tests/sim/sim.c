@@ -36,8 +36,7 @@ bool sim_chance(struct sim *sim, double probability)
     return rng_uniform(sim->options.seed, rng_stream("sim"), sim->draws++) < probability;
 }
 
-/* ---- events -------------------------------------------------------------------------------------
- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static bool earlier(const struct sim_event *a, const struct sim_event *b)
 {
@@ -91,8 +90,7 @@ static struct sim_event pop(struct sim *sim)
     }
 }
 
-/* ---- the coordinator ----------------------------------------------------------------------------
- */
+/* ---- the coordinator ------------------------------------------------------------------------- */
 
 struct flight { /* commands on their way */
     struct command *commands;

@@ -44,8 +44,7 @@ void sim_breach(struct sim *sim, const char *format, ...)
                (long long)(sim->now_ms / SECOND), text);
 }
 
-/* ---- changes ------------------------------------------------------------------------------------
- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 static bool waits(enum job_state state)
 {
@@ -133,8 +132,7 @@ void sim_check_change(struct sim *sim, const struct job_change *change)
     job->state = change->to;
 }
 
-/* ---- gangs --------------------------------------------------------------------------------------
- */
+/* ---- gangs ----------------------------------------------------------------------------------- */
 
 static struct sim_attempt *attempt_of(struct sim *sim, struct sim_job *job,
                                       const struct command *command)
@@ -209,8 +207,7 @@ void sim_check_gangs(struct sim *sim)
     }
 }
 
-/* ---- every second -------------------------------------------------------------------------------
- */
+/* ---- every second ---------------------------------------------------------------------------- */
 
 static void check_workers(struct sim *sim)
 {
@@ -323,8 +320,7 @@ void sim_check_second(struct sim *sim)
     check_tenants(sim);
 }
 
-/* ---- at the end ---------------------------------------------------------------------------------
- */
+/* ---- at the end ------------------------------------------------------------------------------ */
 
 static void check_share(struct sim *sim)
 {

@@ -74,8 +74,7 @@ static void tenants_make(struct sim *sim)
     CHECK(cluster_add_queue(&sim->cluster, 10) == URGENT);
 }
 
-/* ---- jobs ---------------------------------------------------------------------------------------
- */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
 static int32_t ranks_draw(struct sim *sim)
 {
@@ -272,8 +271,7 @@ void sim_submit(struct sim *sim, uint32_t index)
     job->submitted_before = tenant->submitted;
 }
 
-/* ---- people -------------------------------------------------------------------------------------
- */
+/* ---- people ---------------------------------------------------------------------------------- */
 
 void sim_person(struct sim *sim)
 {

@@ -76,8 +76,7 @@ int64_t sim_attempt_done(const struct sim *sim, const struct sim_attempt *attemp
     return done < job->work ? done : job->work;
 }
 
-/* ---- the life of an attempt ---------------------------------------------------------------------
- */
+/* ---- the life of an attempt ------------------------------------------------------------------ */
 
 static void leave(struct sim *sim, uint32_t worker, struct sim_gang *gang, int64_t delay_ms)
 {
@@ -263,8 +262,7 @@ void sim_worker_event(struct sim *sim, const struct sim_event *event)
     }
 }
 
-/* ---- the wire -----------------------------------------------------------------------------------
- */
+/* ---- the wire -------------------------------------------------------------------------------- */
 
 static uint32_t attempt_find(const struct sim *sim, uint64_t job, uint64_t term)
 {
