@@ -142,6 +142,7 @@ void cluster_command_stop(struct cluster *cluster, uint32_t worker, uint64_t job
     struct command *command = command_add(cluster);
     command->kind = COMMAND_STOP;
     command->worker = worker;
+    command->incarnation = cluster->registry.workers[worker].offer.incarnation;
     command->job = job;
     command->term = term;
 }

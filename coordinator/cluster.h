@@ -85,8 +85,9 @@ enum command_kind {
 
 struct command {
     enum command_kind kind;
-    uint32_t worker; /* index in the registry */
-    uint64_t number; /* grows; a heartbeat says which it saw last */
+    uint32_t worker;      /* index in the registry */
+    uint64_t incarnation; /* another process of that worker must not obey */
+    uint64_t number;      /* grows; a heartbeat says which it saw last */
     uint64_t job, term;
     int32_t ranks, first_rank, gang_ranks; /* BEGIN */
 };

@@ -27,6 +27,7 @@ uint32_t cluster_restore_worker(struct cluster *cluster, uint64_t id,
     uint32_t index;
     CHECK(registry_hear(&cluster->registry, id, offer, now_ms, &index) == REGISTRY_NEW);
     registry_drain(&cluster->registry, index, draining);
+    cluster->registry.workers[index].unheard = true;
     return index;
 }
 

@@ -92,11 +92,12 @@ enum registry_news registry_hear(struct registry *registry, uint64_t id,
     } else if (registry->workers[index].offer.incarnation != offer->incarnation) {
         holds_drop(&registry->workers[index]);
         news = REGISTRY_RESTARTED;
-    } else if (registry->workers[index].state == WORKER_LOST) {
+    } else if (registry->workers[index].state == WORKER_LOST || registry->workers[index].unheard) {
         news = REGISTRY_BACK;
     }
     struct worker *worker = &registry->workers[index];
     worker->state = WORKER_UP;
+    worker->unheard = false;
     worker->offer = *offer;
     worker->heard_ms = listening_at(registry, now_ms);
     *index_out = index;
@@ -134,7 +135,8 @@ void registry_forget(struct registry *registry, uint32_t index)
 
 int32_t worker_free(const struct worker *worker)
 {
-    if (worker->state != WORKER_UP || worker->draining || worker->held >= worker->offer.slots) {
+    bool open = worker->state == WORKER_UP && !worker->draining && !worker->unheard;
+    if (!open || worker->held >= worker->offer.slots) {
         return 0;
     }
     return worker->offer.slots - worker->held;

@@ -304,6 +304,9 @@ static void begin(struct sim *sim, const struct command *command)
 void sim_worker_command(struct sim *sim, const struct command *command)
 {
     struct sim_worker *worker = &sim->workers[command->worker];
+    if (command->incarnation != worker->offer.incarnation) {
+        return;
+    }
     worker->command_seen = command->number;
     if (command->kind == COMMAND_BEGIN) {
         begin(sim, command);

@@ -311,4 +311,19 @@ TEST(a_forgotten_worker_ends_what_ran_there)
     EXPECT_I64(0, scene->cluster.registry.workers[1].held);
 }
 
+TEST(a_restored_worker_gets_nothing_new_until_it_speaks)
+{
+    struct scene *scene = scene_make();
+    struct worker_offer offer = {.incarnation = 1, .slots = 2, .pool = 1, .numerics = 1};
+    struct hold hold = {.job = 50, .term = 2, .slots = 1, .taken = 3};
+    uint32_t worker = cluster_restore_worker(&scene->cluster, 1, &offer, false, scene->now_ms);
+    cluster_restore_hold(&scene->cluster, worker, &hold);
+    submit(scene, 1);
+    EXPECT_I64(0, turns(scene, 1, COMMAND_BEGIN));
+    beat(scene, 1, 50, 2); /* it still runs what is held, which is nobody's any more */
+    EXPECT_I64(COMMAND_STOP, scene->cluster.commands[0].kind);
+    EXPECT_I64(1, turns(scene, 1, COMMAND_BEGIN));
+    EXPECT_I64(2, scene->cluster.registry.workers[worker].held);
+}
+
 TEST_MAIN()
