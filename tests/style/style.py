@@ -21,7 +21,6 @@ ALLOWED = {
     "worker/ops": ["lib"],
     "worker/ops/ref": ["lib", "worker/ops"],
     "worker/ops/cpu": ["lib", "worker/ops"],
-    "worker/comm": ["lib"],
     "worker/data": ["lib", "proto", "storage/files", "worker/ops/layout.h"],
     "worker/model": ["lib", "proto", "storage/files", "worker/ops", "worker/data"],
     "worker/comm": ["lib"],
