@@ -2,8 +2,8 @@
  *
  * One thread and no handler: signals are blocked and taken by sigtimedwait, so nothing races.
  *
- * Who failed first is not who ended first: a rank that only lost the others ends with
- * EXIT_LOST_OTHERS, and is never the cause.
+ * Who failed first is not who ended first: a rank that only lost the others ends with the exit code
+ * of STATUS_COMMUNICATION, and is never the cause.
  */
 #include "client/gang.h"
 
@@ -23,8 +23,9 @@
 #include <unistd.h>
 
 #include "lib/check.h"
+#include "proto/rendezvous.h"
 
-enum { SECRET_BYTES = 32, TAIL_BYTES = 2048, EXIT_LOST_OTHERS = 6 };
+enum { TAIL_BYTES = 2048 };
 
 struct rank {
     pid_t pid;   /* 0: not running */
@@ -33,7 +34,7 @@ struct rank {
 
 struct gang {
     int32_t ranks;
-    struct rank rank[GANG_RANKS_MAX];
+    struct rank rank[RENDEZVOUS_RANKS_MAX];
     int32_t cause;     /* the rank that failed first; −1: none yet */
     int cause_status;  /* as waitpid gave it */
     bool failed;       /* any rank ended with something else than 0 */
@@ -54,7 +55,7 @@ static double now_s(void)
 static enum status random_hex(struct arena *arena, size_t bytes, const char **hex_out,
                               struct error *error)
 {
-    uint8_t value[SECRET_BYTES];
+    uint8_t value[RENDEZVOUS_SECRET_BYTES];
     CHECK(bytes <= sizeof(value));
     if (getrandom(value, bytes, 0) != (ssize_t)bytes) {
         return error_set(error, STATUS_IO, "no random bytes: %s", strerror(errno));
@@ -91,7 +92,7 @@ static enum status port_reserve(int *socket_out, int *port_out, struct error *er
 static enum status endpoints_reserve(struct arena *arena, int32_t ranks, const char **list_out,
                                      struct error *error)
 {
-    int sockets[GANG_RANKS_MAX];
+    int sockets[RENDEZVOUS_RANKS_MAX];
     const char *list = "";
     enum status status = STATUS_OK;
     int32_t count = 0;
@@ -112,15 +113,13 @@ static enum status endpoints_reserve(struct arena *arena, int32_t ranks, const c
 static enum status rendezvous_choose(struct arena *arena, int32_t ranks, bool tcp,
                                      const char **rendezvous_out, struct error *error)
 {
-    const char *secret, *word;
-    TRY(random_hex(arena, SECRET_BYTES, &secret, error));
-    setenv("TAILOR_GANG_SECRET", secret, 1); /* the ranks inherit it */
+    const char *secret;
+    TRY(random_hex(arena, RENDEZVOUS_SECRET_BYTES, &secret, error));
+    setenv(RENDEZVOUS_SECRET_VARIABLE, secret, 1); /* the ranks inherit it */
     if (tcp) {
         return endpoints_reserve(arena, ranks, rendezvous_out, error);
     }
-    TRY(random_hex(arena, 8, &word, error));
-    *rendezvous_out = arena_printf(arena, "tailor-%s", word);
-    return STATUS_OK;
+    return random_hex(arena, 8, rendezvous_out, error);
 }
 
 /* ---- starting -------------------------------------------------------------------------------- */
@@ -143,7 +142,7 @@ static _Noreturn void become_rank(pid_t parent, int printed, const char *const *
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) {
-        _exit(EXIT_LOST_OTHERS); /* it died before the line above */
+        _exit(1); /* it died before the line above */
     }
     if (printed >= 0 && (dup2(printed, STDOUT_FILENO) < 0 || dup2(printed, STDERR_FILENO) < 0)) {
         _exit(1);
@@ -200,8 +199,8 @@ static void kill_all(struct gang *gang)
 
 static bool is_cause(int status)
 {
-    return WIFSIGNALED(status) ||
-           (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != EXIT_LOST_OTHERS);
+    return WIFSIGNALED(status) || (WEXITSTATUS(status) != 0 &&
+                                   WEXITSTATUS(status) != status_exit_code(STATUS_COMMUNICATION));
 }
 
 static void rank_ended(struct gang *gang, pid_t pid, int status)
@@ -301,7 +300,7 @@ static int exit_code(const struct gang *gang)
 
 enum status gang_exec(const struct trainer *trainer, int32_t ranks, bool tcp, struct error *error)
 {
-    CHECK(ranks >= 1 && ranks <= GANG_RANKS_MAX);
+    CHECK(ranks >= 1 && ranks <= RENDEZVOUS_RANKS_MAX);
     struct arena arena = {0};
     struct gang gang = {.ranks = ranks, .cause = -1};
     struct trainer *common = arena_new(&arena, struct trainer);

@@ -15,7 +15,7 @@
 
 #include "client/trainer.h"
 
-enum { GANG_RANKS_MAX = 64, GANG_GRACE_S = 10 };
+enum { GANG_GRACE_S = 10 };
 
 /* As trainer_exec: returns only where the ranks could not be started. Otherwise this process ends
  * with the exit code of the rank that failed first, or 0. tcp: over the loopback interface instead

@@ -69,7 +69,8 @@ none_left() { # none_left PIDS…: all gone within 20 s
 }
 
 expect "a general model to start from, on 3 ranks" tailor run general --from "$base" --train "$data/general.train.jsonl" \
-    --eval "$data/general.test.jsonl" --out "$work/general" --set train.max_steps=6 --ranks 3 "${tiny[@]}" -q
+    --eval "$data/general.test.jsonl" --out "$work/general" --set train.max_steps=6 --ranks 3 --verify-packing \
+    "${tiny[@]}" -q
 for kind in full lora; do
     expect "$kind on 1 rank" customize $kind "$work/$kind"
 done
@@ -99,7 +100,7 @@ resumes() { # resumes KIND FROM ZERO TO ZERO
     local kind=$1 from=$2 zero_from=$3 to=$4 zero_to=$5 out="$work/$1-from-$2-$3-to-$4-$5"
     TAILOR_FAIL=manifest_rename:2:kill customize "$kind" "$out" --ranks "$from" --set train.zero_stage="$zero_from" \
         >"$work/log" 2>&1
-    expect "$kind on $from ranks is killed after its first checkpoint" test -e "$out/checkpoints/step-000000006.json" -a \
+    expect "$kind on $from rank(s): killed after its first checkpoint" test -e "$out/checkpoints/step-000000006.json" -a \
         ! -e "$out/result.json"
     expect "… and goes on with $to" tailor run --resume --out "$out" --ranks "$to" --set train.zero_stage="$zero_to" -q
     expect "… to the bits of 1 rank" same "$work/$kind" "$out"

@@ -13,15 +13,18 @@
 #include "lib/check.h"
 #include "lib/limits.h"
 #include "lib/text.h"
+#include "proto/rendezvous.h"
 
 /* ---- joining --------------------------------------------------------------------------------- */
 
 static enum status read_secret(uint8_t secret[COMM_SECRET_BYTES], struct error *error)
 {
-    const char *hex = getenv(GANG_SECRET_VARIABLE);
+    _Static_assert((int)RENDEZVOUS_SECRET_BYTES == COMM_SECRET_BYTES, "one secret, one size");
+    _Static_assert((int)RENDEZVOUS_RANKS_MAX == COMM_WORLD_MAX, "as many as can meet");
+    const char *hex = getenv(RENDEZVOUS_SECRET_VARIABLE);
     if (hex == NULL || !parse_hex(hex, secret, COMM_SECRET_BYTES)) {
         return error_set(error, STATUS_USAGE, "%s must hold the secret of the term: %d hex digits",
-                         GANG_SECRET_VARIABLE, 2 * COMM_SECRET_BYTES);
+                         RENDEZVOUS_SECRET_VARIABLE, 2 * COMM_SECRET_BYTES);
     }
     return STATUS_OK;
 }

@@ -23,14 +23,10 @@
 #include "lib/status.h"
 #include "worker/comm/comm.h"
 
-/* The term's secret in the environment, as 64 hex digits: not on the command line, which every user
- * of a host may read. */
-#define GANG_SECRET_VARIABLE "TAILOR_GANG_SECRET"
-
+/* As proto/rendezvous.h says; the secret is in the environment. */
 struct gang_options {
     int32_t rank, world;
-    const char *comm;       /* "shm" or "tcp" */
-    const char *rendezvous; /* shm: name of the segment; tcp: "host:port" by rank, with commas */
+    const char *comm, *rendezvous;
     uint64_t term;
 };
 
