@@ -148,6 +148,7 @@ static _Noreturn void become_rank(pid_t parent, int printed, const char *const *
         _exit(1);
     }
     sigprocmask(SIG_UNBLOCK, &watched, NULL);
+    signal(SIGTTOU, SIG_IGN); /* in the background of its terminal rank 0 may still write there */
     execv(words[0], (char *const *)words);
     dprintf(STDERR_FILENO, "tailor: cannot start %s: %s\n", words[0], strerror(errno));
     _exit(1);
