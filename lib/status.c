@@ -83,6 +83,8 @@ int status_exit_code(enum status status)
         return 4;
     case STATUS_CONFLICT:
         return 5;
+    case STATUS_COMMUNICATION:
+        return 6;
     case STATUS_CANCELLED:
         return 8;
     default:

@@ -55,7 +55,7 @@ enum status error_prefix(struct error *error, const char *format, ...)
 const char *status_name(enum status status);
 
 /* The command line's exit code for a status: 0 done, 1 failed, 2 usage, 3 not found, 4 denied,
- * 5 conflict, 8 cancelled. */
+ * 5 conflict, 6 other ranks unreachable, 8 cancelled. */
 int status_exit_code(enum status status);
 
 #define TRY(call)                                                                                  \

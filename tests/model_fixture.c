@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/arena.h"
 #include "lib/check.h"
@@ -21,10 +22,11 @@ enum { DIRS_MAX = 256 };
 
 static char dirs[DIRS_MAX][64];
 static int dir_count;
+static pid_t owner; /* a child that ends leaves them alone */
 
 static void dirs_remove(void)
 {
-    for (int i = 0; i < dir_count; i++) {
+    for (int i = 0; i < dir_count && owner == getpid(); i++) {
         dir_remove(dirs[i], NULL);
     }
 }
@@ -33,6 +35,7 @@ void fixture_dir(char out[FIXTURE_PATH_MAX])
 {
     CHECK(dir_count < DIRS_MAX);
     if (dir_count == 0) {
+        owner = getpid();
         atexit(dirs_remove);
     }
     char *dir = dirs[dir_count++];

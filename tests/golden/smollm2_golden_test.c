@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/check.h"
 #include "lib/file.h"
 #include "tests/golden/golden.h"
 #include "tests/test.h"
@@ -118,7 +119,7 @@ static void check_losses(struct model *model, const struct dataset *dataset, con
     struct step_result result;
     int32_t count;
     struct batch_group *groups = golden_batch(&arena, dataset, &count);
-    stepper_gradients(&g->stepper, groups, count, NULL, &result);
+    CHECK(stepper_gradients(&g->stepper, groups, count, NULL, &result, NULL) == STATUS_OK);
     const json_t *loss = json_object_get(json, "loss");
     golden_expect(number(loss, "rank_last"), result.rank_loss, GOLDEN_LOSS, "smollm2 rank loss");
     golden_expect(number(loss, "lm"), result.lm_loss, GOLDEN_LOSS, "smollm2 lm loss");

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/check.h"
 #include "lib/rng.h"
 #include "tests/test.h"
 #include "worker/model/transformer.h"
@@ -240,7 +241,7 @@ static void gradients_of(struct bench *b, int32_t slices, int32_t capacity, floa
     size_t elements = model_trained_table(b->model)->elements;
     CHECK(slice_tree_create(b->model->device, elements, slices, &b->stepper.tree, &error) ==
           STATUS_OK);
-    stepper_gradients(&b->stepper, b->groups, GROUPS, NULL, result);
+    CHECK(stepper_gradients(&b->stepper, b->groups, GROUPS, NULL, result, NULL) == STATUS_OK);
     memcpy(out, slice_tree_sum(b->stepper.tree), elements * sizeof(float));
 }
 

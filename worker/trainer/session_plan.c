@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/limits.h"
 #include "lib/text.h"
 #include "worker/trainer/batch.h"
 #include "worker/trainer/session.h"
@@ -47,6 +48,14 @@ static size_t dataset_bytes(const struct dataset *dataset)
            (size_t)dataset->row_count * sizeof(struct data_row);
 }
 
+/* Slices that this rank computes. */
+static int32_t own_slices(const struct session *s)
+{
+    struct deal deal;
+    deal_slices((int32_t)s->spec->train.slices, gang_world(s->gang), &deal);
+    return deal.part[gang_rank(s->gang)].count;
+}
+
 static void session_plan_ledger(struct session *s)
 {
     const struct model *m = s->model;
@@ -60,8 +69,9 @@ static void session_plan_ledger(struct session *s)
         ledger_add(ledger, "adapter", block);
     }
     ledger_add(ledger, "gradients (slice tree)",
-               size_mul(block, (size_t)slice_tree_blocks((int32_t)s->spec->train.slices)));
-    ledger_add(ledger, "AdamW moments", 2 * block);
+               size_mul(block, (size_t)slice_tree_blocks(own_slices(s))));
+    size_t owners = s->optimizer_config.cut_state ? (size_t)gang_world(s->gang) : 1;
+    ledger_add(ledger, "AdamW moments", 2 * block / owners);
     ledger_add(ledger, "activations kept for backward", kept);
     ledger_add(ledger, "activations of one layer", activations - kept);
     ledger_add(ledger, "scratch of the ops", s->device->ops->scratch_bytes(s->device, &s->scratch));
@@ -128,17 +138,18 @@ enum status session_allocate(struct session *s, struct error *error)
     const struct params_table *trained = model_trained_table(m);
     TRY(s->device->ops->scratch_reserve(s->device, &s->scratch, error));
     TRY(activations_create(s->device, &m->config, &m->lora, &s->capacity, &s->acts, error));
-    TRY(slice_tree_create(s->device, trained->elements, (int32_t)s->spec->train.slices, &s->tree,
-                          error));
-    TRY(optimizer_create(s->device, trained, &s->optimizer_config, &s->optimizer, error));
+    TRY(slice_tree_create(s->device, trained->elements, own_slices(s), &s->tree, error));
+    TRY(optimizer_create(s->device, trained, &s->optimizer_config, s->gang, &s->optimizer, error));
     s->stepper = (struct stepper){.model = s->model,
                                   .acts = s->acts,
                                   .tree = s->tree,
                                   .optimizer = s->optimizer,
+                                  .gang = s->gang,
                                   .schedule = &s->schedule,
                                   .loss = &s->loss,
                                   .pooling = s->format.pooling,
                                   .slices = (int32_t)s->spec->train.slices,
+                                  .recheck_steps = GANG_RECHECK_STEPS,
                                   .capacity_tokens = (int32_t)s->spec->train.max_tokens_per_batch,
                                   .mode = PACK_SHARED};
     return STATUS_OK;
@@ -148,6 +159,7 @@ struct scorer session_scorer(struct session *session)
 {
     return (struct scorer){.model = session->model,
                            .acts = session->acts,
+                           .gang = session->gang,
                            .pooling = session->format.pooling,
                            .mode = PACK_SHARED};
 }
