@@ -3,6 +3,8 @@
  * Matrix products: the same bits from every implementation, for any number of threads, in both
  * dtypes, at any stride. What is held here is the numeric contract of worker/ops/ops.h.
  */
+#include <math.h>
+
 #include "tests/ops_backends.h"
 #include "tests/test.h"
 
@@ -239,6 +241,33 @@ static void cross_entropy(struct device *device, struct fixture *fixture)
 TEST(cross_entropy_agrees)
 {
     expect_backends_agree(cross_entropy, 60);
+}
+
+/* One likely token and V − 1 unlikely ones, each so small that a chain of floats which has reached
+ * 1 rounds every one of them in the same direction. */
+static void unlikely_tokens(struct device *device, struct fixture *fixture)
+{
+    enum { V = 49152 };
+    const float low = -12.73f;
+    struct matrix w = blank_block(fixture, V, 1);
+    for (int32_t v = 0; v < V; v++) {
+        w.at[(size_t)v * w.ld] = v == 0 ? 0.0f : low;
+    }
+    const float x = 1.0f;
+    const int32_t index = 0, target = 0;
+    float nll;
+    backend_reserve(device, &(struct scratch_shape){.S = 1, .C = 1, .V = V, .cross_entropy = true});
+    device->ops->cross_entropy(device, &nll, NULL, NULL, &x, w.at, &index, &target, NULL, 1, 1, V);
+    const double expected = log1p((V - 1) * exp((double)low));
+    if (!(fabs(nll - expected) <= 2e-6 * expected)) {
+        test_fail(__FILE__, __LINE__, "%s: expected %.9g, got %.9g (%.2g of it apart)",
+                  device->ops->name, expected, (double)nll, fabs(nll / expected - 1));
+    }
+}
+
+TEST(many_unlikely_tokens_keep_their_weight)
+{
+    for_each_backend(unlikely_tokens, 1);
 }
 
 TEST_MAIN()

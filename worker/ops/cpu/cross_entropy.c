@@ -57,17 +57,22 @@ static float first_lane(struct lanes a)
     return values[0];
 }
 
-/* log Σ exp z; the maximum is taken out so that exp cannot overflow. */
+/* log Σ exp z; the maximum is taken out so that exp cannot overflow. What each addition rounds away
+ * is carried into the next (Kahan): a plain chain loses the many small terms of a large vocabulary
+ * one by one, and then the probabilities do not add up to 1. */
 static float log_sum_exp(const float *z, int64_t V)
 {
-    struct lanes largest = lanes_set1(-INFINITY), sum = lanes_zero();
+    struct lanes largest = lanes_set1(-INFINITY), sum = lanes_zero(), excess = lanes_zero();
     for (int64_t v = 0; v < V; v += LANES) {
         largest = lanes_max(largest, lanes_load_some(z + v, V - v, -INFINITY));
     }
     const float max = lanes_largest(largest);
     for (int64_t v = 0; v < V; v += LANES) {
         struct lanes value = lanes_load_some(z + v, V - v, -INFINITY);
-        sum = lanes_add(sum, lanes_exp(lanes_sub(value, lanes_set1(max))));
+        struct lanes term = lanes_sub(lanes_exp(lanes_sub(value, lanes_set1(max))), excess);
+        struct lanes next = lanes_add(sum, term);
+        excess = lanes_sub(lanes_sub(next, sum), term);
+        sum = next;
     }
     struct lanes log = lanes_log(lanes_set1(lanes_sum(sum)));
     return max + first_lane(log);

@@ -22,18 +22,20 @@ REF_FMA static void logits(float *z, const float *x, const float *w, int32_t C, 
     }
 }
 
-/* log Σ_v exp z[v], with the maximum taken out so that exp cannot overflow. */
+/* log Σ_v exp z[v], with the maximum taken out so that exp cannot overflow. Summed in double: in a
+ * chain of floats the many small terms of a large vocabulary are rounded away one by one, and the
+ * probabilities then add up to 1 + 1e-4. */
 static float log_sum_exp(const float *z, int32_t V)
 {
     float max = -INFINITY;
     for (int32_t v = 0; v < V; v++) {
         max = fmaxf(max, z[v]);
     }
-    float sum = 0.0f;
+    double sum = 0.0;
     for (int32_t v = 0; v < V; v++) {
-        sum += expf(z[v] - max);
+        sum += (double)expf(z[v] - max);
     }
-    return max + logf(sum);
+    return max + logf((float)sum);
 }
 
 /* dx += g w;  dw += gᵀ x */
