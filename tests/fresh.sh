@@ -12,6 +12,7 @@ command -v debootstrap >/dev/null || apt-get install -y -qq debootstrap
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
     sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\).*/\2/p' | sed -n 1p) || true # one of the files is missing
 [ -e "$fs/etc/debian_version" ] || debootstrap --variant=minbase bookworm "$fs" "$mirror"
+echo force-unsafe-io >"$fs/etc/dpkg/dpkg.cfg.d/scratch" # nobody needs this root after a power cut
 cleanup() { umount -R "$fs/proc" "$fs/dev" 2>/dev/null || true; }
 trap cleanup EXIT
 mount -t proc proc "$fs/proc" && mount --rbind /dev "$fs/dev" && mount --make-rslave "$fs/dev" # so that umount stays here

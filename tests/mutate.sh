@@ -33,6 +33,8 @@ a softmax that misses its target | ops_gradient_rows_test | worker/ops/ref/cross
 a mean over one token too many | ops_gradient_rows_test | worker/ops/ref/pool.c | mean[c] /= (float)(offset[r + 1] - offset[r]); | mean[c] /= (float)(offset[r + 1] - offset[r] + 1);
 a weight gradient that forgets the pack before | ops_backends_test | worker/ops/cpu/gemm.c | if (first && !job->g.accumulate) { | if (first) {
 a fast norm without epsilon | ops_backends_rows_test | worker/ops/cpu/norm.c | squares / (float)n + norm->eps | squares / (float)n
+a softmax that loses its small terms | ops_backends_test | worker/ops/cpu/cross_entropy.c | excess = lanes_sub(lanes_sub(next, sum), term); | excess = lanes_zero();
+a head's gradient in one long chain | ops_backends_test | worker/ops/cpu/cross_entropy.c | VOCABULARY_BLOCK = 1024 | VOCABULARY_BLOCK = 1 << 20
 the wrong token read | cases_golden_test | worker/model/reading.c | (before ? 2 : 1) | 1
 a margin that helps | losses_golden_test | worker/model/loss.c | d - rows[i].margin | d + rows[i].margin
 a rate one step early | schedules_golden_test | worker/trainer/schedule.c | (double)(s->steps - step) / rest | (double)(s->steps - step - 1) / rest
