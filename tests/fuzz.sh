@@ -21,7 +21,7 @@ python3 "$root/tests/fuzz/seeds.py" "$build/seeds" || exit 1
 
 fuzz() { # fuzz TARGET: one line, and the end of its output when it found something
     cd "$build" && mkdir -p "corpus/$1" || return
-    if "tests/$1" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 -verbosity=0 \
+    if "tests/$1" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 -print_funcs=0 -verbosity=0 \
         -artifact_prefix="$1.crash-" "corpus/$1" "seeds/$1" >"$1.log" 2>&1; then
         printf 'ok %s: %s inputs in %s s\n' "$1" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$1.log")" "$seconds"
     else

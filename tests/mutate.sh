@@ -45,7 +45,7 @@ a tie that counts as right | metrics_golden_test | worker/trainer/figures.c | f-
 TABLE
 }
 
-built() { nice cmake --build "$work/build" --target "$1" >"$work/build.log" 2>&1; }
+built() { cmake --build "$work/build" --target "$1" >"$work/build.log" 2>&1; }
 runs() { "$work/build/tests/$1" >"$work/test.log" 2>&1; }
 replace() { # replace FILE TEXT BY: in the copy; false unless TEXT occurs exactly once
     local content=$(<"$work/tree/$1") before
