@@ -59,9 +59,10 @@ verdict() { # verdict NAME OUTCOME: nothing is well; else a sentence
     fi
 }
 broken() { # broken TEST FILE TEXT BY: prints why this shows nothing, if it does not
+    cp "$work/tree/$2" "$work/sound"
     replace "$2" "$3" "$4" || { echo "its text does not occur exactly once in $2"; return; }
     if ! built "$1"; then echo "does not compile: $(grep -m1 error: "$work/build.log")"; elif runs "$1"; then echo "$1 did not notice"; fi
-    cp "$root/$2" "$work/tree/$2"
+    cp "$work/sound" "$work/tree/$2"
 }
 
 mapfile -t rows < <(mutations | grep -F -- "$word")
