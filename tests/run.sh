@@ -5,7 +5,8 @@
 # tests/run.sh quick    the unit, property and golden tests of one build: at most 2 minutes
 #
 # Installs Debian packages that are missing. Ends in "N passed, N failed" over all parts; exit 1 if any failed.
-# By hand besides: tests/golden.sh DIR, tests/interop.sh, tests/fresh.sh, tests/fuzz.sh, tests/bench/*.sh
+# By hand besides: tests/golden.sh DIR, tests/interop.sh, tests/fresh.sh, tests/fuzz.sh, tests/mutate.sh,
+# tests/bench/*.sh
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 mode=${1:-full}

@@ -228,7 +228,8 @@ struct ops {
     /* Linear cross-entropy without ever holding (count, V): in chunks of rows, forward and backward
      * in one go. For entry i:  z = x[index[i]] · wᵀ;  nll[i] = log Σ exp z − z[target[i]]; g =
      * weight[i]·(softmax(z) − onehot);  dx[index[i]] += g·w;  dw += gᵀ x. dx NULL: forward only; dw
-     * NULL: frozen head. index may repeat. */
+     * NULL: frozen head. index may repeat. The two sums over the vocabulary, Σ exp z and g·w, have
+     * many small terms beside a large one: neither is one chain of floats. */
     void (*cross_entropy)(struct device *device, float *nll, real *dx, float *dw, const real *x,
                           const real *w /*(V,C)*/, const int32_t *index, const int32_t *target,
                           const float *weight, int32_t count, int32_t C, int32_t V);
