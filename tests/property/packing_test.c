@@ -330,4 +330,41 @@ TEST(the_last_layer_computed_only_where_it_is_read_gives_the_same_bits)
     device_close(device);
 }
 
+/* Buffers of another kind for the same stepper. */
+static void reserve(struct bench *b, const struct pass_capacity *capacity)
+{
+    struct error error;
+    struct device *device = b->model->device;
+    activations_free(b->stepper.acts);
+    CHECK(activations_create(device, &b->model->config, &b->model->lora, capacity, &b->stepper.acts,
+                             &error) == STATUS_OK);
+}
+
+TEST(computing_layers_again_instead_of_keeping_them_changes_no_bit)
+{
+    struct device *device = open_device(NULL, 2);
+    for (int trial = 0; trial < 2 * TRIALS; trial++) {
+        struct arena arena = {0};
+        struct bench b;
+        struct step_result kept, again;
+        bench_open(&b, device, &arena, trial, trial >= TRIALS);
+        size_t elements = model_trained_table(b.model)->elements, bytes = elements * sizeof(float);
+        float *of_kept = mem_alloc(bytes), *of_again = mem_alloc(bytes);
+        gradients_of(&b, 2, 200, of_kept, &kept);
+        struct pass_capacity capacity = b.stepper.acts->capacity;
+        size_t kept_bytes = b.stepper.acts->kept_bytes;
+        capacity.recompute = true;
+        reserve(&b, &capacity);
+        EXPECT(b.stepper.acts->kept_bytes < kept_bytes);
+        gradients_of(&b, 2, 200, of_again, &again);
+        EXPECT_BYTES(&kept.loss, &again.loss, sizeof(double));
+        EXPECT_BYTES(of_kept, of_again, bytes);
+        mem_free(of_kept);
+        mem_free(of_again);
+        bench_close(&b);
+        arena_release(&arena);
+    }
+    device_close(device);
+}
+
 TEST_MAIN()
