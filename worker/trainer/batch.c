@@ -129,6 +129,27 @@ void batch_plan(struct arena *arena, struct batch_group *groups, int32_t count,
     *batch_out = batch;
 }
 
+void batch_largest_pack(struct arena *scratch, const struct batch *batch, int32_t capacity_tokens,
+                        int32_t *tokens, int32_t *rows)
+{
+    for (int32_t slice = 0; slice < batch->slices; slice++) {
+        int32_t *pack_tokens = arena_array(scratch, int32_t, batch->packs[slice]);
+        int32_t *pack_rows = arena_array(scratch, int32_t, batch->packs[slice]);
+        for (int32_t i = 0; i < batch->count; i++) {
+            const struct batch_group *group = &batch->groups[i];
+            if (group->slice == slice) {
+                pack_tokens[group->pack] += group->tokens;
+                pack_rows[group->pack] += row_count_of(group);
+            }
+        }
+        for (int32_t p = 0; p < batch->packs[slice]; p++) {
+            bool whole = pack_tokens[p] <= capacity_tokens;
+            *tokens = whole && pack_tokens[p] > *tokens ? pack_tokens[p] : *tokens;
+            *rows = whole && pack_rows[p] > *rows ? pack_rows[p] : *rows;
+        }
+    }
+}
+
 /* Each imitated row's tokens weigh 1/(|S| · its number of tokens that count). */
 static struct imitation *imitation_weights(struct arena *arena, const struct batch *batch,
                                            const struct batch_pack *built,
@@ -167,7 +188,7 @@ void batch_pack_build(struct arena *arena, const struct batch *batch, int32_t sl
         out->which[out->count++] = i;
     }
     pack_build(arena, groups, out->count, mode, &out->pack);
-    struct imitation *imitation = imitation_weights(arena, batch, out, loss);
-    reading_build(arena, &out->pack, pooling, eos, imitation, !loss->language_model, prune,
+    out->imitation = imitation_weights(arena, batch, out, loss);
+    reading_build(arena, &out->pack, pooling, eos, out->imitation, !loss->language_model, prune,
                   &out->reading);
 }

@@ -31,7 +31,7 @@ struct stepper {
     const struct loss_config *loss;
     enum pooling pooling;
     int32_t slices;
-    int32_t capacity_tokens; /* aim of a pack; a larger group gets a pack of its own */
+    int32_t capacity_tokens; /* of a pack; a larger group is computed in parts */
     enum pack_mode mode;     /* PACK_SHARED, except in tests */
 };
 
