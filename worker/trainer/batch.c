@@ -129,25 +129,22 @@ void batch_plan(struct arena *arena, struct batch_group *groups, int32_t count,
     *batch_out = batch;
 }
 
-void batch_largest_pack(struct arena *scratch, const struct batch *batch, int32_t capacity_tokens,
-                        int32_t *tokens, int32_t *rows)
+int32_t batch_largest_pack(struct arena *scratch, const struct batch *batch,
+                           int32_t capacity_tokens)
 {
+    int32_t largest = 0;
     for (int32_t slice = 0; slice < batch->slices; slice++) {
-        int32_t *pack_tokens = arena_array(scratch, int32_t, batch->packs[slice]);
-        int32_t *pack_rows = arena_array(scratch, int32_t, batch->packs[slice]);
+        int32_t *tokens = arena_array(scratch, int32_t, batch->packs[slice]);
         for (int32_t i = 0; i < batch->count; i++) {
-            const struct batch_group *group = &batch->groups[i];
-            if (group->slice == slice) {
-                pack_tokens[group->pack] += group->tokens;
-                pack_rows[group->pack] += row_count_of(group);
+            if (batch->groups[i].slice == slice) {
+                tokens[batch->groups[i].pack] += batch->groups[i].tokens;
             }
         }
         for (int32_t p = 0; p < batch->packs[slice]; p++) {
-            bool whole = pack_tokens[p] <= capacity_tokens;
-            *tokens = whole && pack_tokens[p] > *tokens ? pack_tokens[p] : *tokens;
-            *rows = whole && pack_rows[p] > *rows ? pack_rows[p] : *rows;
+            largest = tokens[p] > largest && tokens[p] <= capacity_tokens ? tokens[p] : largest;
         }
     }
+    return largest;
 }
 
 /* Each imitated row's tokens weigh 1/(|S| · its number of tokens that count). */

@@ -44,10 +44,9 @@ void batch_plan(struct arena *arena, struct batch_group *groups, int32_t count,
                 const struct loss_config *loss, int32_t slices, int32_t capacity_tokens,
                 enum pack_mode mode, struct batch *batch_out);
 
-/* Raises *tokens and *rows to the batch's largest pack, leaving out groups that are computed in
- * parts. */
-void batch_largest_pack(struct arena *scratch, const struct batch *batch, int32_t capacity_tokens,
-                        int32_t *tokens, int32_t *rows);
+/* Tokens of the largest pack, groups that are computed in parts left out. */
+int32_t batch_largest_pack(struct arena *scratch, const struct batch *batch,
+                           int32_t capacity_tokens);
 
 /* The groups of one pack, built: which[i] is the index into batch->groups of the pack's group i. */
 struct batch_pack {
