@@ -413,4 +413,30 @@ TEST(a_group_computed_in_parts_has_the_same_rewards_and_gradients_but_for_the_or
     }
 }
 
+TEST(a_set_is_scored_to_the_same_bits_by_buffers_that_hold_no_more_than_its_longest_row)
+{
+    struct device *device = open_device(NULL, 2);
+    for (int trial = 0; trial < TRIALS; trial++) {
+        struct arena arena = {0};
+        struct bench b;
+        struct error error;
+        float reward[2][GROUPS * 9];
+        bench_open(&b, device, &arena, trial, false);
+        struct pass_capacity capacity = b.stepper.acts->capacity;
+        for (int small = 0; small < 2; small++) {
+            struct scorer scorer = {.model = b.model,
+                                    .acts = b.stepper.acts,
+                                    .pooling = b.stepper.pooling,
+                                    .mode = PACK_SHARED};
+            EXPECT(scorer_rewards(&scorer, b.dataset, reward[small], &error) == STATUS_OK);
+            capacity.S = b.dataset->row_tokens_max;
+            reserve(&b, &capacity);
+        }
+        EXPECT_BYTES(reward[0], reward[1], sizeof(float) * (size_t)b.dataset->row_count);
+        bench_close(&b);
+        arena_release(&arena);
+    }
+    device_close(device);
+}
+
 TEST_MAIN()
