@@ -18,7 +18,7 @@ one() { # one NAME SHAPE TINY EXTRA…
     shift 3
     python3 "$root/tests/bench/random_model.py" "$shape" "$models/$tiny/base" "$work/base"
     measure_run "$name" general --from "$work/base" --train "$work/base/pairs.jsonl" --set model.template=plain \
-        --set train.slices=1 --set train.max_steps="$steps" --set train.batch_groups=2 "$@" || failed=1
+        --set train.slices=1 --set train.batch_groups=2 "$@" || failed=1
     rm -rf "$work/base" "$work/run"
 }
 measure_header

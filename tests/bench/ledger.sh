@@ -16,7 +16,7 @@ one() { # one NAME DATA EXTRA…
     local name=$1 data=$2
     shift 2
     measure_run "$name" general --from "$base" --train "$data" --set model.template=dsp --set train.slices=2 \
-        --set train.max_steps="$steps" --set train.batch_groups="$groups" "$@" || failed=1
+        --set train.batch_groups="$groups" "$@" || failed=1
 }
 measure_header
 one "full, groups K=5" "$dsp" --domain business

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# To be sourced, with $build and $work set: measure_run NAME ARGUMENTS… runs `tailor run ARGUMENTS…` and prints one line:
+# To be sourced, with $build, $work and $steps set: measure_run NAME STAGE ARGUMENTS… runs `tailor run STAGE ARGUMENTS…`
+# for $steps steps, ends it before it saves (what is saved passes through a few MiB of buffer), and prints one line:
 # the total of its memory ledger, the most anonymous memory that the kernel reported meanwhile (RssAnon, every 0.1 s),
 # their ratio, and seconds a token of the first step against the second, since the first touches its memory.
 # Returns 1 when the ratio is more than 5 % from 1.
@@ -10,17 +11,23 @@ measure_header() {
 }
 
 measure_run() {
-    local name=$1 stage=$2 peak=0 now pid
+    local name=$1 stage=$2 peak=0 steps_done now pid
     shift 2
     rm -rf "$work/run"
-    "$build/tailor" run "$stage" --out "$work/run" --set checkpoint.every=0 "$@" >/dev/null 2>"$work/log" &
+    "$build/tailor" run "$stage" --out "$work/run" --set train.max_steps="$steps" "$@" >/dev/null 2>"$work/log" &
     pid=$!
     while kill -0 $pid 2>/dev/null; do
-        now=$(sed -n 's/^RssAnon: *\([0-9]*\).*/\1/p' /proc/$pid/status 2>/dev/null || true)
+        steps_done=$(grep -c step_seconds "$work/run/metrics.jsonl" 2>/dev/null || true)
+        now=$(sed -n 's/^RssAnon:[[:space:]]*\([0-9]*\).*/\1/p' /proc/$pid/status 2>/dev/null || true)
         [ "${now:-0}" -gt "$peak" ] && peak=$now
+        if [ "$steps_done" = "$steps" ]; then
+            kill -9 $pid
+            break
+        fi
         sleep 0.1
     done
-    if ! wait $pid; then
+    wait $pid 2>/dev/null || true
+    if [ "$steps_done" != "$steps" ]; then
         tail -3 "$work/log"
         return 1
     fi

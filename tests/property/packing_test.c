@@ -372,45 +372,40 @@ TEST(computing_layers_again_instead_of_keeping_them_changes_no_bit)
  * several rows. */
 TEST(a_group_computed_in_parts_has_the_same_rewards_and_gradients_but_for_the_order_of_sums)
 {
-    for (int i = 0; i < ISA_COUNT; i++) {
-        struct device *device = open_device(ISAS[i], 2);
-        for (int trial = 0; device != NULL && trial < 4 * TRIALS; trial++) {
-            struct arena arena = {0};
-            struct bench b;
-            struct step_result of_whole, of_parts;
-            float reward[2][GROUPS * 9];
-            bench_open(&b, device, &arena, trial, trial % (2 * TRIALS) >= TRIALS);
-            struct pass_capacity capacity = b.stepper.acts->capacity;
-            capacity.recompute = trial >= 2 * TRIALS;
-            reserve(&b, &capacity);
-            size_t elements = model_trained_table(b.model)->elements;
-            float *whole = mem_alloc(elements * sizeof(float));
-            float *parts = mem_alloc(elements * sizeof(float));
-            gradients_of(&b, 2, 1 << 20, whole, reward[0], &of_whole);
-            gradients_of(&b, 2, trial % 2 == 0 ? 1 : 90, parts, reward[1], &of_parts);
-            EXPECT_BYTES(reward[0], reward[1], sizeof(float) * (size_t)b.dataset->row_count);
-            EXPECT_CLOSE(of_whole.rank_loss, of_parts.rank_loss, 1e-14);
-            /* A token that two rows imitate weighs a sum of two floats, or each in its part. */
-            EXPECT_CLOSE(of_whole.lm_loss, of_parts.lm_loss, 1e-7 * of_whole.lm_loss);
-            double worst = 0, largest = 0;
-            for (size_t e = 0; e < elements; e++) {
-                largest = fmax(largest, fabs((double)whole[e]));
-                worst = fmax(worst, fabs((double)whole[e] - parts[e]));
-            }
-            if (!(worst <= 1e-5 * largest)) {
-                test_fail(__FILE__, __LINE__,
-                          "%s trial %d: gradients differ by %.2g of the largest", ISAS[i], trial,
-                          worst / largest);
-            }
-            mem_free(whole);
-            mem_free(parts);
-            bench_close(&b);
-            arena_release(&arena);
+    struct device *device = open_device(NULL, 2);
+    for (int trial = 0; trial < 4 * TRIALS; trial++) {
+        struct arena arena = {0};
+        struct bench b;
+        struct step_result of_whole, of_parts;
+        float reward[2][GROUPS * 9];
+        bench_open(&b, device, &arena, trial, trial % (2 * TRIALS) >= TRIALS);
+        struct pass_capacity capacity = b.stepper.acts->capacity;
+        capacity.recompute = trial >= 2 * TRIALS;
+        reserve(&b, &capacity);
+        size_t elements = model_trained_table(b.model)->elements;
+        float *whole = mem_alloc(elements * sizeof(float));
+        float *parts = mem_alloc(elements * sizeof(float));
+        gradients_of(&b, 2, 1 << 20, whole, reward[0], &of_whole);
+        gradients_of(&b, 2, trial % 2 == 0 ? 1 : 90, parts, reward[1], &of_parts);
+        EXPECT_BYTES(reward[0], reward[1], sizeof(float) * (size_t)b.dataset->row_count);
+        EXPECT_CLOSE(of_whole.rank_loss, of_parts.rank_loss, 1e-14);
+        /* A token that two rows imitate weighs a sum of two floats, or each in its part. */
+        EXPECT_CLOSE(of_whole.lm_loss, of_parts.lm_loss, 1e-7 * of_whole.lm_loss);
+        double worst = 0, largest = 0;
+        for (size_t e = 0; e < elements; e++) {
+            largest = fmax(largest, fabs((double)whole[e]));
+            worst = fmax(worst, fabs((double)whole[e] - parts[e]));
         }
-        if (device != NULL) {
-            device_close(device);
+        if (!(worst <= 1e-5 * largest)) {
+            test_fail(__FILE__, __LINE__, "trial %d: gradients differ by %.2g of the largest",
+                      trial, worst / largest);
         }
+        mem_free(whole);
+        mem_free(parts);
+        bench_close(&b);
+        arena_release(&arena);
     }
+    device_close(device);
 }
 
 TEST(a_set_is_scored_to_the_same_bits_by_buffers_that_hold_no_more_than_its_longest_row)

@@ -23,61 +23,84 @@ static int32_t larger(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-/* Room for every group of the set: whole where it fits a pack, else for its largest part and, when
- * it is trained on, for the prefix of its parts. */
-static void capacity_for_dataset(const struct dataset *dataset, int32_t pack_tokens, bool trained,
-                                 struct pass_capacity *capacity)
+/* Room for a group: whole where it fits a pack, else for its largest part and, when it is trained
+ * on, for the prefix of its parts. */
+static void capacity_for_group(struct arena *arena, const struct dataset *dataset, int64_t group,
+                               int32_t pack_tokens, bool trained, struct pass_capacity *capacity)
 {
-    struct arena arena = {0};
-    for (int64_t g = 0; dataset != NULL && g < dataset->group_count; g++) {
-        struct arena_mark mark = arena_mark(&arena);
-        struct pack_group rows;
-        group_rows(&arena, dataset, g, &rows);
-        int32_t tokens = pack_group_tokens(&rows);
-        if (tokens > pack_tokens && rows.rows > 1) {
-            struct pack_parts parts;
-            pack_parts_plan(&arena, &rows, pack_tokens, &parts);
-            tokens = parts.tokens_max;
-            capacity->prefix = larger(capacity->prefix, trained ? parts.prefix : 0);
-        }
-        capacity->S = larger(capacity->S, tokens);
-        arena_reset(&arena, mark);
+    struct arena_mark mark = arena_mark(arena);
+    struct pack_group rows;
+    group_rows(arena, dataset, group, &rows);
+    int32_t tokens = pack_group_tokens(&rows);
+    if (tokens > pack_tokens && rows.rows > 1) {
+        struct pack_parts parts;
+        pack_parts_plan(arena, &rows, pack_tokens, &parts);
+        tokens = parts.tokens_max;
+        capacity->prefix = larger(capacity->prefix, trained ? parts.prefix : 0);
     }
+    capacity->S = larger(capacity->S, tokens);
+    arena_reset(arena, mark);
+}
+
+static void capacity_for_groups(struct arena *arena, const struct dataset *dataset,
+                                int32_t pack_tokens, bool trained, struct pass_capacity *capacity)
+{
+    for (int64_t g = 0; dataset != NULL && g < dataset->group_count; g++) {
+        capacity_for_group(arena, dataset, g, pack_tokens, trained, capacity);
+    }
+}
+
+static void capacity_for_rows(const struct dataset *dataset, struct pass_capacity *capacity)
+{
     if (dataset != NULL) {
         capacity->R = larger(capacity->R, dataset->group_rows_max);
         capacity->row_tokens_max = larger(capacity->row_tokens_max, dataset->row_tokens_max);
     }
-    arena_release(&arena);
 }
 
-/* The largest pack of the run's steps. */
-static int32_t pack_tokens_of_steps(const struct session *s)
+static void capacity_for_step(struct arena *arena, const struct session *s, int64_t step,
+                              struct pass_capacity *capacity)
 {
-    const struct spec *spec = s->spec;
-    const struct sampler *sampler = &s->sampler;
-    int32_t limit = (int32_t)spec->train.max_tokens_per_batch, largest = 0;
-    if (sampler->places > PLAN_GROUPS_MAX) {
-        return limit;
+    int32_t limit = (int32_t)s->spec->train.max_tokens_per_batch;
+    struct sample *samples = arena_array(arena, struct sample, s->sampler.batch_groups);
+    int64_t count = sampler_batch(&s->sampler, step, samples);
+    struct batch_group *groups = arena_array(arena, struct batch_group, count);
+    for (int64_t i = 0; i < count; i++) {
+        groups[i] = (struct batch_group){.dataset = s->part[samples[i].part],
+                                         .group = samples[i].group,
+                                         .part = samples[i].part};
     }
-    struct arena arena = {0};
-    for (int64_t step = 0; step < sampler->steps; step++) {
-        struct arena_mark mark = arena_mark(&arena);
-        struct sample *samples = arena_array(&arena, struct sample, sampler->batch_groups);
-        int64_t count = sampler_batch(sampler, step, samples);
-        struct batch_group *groups = arena_array(&arena, struct batch_group, count);
-        for (int64_t i = 0; i < count; i++) {
-            groups[i] = (struct batch_group){.dataset = s->part[samples[i].part],
-                                             .group = samples[i].group,
-                                             .part = samples[i].part};
+    struct batch batch;
+    batch_plan(arena, groups, (int32_t)count, &s->loss, (int32_t)s->spec->train.slices, limit,
+               PACK_SHARED, &batch);
+    capacity->S = larger(capacity->S, batch_largest_pack(arena, &batch, limit));
+    for (int64_t i = 0; i < count; i++) {
+        if (groups[i].tokens > limit) {
+            capacity_for_group(arena, groups[i].dataset, groups[i].group, limit, true, capacity);
         }
-        struct batch batch;
-        batch_plan(&arena, groups, (int32_t)count, &s->loss, (int32_t)spec->train.slices, limit,
-                   PACK_SHARED, &batch);
-        largest = larger(largest, batch_largest_pack(&arena, &batch, limit));
+    }
+}
+
+static void capacity_for_steps(const struct session *s, struct pass_capacity *capacity)
+{
+    struct arena arena = {0};
+    int32_t limit = (int32_t)s->spec->train.max_tokens_per_batch;
+    if (s->sampler.places > PLAN_GROUPS_MAX) {
+        capacity->S = limit;
+        for (int part = 0; part < MIX_PARTS; part++) {
+            capacity_for_groups(&arena, s->part[part], limit, true, capacity);
+        }
+    }
+    for (int64_t step = 0; step < s->sampler.steps && s->sampler.places <= PLAN_GROUPS_MAX;
+         step++) {
+        struct arena_mark mark = arena_mark(&arena);
+        capacity_for_step(&arena, s, step, capacity);
         arena_reset(&arena, mark);
     }
+    for (int i = 0; i < s->eval_count; i++) {
+        capacity_for_groups(&arena, s->eval[i].dataset, limit, false, capacity);
+    }
     arena_release(&arena);
-    return largest;
 }
 
 static void ledger_add(struct ledger *ledger, const char *what, size_t bytes)
@@ -134,14 +157,13 @@ void session_plan(struct session *s)
         .recompute = spec->train.recompute == SPEC_RECOMPUTE_LAYER,
         .all_tokens = s->format.pooling == POOLING_MEAN || s->format.pooling == POOLING_MAX,
         .imitation = session_is_lm(s) || spec->loss.lm_loss_coeff > 0};
-    int32_t pack_tokens = (int32_t)spec->train.max_tokens_per_batch;
     for (int part = 0; part < MIX_PARTS; part++) {
-        capacity_for_dataset(s->part[part], pack_tokens, true, capacity);
+        capacity_for_rows(s->part[part], capacity);
     }
     for (int i = 0; i < s->eval_count; i++) {
-        capacity_for_dataset(s->eval[i].dataset, pack_tokens, false, capacity);
+        capacity_for_rows(s->eval[i].dataset, capacity);
     }
-    capacity->S = larger(capacity->S, pack_tokens_of_steps(s));
+    capacity_for_steps(s, capacity);
     if (capacity->row_tokens_max < s->format.max_length && s->parent_card != NULL) {
         capacity->row_tokens_max = s->format.max_length; /* the parent's probes */
     }
