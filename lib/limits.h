@@ -35,6 +35,7 @@
 /* A step. */
 #define ROW_TOKENS_MAX      131072
 #define PACK_TOKENS_MAX     1048576
+#define PLAN_GROUPS_MAX     262144 /* samples of a run that the plan packs beforehand: a second */
 #define SLICES_MAX          64
 #define NONFINITE_STEPS_MAX 3 /* skipped in a row before the job fails */
 #define PROBES_COUNT        8 /* short rows that pin head continuity */

@@ -9,6 +9,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "worker/data/pack_parts.h"
 #include "worker/model/reading.h"
 #include "worker/model/transformer.h"
 #include "worker/trainer/batch.h"
@@ -83,6 +84,32 @@ static int64_t groups_that_fit(struct arena *arena, const struct scorer *scorer,
     return count;
 }
 
+/* Rewards of the pack's rows. A group that is larger than the buffers is scored in parts, each with
+ * its prefix again: a row's reward does not depend on what is beside it. */
+static void pack_rewards(const struct scorer *scorer, struct arena *arena,
+                         const struct pack_group *groups, const struct pack *pack,
+                         float *reward_out)
+{
+    struct reading reading;
+    if (pack->layout.tokens <= scorer->acts->capacity.S) {
+        reading_build(arena, pack, scorer->pooling, scorer->model->config.eos, NULL, true, true,
+                      &reading);
+        activations_stage(scorer->acts, pack, &reading);
+        transformer_forward(scorer->model, scorer->acts, &reading, 0, NULL, reward_out, NULL);
+        return;
+    }
+    struct pack_parts parts;
+    CHECK(pack->rows[pack->row_count - 1].group == 0);
+    pack_parts_plan(arena, groups, scorer->acts->capacity.S, &parts);
+    for (int32_t p = 0; p < parts.count; p++) {
+        struct pack part;
+        struct pack_group rows = pack_part(groups, &parts, p);
+        pack_build(arena, &rows, 1, scorer->mode, &part);
+        CHECK(part.layout.tokens <= scorer->acts->capacity.S);
+        pack_rewards(scorer, arena, &rows, &part, reward_out + parts.row0[p]);
+    }
+}
+
 static bool keep_going(const struct scorer *scorer, int64_t done, int64_t rows)
 {
     return scorer->progress == NULL || scorer->progress(scorer->progress_argument, done, rows);
@@ -102,12 +129,8 @@ static enum status stretch_rewards(const struct scorer *scorer, const struct dat
             arena_array(&arena, struct pack_group, scorer->acts->capacity.R + 1);
         int64_t count = groups_that_fit(&arena, scorer, dataset, g, end, groups);
         struct pack pack;
-        struct reading reading;
         pack_build(&arena, groups, (int32_t)count, scorer->mode, &pack);
-        reading_build(&arena, &pack, scorer->pooling, scorer->model->config.eos, NULL, true, true,
-                      &reading);
-        activations_stage(scorer->acts, &pack, &reading);
-        transformer_forward(scorer->model, scorer->acts, &reading, 0, NULL, reward_out + row, NULL);
+        pack_rewards(scorer, &arena, groups, &pack, reward_out + row);
         for (int32_t r = 0; r < pack.row_count; r++) {
             if (status == STATUS_OK && !isfinite(reward_out[row + r])) {
                 status = error_set(error, STATUS_NUMERIC,

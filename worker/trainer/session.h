@@ -51,6 +51,8 @@ struct ledger {
     } rows[LEDGER_ROWS_MAX];
     int count;
     size_t total;
+    size_t available; /* that this process may still take; 0: not known */
+    bool recompute;   /* layers are computed again in the backward pass */
 };
 
 struct session {

@@ -15,6 +15,7 @@
 #include "lib/arena.h"
 #include "lib/check.h"
 #include "worker/model/transformer.h"
+#include "worker/trainer/long_group.h"
 
 static double now_seconds(void)
 {
@@ -71,6 +72,24 @@ static void pack_losses(struct running *run, const struct batch_pack *built, con
     }
 }
 
+/* A group that does not fit a pack. */
+static void long_pass(struct running *run, const struct batch_pack *built, float *gradients)
+{
+    struct long_group group;
+    struct batch_pack rewards_only = *built; /* the group sums its imitation itself */
+    float *reward = arena_array(&run->arena, float, built->pack.row_count);
+    float *dreward = arena_array(&run->arena, float, built->pack.row_count);
+    double start = now_seconds();
+    rewards_only.reading.lm_count = 0;
+    long_group_rewards(&group, run->stepper, run->batch, built, &run->arena, gradients, reward,
+                       &run->result->lm_loss);
+    pack_losses(run, &rewards_only, reward, NULL, dreward);
+    double forward = now_seconds();
+    long_group_backward(&group, dreward, gradients, &run->result->lm_loss);
+    run->result->forward_seconds += forward - start;
+    run->result->backward_seconds += now_seconds() - forward;
+}
+
 static void pack_pass(struct running *run, int32_t slice, int32_t index, float *gradients)
 {
     const struct stepper *s = run->stepper;
@@ -79,6 +98,11 @@ static void pack_pass(struct running *run, int32_t slice, int32_t index, float *
     struct batch_pack built;
     batch_pack_build(&run->arena, run->batch, slice, index, s->loss, s->pooling,
                      s->model->config.eos, s->mode, true, &built);
+    if (long_group_is(s, &built)) {
+        long_pass(run, &built, gradients);
+        arena_reset(&run->arena, mark);
+        return;
+    }
     activations_stage(s->acts, &built.pack, &built.reading);
     float *reward = arena_array(&run->arena, float, built.pack.row_count);
     float *dreward = arena_array(&run->arena, float, built.pack.row_count);

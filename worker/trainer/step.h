@@ -39,7 +39,7 @@ struct stepper {
     enum pooling pooling;
     int32_t slices;          /* of the whole batch */
     int64_t recheck_steps;   /* between slices that a second rank computes too; 0: never */
-    int32_t capacity_tokens; /* aim of a pack; a larger group gets a pack of its own */
+    int32_t capacity_tokens; /* of a pack; a larger group is computed in parts */
     enum pack_mode mode;     /* PACK_SHARED, except in tests */
 };
 
