@@ -6,7 +6,9 @@
 Called by vs_trl.sh and vs_torch.sh, which set PYTHON (of a venv) and BUILD. For each set of rows and each adapter the
 contender first looks for its best dtype and batch on a few rows; then tailor, the contender and tailor again take
 STEPS steps of the same rows, of GROUPS groups (or as many pairs as those groups have). One epoch, every step counts;
-rates are pairs over the sum of the steps' wall-clock times. Every contender gets all cores.
+rates are pairs over the sum of the steps' times. Every contender gets THREADS threads (default: all cores). CLOCK is
+"wall" (default) or "processor": with THREADS=1 the latter holds on a machine that others use too, for there a step's
+time on the wall is the neighbours'. SETTING=BATCH,DTYPE takes that instead of searching.
 """
 import json
 import os
@@ -21,6 +23,8 @@ from rows import rows_write
 from watch import run_watched
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+THREADS = os.environ.get("THREADS", str(os.cpu_count()))
+CLOCK = os.environ.get("CLOCK", "wall")
 GIB = 2 ** 30
 PAIRS_A_GROUP = 4
 # Batches in rows of the contender's own unit: pairs for TRL, groups of five for the loop.
@@ -30,8 +34,7 @@ BATCHES = {"trl": [4, 2, 8], "torch": [1, 2, 4]}
 def environment():
     """Threads for all alike; BLAS settings of this machine's own are not for others' libraries."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
-    threads = str(os.cpu_count())
-    return {**kept, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONPATH": HERE}
+    return {**kept, "OMP_NUM_THREADS": THREADS, "MKL_NUM_THREADS": THREADS, "PYTHONPATH": HERE, "CLOCK": CLOCK}
 
 
 def figures(first_step_at, steps, pairs, tokens, computed, begun, rss, anonymous):
@@ -43,14 +46,14 @@ def run_tailor(base, rows, steps, batch_groups, adapter, work):
     out = os.path.join(work, "run")
     shutil.rmtree(out, ignore_errors=True)
     metrics = os.path.join(out, "metrics.jsonl")
-    seen = []
+    seen = []  # (time, processor seconds) when metrics.jsonl was there, then when each step's line was
 
-    def look():
-        if not seen and os.path.exists(metrics) and os.path.getsize(metrics) > 0:
-            seen.append(time.time())
+    def look(processor):
+        lines = open(metrics, "rb").read().count(b"\n") + 1 if os.path.exists(metrics) else 0
+        seen.extend([(time.time(), processor)] * (lines - len(seen)))
 
     command = [os.path.join(os.environ["BUILD"], "tailor"), "run", "general", "--from", base, "--train", rows, "--out",
-               out, "-q"]
+               out, "-q", "--threads", THREADS]
     sets = {"train.max_steps": steps, "train.batch_groups": batch_groups, "train.slices": 1, "model.template": "plain",
             "model.max_length": 1024, "train.learning_rate": 1e-5, "evaluate.every_steps": 0, "checkpoint.every": 0,
             "adapter.type": adapter}
@@ -67,8 +70,11 @@ def run_tailor(base, rows, steps, batch_groups, adapter, work):
     tokens = [line["tokens_per_second"] * s for line, s in zip(lines, seconds)]
     computed = sum(t * (1 - line["shared_token_ratio"]) for line, t in zip(lines, tokens))
     pairs = round(sum(line["pairs_per_second"] * s for line, s in zip(lines, seconds)))
+    first_step_at = seen[1][0] - seconds[0]
+    if CLOCK == "processor":
+        seconds = [after[1] - before[1] for before, after in zip(seen, seen[1:])]
     # No row is padded; tokens_a_pair counts a shared prompt once, as it is computed.
-    return figures(seen[0] - seconds[0], seconds, pairs, computed, computed, begun, rss, anonymous)
+    return figures(first_step_at, seconds, pairs, computed, computed, begun, rss, anonymous)
 
 
 def run_peer(peer, base, rows, batch_groups, pairs_a_group, setting, adapter, work):
@@ -124,11 +130,15 @@ def contest(peer, base, dsp, pairs, kind, adapter, steps, groups, work):
     rows_write(kind, dsp, pairs, few_groups, few)
     step_units = batch_groups * pairs_a_group if peer == "trl" else batch_groups
     batches = [batch for batch in BATCHES[peer] if batch <= step_units]
-    best = best_setting(batches, lambda s: run_peer(peer, base, few, few_groups, pairs_a_group, s, adapter, work))
+    if "SETTING" in os.environ:
+        batch, dtype = os.environ["SETTING"].split(",")
+        best = (int(batch), dtype)
+    else:
+        best = best_setting(batches, lambda s: run_peer(peer, base, few, few_groups, pairs_a_group, s, adapter, work))
     before = run_tailor(base, rows, steps, batch_groups, adapter, work)
     show("tailor", before)
     other = run_peer(peer, base, rows, batch_groups, pairs_a_group, best, adapter, work)
-    show(f"{peer}, batch {best[0]}, {best[1]}", other, "its best")
+    show(f"{peer}, batch {best[0]}, {best[1]}", other, "as told" if "SETTING" in os.environ else "its best")
     if peer == "trl" and kind == "groups":
         as_shipped = run_peer(peer, base, few, few_groups, pairs_a_group, (8, "bf16", "checkpointing"), adapter, work)
         show("trl at its defaults", as_shipped, "batch 8, bf16, recomputing; on few rows")
@@ -144,7 +154,7 @@ def main():
     peer, base, dsp, pairs, steps, groups = sys.argv[1:7]
     sets = sys.argv[7:] or (["groups", "pairs", "long"] if peer == "trl" else ["groups", "long"])
     cpu = re.search(r"model name\s*: (.*)", open("/proc/cpuinfo", encoding="utf-8").read()).group(1)
-    print(f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {THREADS} threads each, {CLOCK} clock")
     with tempfile.TemporaryDirectory() as work:
         os.environ["TAILOR_CACHE"] = os.path.join(work, "cache")
         for kind in sets:

@@ -21,15 +21,21 @@ from trl import RewardConfig, RewardTrainer  # noqa: E402
 from lora import lora_config  # noqa: E402
 
 
-class Clock(TrainerCallback):
+clock = time.process_time if os.environ["CLOCK"] == "processor" else time.perf_counter
+
+
+class Steps(TrainerCallback):
+    """Seconds of each step, and when the first began."""
+
     def __init__(self):
-        self.begun, self.steps = [], []
+        self.first_at, self.begun, self.seconds = 0.0, 0.0, []
 
     def on_step_begin(self, args, state, control, **rest):
-        self.begun.append(time.time())
+        self.first_at = self.first_at or time.time()
+        self.begun = clock()
 
     def on_step_end(self, args, state, control, **rest):
-        self.steps.append(time.time() - self.begun[-1])
+        self.seconds.append(clock() - self.begun)
 
 
 def pairs_of(path):
@@ -51,7 +57,7 @@ def main():
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     data = Dataset.from_list(list(pairs_of(rows)))
-    clock = Clock()
+    steps = Steps()
     config = RewardConfig(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=int(batch),
         gradient_accumulation_steps=int(batch_pairs) // int(batch), num_train_epochs=1, learning_rate=1e-5,
@@ -59,7 +65,7 @@ def main():
         save_strategy="no", report_to="none", logging_strategy="no", disable_tqdm=True,
         train_sampling_strategy="group_by_length", remove_unused_columns=False)
     trainer = RewardTrainer(model=base, args=config, train_dataset=data, processing_class=tokenizer,
-                            peft_config=lora_config() if adapter == "lora" else None, callbacks=[clock])
+                            peft_config=lora_config() if adapter == "lora" else None, callbacks=[steps])
     counts = {"tokens": 0, "computed": 0}
     collate = trainer.data_collator
 
@@ -71,7 +77,7 @@ def main():
 
     trainer.data_collator = counted
     trainer.train()
-    print(json.dumps({"first_step_at": clock.begun[0], "steps": clock.steps, "pairs": len(trainer.train_dataset), **counts}))
+    print(json.dumps({"first_step_at": steps.first_at, "steps": steps.seconds, "pairs": len(trainer.train_dataset), **counts}))
 
 
 main()

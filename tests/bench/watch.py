@@ -37,18 +37,29 @@ def memory_of(pid):
         return 0, 0
 
 
-def run_watched(command, on_tick=lambda: None, **popen):
-    """Returns (exit code, seconds, peak_rss, peak_anonymous). on_tick is called at every sample."""
+def processor_seconds(pid):
+    """User and system time of a process, 0 once it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError):
+        return 0.0
+
+
+def run_watched(command, on_tick=lambda seconds: None, **popen):
+    """Returns (exit code, seconds, peak_rss, peak_anonymous). on_tick gets the processor seconds of all at each sample."""
     begun = time.time()
     process = subprocess.Popen(command, **popen)
-    marks, anonymous = {}, 0
+    marks, used, anonymous = {}, {}, 0
     while process.poll() is None:
         now = {pid: memory_of(pid) for pid in family(process.pid)}
         marks.update({pid: max(mark, marks.get(pid, 0)) for pid, (mark, _) in now.items()})
         anonymous = max(anonymous, sum(anon for _, anon in now.values()))
-        on_tick()
+        used.update({pid: max(processor_seconds(pid), used.get(pid, 0)) for pid in now})
+        on_tick(sum(used.values()))
         time.sleep(INTERVAL_S)
-    on_tick()
+    on_tick(sum(used.values()))
     return process.returncode, time.time() - begun, sum(marks.values()), anonymous
 
 
