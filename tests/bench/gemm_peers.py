@@ -25,26 +25,26 @@ def run(command):
     return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
 
 
-def turn(bench, rows, found):
+def turn(bench, rows, threads, found):
     """One turn of each; keeps the best of (library, direction, N, K, threads)."""
-    def keep(library, direction, n, k, threads, rate):
-        key = (library, direction, int(n), int(k), int(threads))
+    def keep(library, direction, n, k, rate):
+        key = (library, direction, int(n), int(k), threads)
         found[key] = max(found.get(key, 0), float(rate))
 
     number = r"\s+(-|[\d.]+(?= \())(?: \(\s*[\d.]+\))?"
     line_form = re.compile(r"(\w+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)" + number * 3)
-    for line in run([bench, str(rows), "5"]).splitlines():
+    for line in run([bench, str(rows), "5", str(threads)]).splitlines():
         fields = line_form.match(line)
         if fields:
-            direction, _, n, k, threads, *rates = fields.groups()
+            direction, _, n, k, _, *rates = fields.groups()
             for library, one in zip(LIBRARIES, rates):
                 if one != "-":
-                    keep(library, direction, n, k, threads, one)
-    for threads in (1, 2):
-        shapes = [f"{d}:{rows}:{n}:{k}" for n, k in LAYER for d in DIRECTIONS]
-        for line in run([os.environ["PYTHON"], os.path.join(HERE, "torch_gemm.py"), str(threads), "5", *shapes]).splitlines():
-            direction, _, n, k, _, one = line.split()
-            keep("PyTorch", direction, n, k, threads, one)
+                    keep(library, direction, n, k, one)
+    shapes = [f"{d}:{rows}:{n}:{k}" for n, k in LAYER for d in DIRECTIONS]
+    command = [os.environ["PYTHON"], os.path.join(HERE, "torch_gemm.py"), str(threads), "5", *shapes]
+    for line in run(command).splitlines():
+        direction, _, n, k, _, one = line.split()
+        keep("PyTorch", direction, n, k, one)
 
 
 def weighted(rate_of, directions):
@@ -59,11 +59,11 @@ def weighted(rate_of, directions):
 
 def main():
     bench, rows, turns, out = sys.argv[1:5]
-    found = {}
-    for _ in range(int(turns)):
-        turn(bench, int(rows), found)
     result = {"rows": int(rows)}
-    for threads in (1, 2):
+    for threads in map(int, os.environ.get("THREADS", "1 2").split()):
+        found = {}
+        for _ in range(int(turns)):
+            turn(bench, int(rows), threads, found)
         print(f"\n{threads} thread{'s' if threads > 1 else ''}, {rows} rows, GFLOP/s, best of {turns} turns")
         print(f"{'':8} {'N':>6} {'K':>6} " + " ".join(f"{name:>9}" for name in LIBRARIES) + "   best")
         for n, k in LAYER:

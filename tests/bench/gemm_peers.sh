@@ -5,6 +5,7 @@
 # fp32 products at the shapes of SmolLM2-135M: tailor beside oneDNN, OpenBLAS (Debian's) and PyTorch (MKL), in one run.
 # The best of each shape, weighted as a training step uses them, is the machine's best measured rate: kept in
 # BUILD/gemm_peers.json, from which steps.sh takes the share that whole steps reach. About 3 minutes.
+#   THREADS         how many, in turn (default: "1 2"); one thread goes by its own clock, so neighbours count little
 #   TAILOR_BUILD    build directory (default: build)
 #   TAILOR_VENV     a Python venv with torch; default: made under the build directory (several GB)
 set -euo pipefail

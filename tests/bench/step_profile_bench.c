@@ -2,7 +2,7 @@
  *
  * step_profile_bench: where the time of a training step goes, op by op, and what limits each.
  *
- *     step_profile_bench RUN/spec.json [STEPS] [GFLOPS]
+ *     step_profile_bench RUN/spec.json [STEPS] [GFLOPS] [THREADS]
  *
  * The spec is one that `tailor run` wrote. The device's table of ops is replaced by one whose
  * entries call the real ones, watch the clock and count what must move and be multiplied: bytes
@@ -64,10 +64,12 @@ static struct {
 
 static const struct ops *inner; /* whose calls are timed */
 
+static clockid_t clock_id = CLOCK_MONOTONIC; /* one thread goes by its own: neighbours count less */
+
 static double now_s(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock_id, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
@@ -306,6 +308,10 @@ static void print_ledger(double seconds, int64_t steps, double flops_rate, doubl
     }
     printf("%-24s %7s %10.2f %5.1f %%\n", "outside of these", "",
            1e3 * (seconds - inside) / (double)steps, 100 * (seconds - inside) / seconds);
+    double products = ledger[OP_linear_forward].flops + ledger[OP_linear_backward_input].flops +
+                      ledger[OP_linear_backward_weight].flops;
+    printf("the model's products over the whole step's time: %.0f GFLOP/s, %.0f %% of %.0f\n",
+           1e-9 * products / seconds, 100 * products / seconds / flops_rate, 1e-9 * flops_rate);
 }
 
 int main(int argc, char **argv)
@@ -315,16 +321,17 @@ int main(int argc, char **argv)
     struct spec *spec;
     struct session *session;
     struct ops timed;
-    int64_t steps = 3;
+    int64_t steps = 3, threads = 0; /* 0: all cores */
     double gflops = 0;
-    if (argc < 2 || argc > 4 || (argc > 2 && (!parse_i64(argv[2], &steps) || steps < 1)) ||
-        (argc > 3 && !parse_f64(argv[3], &gflops))) {
-        fatal(2, "usage: step_profile_bench RUN/spec.json [STEPS] [GFLOPS]");
+    if (argc < 2 || argc > 5 || (argc > 2 && (!parse_i64(argv[2], &steps) || steps < 1)) ||
+        (argc > 3 && !parse_f64(argv[3], &gflops)) || (argc > 4 && !parse_i64(argv[4], &threads))) {
+        fatal(2, "usage: step_profile_bench RUN/spec.json [STEPS] [GFLOPS] [THREADS]");
     }
     if (spec_read(&arena, argv[1], NULL, 0, &spec, &error) != STATUS_OK ||
-        session_open(spec, ".", 0, NULL, &session, &error) != STATUS_OK) {
+        session_open(spec, ".", (int)threads, NULL, &session, &error) != STATUS_OK) {
         fatal(1, "%s", error.text);
     }
+    clock_id = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
     session_plan(session);
     if (session_allocate(session, &error) != STATUS_OK) {
         fatal(1, "%s", error.text);
