@@ -3,9 +3,10 @@
 
     contest.py trl|torch BASE DSP.json PAIRS.json STEPS GROUPS [SET…]
 
-Called by vs_trl.sh and vs_torch.sh, which set PYTHON (of a venv) and BUILD. For each set of rows and each adapter the
-contender first looks for its best dtype and batch on a few rows; then tailor, the contender and tailor again take
-STEPS steps of the same rows, of GROUPS groups (or as many pairs as those groups have). One epoch, every step counts;
+Called by vs_trl.sh and vs_torch.sh, which set PYTHON (of a venv) and BUILD. For each set of rows the contender first
+looks for its best dtype and batch on a few rows (in full fine-tuning; LoRA takes the same). Then tailor, the contender
+and tailor again take STEPS steps of the same rows, of GROUPS groups (or as many pairs as those groups have), in full
+and with LoRA. One epoch, every step counts;
 rates are pairs over the sum of the steps' times. Every contender gets THREADS threads (default: all cores). CLOCK is
 "wall" (default) or "processor": with THREADS=1 the latter holds on a machine that others use too, for there a step's
 time on the wall is the neighbours'. SETTING=BATCH,DTYPE takes that instead of searching.
@@ -26,7 +27,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 THREADS = os.environ.get("THREADS", str(os.cpu_count()))
 CLOCK = os.environ.get("CLOCK", "wall")
 GIB = 2 ** 30
-PAIRS_A_GROUP = 4
+PAIRS_OF = {"groups": 4, "pairs": 1, "long": 1}  # of a group of this kind
 # Batches in rows of the contender's own unit: pairs for TRL, groups of five for the loop.
 BATCHES = {"trl": [4, 2, 8], "torch": [1, 2, 4]}
 
@@ -103,7 +104,7 @@ def show(name, f, note=""):
 
 
 def best_setting(batches, run):
-    """First the dtype, then the batch; each by pairs/s on a few rows."""
+    """First the dtype, then the batch; each by pairs/s."""
     tried = {}
     first, *others = batches
 
@@ -119,29 +120,36 @@ def best_setting(batches, run):
     return max(tried, key=lambda s: tried[s]["rate"])
 
 
-def contest(peer, base, dsp, pairs, kind, adapter, steps, groups, work):
-    pairs_a_group = PAIRS_A_GROUP if kind == "groups" else 1
-    batch_groups = groups if kind == "groups" else groups * PAIRS_A_GROUP
-    few, rows = os.path.join(work, "few.jsonl"), os.path.join(work, "rows.jsonl")
-    print(f"\n{kind}, {'LoRA' if adapter == 'lora' else 'full'}: {steps} steps of {batch_groups} groups, "
-          f"{pairs_a_group} pairs each", flush=True)
-    rows_write(kind, dsp, pairs, steps * batch_groups, rows)
-    few_groups = 8 // pairs_a_group if peer == "trl" else 4
-    rows_write(kind, dsp, pairs, few_groups, few)
-    step_units = batch_groups * pairs_a_group if peer == "trl" else batch_groups
-    batches = [batch for batch in BATCHES[peer] if batch <= step_units]
+def search(peer, base, dsp, pairs, kind, groups, work):
+    """The contender's setting for a set of rows: (batch, dtype)."""
     if "SETTING" in os.environ:
         batch, dtype = os.environ["SETTING"].split(",")
-        best = (int(batch), dtype)
-    else:
-        best = best_setting(batches, lambda s: run_peer(peer, base, few, few_groups, pairs_a_group, s, adapter, work))
+        return int(batch), dtype
+    few, pairs_a_group = os.path.join(work, "few.jsonl"), PAIRS_OF[kind]
+    count = 8 // pairs_a_group if peer == "trl" else 4
+    largest = 8 if peer == "trl" else min(4, groups)
+    rows_write(kind, dsp, pairs, count, few)
+    print(f"\n{kind}: {peer} looks for its best", flush=True)
+    return best_setting([batch for batch in BATCHES[peer] if batch <= largest],
+                        lambda setting: run_peer(peer, base, few, count, pairs_a_group, setting, "none", work))
+
+
+def contest(peer, base, dsp, pairs, kind, adapter, steps, groups, setting, work):
+    pairs_a_group = PAIRS_OF[kind]
+    batch_groups = groups * PAIRS_OF["groups"] // pairs_a_group
+    rows = os.path.join(work, "rows.jsonl")
+    rows_write(kind, dsp, pairs, steps * batch_groups, rows)
+    print(f"\n{kind}, {'LoRA' if adapter == 'lora' else 'full'}: {steps} steps of {batch_groups} groups, "
+          f"{pairs_a_group} pairs each", flush=True)
     before = run_tailor(base, rows, steps, batch_groups, adapter, work)
     show("tailor", before)
-    other = run_peer(peer, base, rows, batch_groups, pairs_a_group, best, adapter, work)
-    show(f"{peer}, batch {best[0]}, {best[1]}", other, "as told" if "SETTING" in os.environ else "its best")
+    other = run_peer(peer, base, rows, batch_groups, pairs_a_group, setting, adapter, work)
+    show(f"{peer}, batch {setting[0]}, {setting[1]}", other)
     if peer == "trl" and kind == "groups":
-        as_shipped = run_peer(peer, base, few, few_groups, pairs_a_group, (8, "bf16", "checkpointing"), adapter, work)
-        show("trl at its defaults", as_shipped, "batch 8, bf16, recomputing; on few rows")
+        few = os.path.join(work, "few.jsonl")
+        rows_write(kind, dsp, pairs, 2, few)
+        shipped = run_peer(peer, base, few, 2, pairs_a_group, (8, "bf16", "checkpointing"), adapter, work)
+        show("trl at its defaults", shipped, "batch 8, bf16, recomputing; 8 pairs")
     after = run_tailor(base, rows, steps, batch_groups, adapter, work)
     show("tailor, again", after)
     rate = statistics.mean([before["rate"], after["rate"]])
@@ -158,8 +166,9 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         os.environ["TAILOR_CACHE"] = os.path.join(work, "cache")
         for kind in sets:
-            for adapter in ("none", "lora"):
-                contest(peer, base, dsp, pairs, kind, adapter, int(steps), int(groups), work)
+            setting = search(peer, base, dsp, pairs, kind, int(groups), work)
+            for adapter in os.environ.get("ADAPTERS", "none lora").split():
+                contest(peer, base, dsp, pairs, kind, adapter, int(steps), int(groups), setting, work)
 
 
 main()

@@ -7,6 +7,7 @@
 # TRL takes its best of dtype and batch, and pads as it ships. About 25 minutes on two cores (2 steps of 4 groups).
 #   THREADS, CLOCK  threads of each (default: all cores); "wall" (default) or "processor" time (see contest.py)
 #   SETTING         BATCH,DTYPE of the contender, instead of its best
+#   ADAPTERS        "none lora" (default: both)
 #   TAILOR_BUILD    build directory (default: build)
 #   TAILOR_VENV     a Python venv with trl and peft; default: made under the build directory (several GB)
 set -euo pipefail
