@@ -3,7 +3,8 @@
 #
 # tests/bench/all.sh BASE DSP.json PAIRS.json OUT
 # Every figure of docs/performance.md that needs the machine for itself, one file each in OUT: about an hour on two
-# cores. Waits until the load of the last minute is below 1 before each, so that the neighbours are not measured.
+# cores. Waits before each until the load of the last minute is below LOAD_MAX (default 1): neighbours are not to be
+# measured.
 #   TAILOR_BUILD, TAILOR_VENV    as in vs_trl.sh
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +15,7 @@ failed=0
 figure() { # figure NAME COMMAND…
     local name=$1
     shift
-    until awk '{ exit !($1 < 1) }' /proc/loadavg; do sleep 5; done
+    until awk -v max="${LOAD_MAX:-1}" '{ exit !($1 < max) }' /proc/loadavg; do sleep 5; done
     if "$@" >"$out/$name.txt" 2>&1; then
         printf 'ok %s\n' "$out/$name.txt"
     else
