@@ -11,6 +11,7 @@
 
 #include "lib/check.h"
 #include "lib/rng.h"
+#include "tests/model_fixture.h"
 #include "tests/test.h"
 #include "worker/model/transformer.h"
 #include "worker/trainer/scorer.h"
@@ -93,31 +94,12 @@ static struct model_config random_config(int trial)
     return c;
 }
 
-/* A model of random weights, made without files. */
 static struct model *random_model(struct device *device, int trial, bool lora)
 {
-    struct model *m = mem_alloc(sizeof(*m));
+    struct model_config model_config = random_config(trial);
+    struct model *m = model_fixture_random(
+        device, &model_config, &(struct params_heads){.lm_head = true, .score = true}, 512);
     struct error error;
-    void *block;
-    m->device = device;
-    m->config = random_config(trial);
-    m->heads = (struct params_heads){.lm_head = true, .score = true};
-    params_table_init(&m->table, &m->config, &m->heads);
-    CHECK(device->ops->block_alloc(device, m->table.elements * sizeof(float), "test", &block,
-                                   &error) == STATUS_OK);
-    m->weights = block;
-    for (int32_t i = 0; i < m->table.count; i++) {
-        const struct tensor_place *p = &m->table.places[i];
-        for (size_t e = 0; e < p->elements; e++) {
-            m->weights[p->offset + e] =
-                (float)(0.12 * rng_normal(11, (uint64_t)i, e)) + (p->columns == 0 ? 1.0f : 0);
-        }
-    }
-    m->rope_positions = 512;
-    CHECK(device->ops->block_alloc(device, sizeof(float) * 512 * (size_t)m->config.D, "test",
-                                   &block, &error) == STATUS_OK);
-    m->rope = block;
-    model_rope_table(&m->config, 512, m->rope);
     if (lora) {
         struct lora_config config = {.r = 4, .alpha = 8, .targets = LORA_ALL_LINEAR};
         CHECK(model_add_adapter(m, &config, 3, &error) == STATUS_OK);
