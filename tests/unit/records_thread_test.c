@@ -146,6 +146,46 @@ TEST(a_commit_that_fails_fails_all_of_its_batch)
     records_fixture_close(&fixture);
 }
 
+static enum status run_count(struct records *records, struct db_request *base, struct error *error)
+{
+    return job_record_count_active(records, "acme", &((struct submit_request *)base)->id, error);
+}
+
+TEST(on_a_full_disk_what_was_committed_can_be_read)
+{
+    start();
+    records_close(fixture.records);
+    disk_install();
+    fixture.records = records_fixture_open_path(fixture.path);
+    struct db_thread *thread = db_thread_start(fixture.records);
+    prepare(0, "acme", false);
+    EXPECT(db_thread_submit(thread, &requests[0].base));
+    take(thread, 0, 1);
+    disk_fail(1, SQLITE_FULL, true);
+    for (int i = 0; i < 20; i++) {
+        prepare(i, "acme", false);
+        requests[i].key[0] = 'n'; /* another key: it must be written */
+        if (i % 2 == 1) {
+            requests[i].base.run = run_count;
+            requests[i].base.reads = true;
+        }
+        EXPECT(db_thread_submit(thread, &requests[i].base));
+    }
+    take(thread, 0, 20);
+    for (int i = 0; i < 20; i++) {
+        EXPECT_I64(i % 2 == 1 ? STATUS_OK : STATUS_IO, requests[i].base.status);
+        if (i % 2 == 1)
+            EXPECT_I64(1, requests[i].id); /* and not those that were rolled back */
+    }
+    disk_fail(0, 0, false);
+    db_thread_stop(thread);
+    db_thread_free(thread);
+    records_close(fixture.records);
+    disk_remove();
+    fixture.records = records_fixture_open_path(fixture.path);
+    records_fixture_close(&fixture);
+}
+
 static enum status run_wait(struct records *records, struct db_request *request,
                             struct error *error)
 {
