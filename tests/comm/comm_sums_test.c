@@ -138,7 +138,7 @@ static void sums_body(const struct comm_options *options, struct ranks_board *bo
 
 static void on_all_backends(rank_body *body, int32_t world_min)
 {
-    for (int32_t world = world_min; world <= WORLDS; world++) {
+    for (int32_t world = world_min; world <= WORLDS && !test_failed(); world++) {
         for (int backend = world == 1 ? COMM_LOCAL : COMM_SHM; backend <= COMM_TCP; backend++) {
             ranks_finish(ranks_start((enum comm_backend)backend, world, LONG_MS, body, NULL));
         }
