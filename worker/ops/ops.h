@@ -271,7 +271,7 @@ extern const struct ops ops_ref;
 extern const struct ops ops_avx2;
 extern const struct ops ops_avx512;
 
-/* "fp32-chain-1" or "bf16-emulated-chain-1": what the bits of a run depend on. All of ref, AVX2 and
+/* "fp32-chain-2" or "bf16-emulated-chain-2": what the bits of a run depend on. All of ref, AVX2 and
  * AVX-512 share one id for the products; the other ops of ref differ from the vector ones, hence
  * "…/ref". */
 const char *device_numerics(const struct device *device);
