@@ -58,6 +58,7 @@ struct cluster_job {
     int32_t member_count;
     int32_t held;        /* slots of the members */
     int64_t assigned_ms; /* of the newest attempt */
+    int64_t gone_ms;     /* when the first member ended without a failure; 0: none has */
     int64_t ends_ms;     /* as its last report expects; INT64_MAX: not known */
     int64_t ran_ms;      /* in earlier attempts: counts for the wall time */
 };

@@ -46,22 +46,34 @@ static void holds_lost(struct cluster *cluster, uint32_t worker, int64_t now_ms)
     }
 }
 
+static bool all_gone(const struct cluster_job *job)
+{
+    for (int32_t i = 0; i < job->member_count; i++) {
+        if (!job->members[i].ended) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All ranks of one member are gone, and nobody said that they failed. That one member ends before
+ * the lead's REPORT_FINISHED arrives is usual (after an absence of the coordinator all reports come
+ * at once, in any order of workers), so a job that runs waits for the rest; deadlines() gives up.
+ */
 static void member_gone(struct cluster *cluster, struct cluster_job *job, uint32_t worker,
                         int64_t now_ms)
 {
     member_of(job, worker)->ended = true;
-    bool told = job->run.state == JOB_STATE_PAUSING || job->run.state == JOB_STATE_CANCELLING;
-    if (!told) {
-        cluster_attempt_failed(cluster, job, FAILURE_WORKER_LOST,
-                               cluster->registry.workers[worker].id, now_ms);
+    job->gone_ms = job->gone_ms > 0 ? job->gone_ms : now_ms;
+    if (!all_gone(job)) {
         return;
     }
-    for (int32_t i = 0; i < job->member_count; i++) {
-        if (!job->members[i].ended) {
-            return;
-        }
+    if (job->run.state == JOB_STATE_PAUSING || job->run.state == JOB_STATE_CANCELLING) {
+        cluster_attempt_ended(cluster, job, now_ms);
+    } else {
+        cluster_attempt_failed(cluster, job, FAILURE_INTERNAL, cluster->registry.workers[worker].id,
+                               now_ms);
     }
-    cluster_attempt_ended(cluster, job, now_ms);
 }
 
 /* The worker has seen the command to begin, and doesn't run the gang. */
@@ -76,7 +88,11 @@ static void absent(struct cluster *cluster, uint32_t worker, const struct hold *
     }
     worker_give(&cluster->registry.workers[worker], hold->job, hold->term);
     cluster->dirty = true;
-    if (job) {
+    if (job && (job->run.state == JOB_STATE_STARTING || job->run.state == JOB_STATE_RUNNING)) {
+        member->ended = true; /* it has forgotten the gang: there will be no report */
+        cluster_attempt_failed(cluster, job, FAILURE_WORKER_LOST,
+                               cluster->registry.workers[worker].id, now_ms);
+    } else if (job) {
         member_gone(cluster, job, worker, now_ms);
     }
 }
@@ -100,7 +116,8 @@ void cluster_heartbeat(struct cluster *cluster, const struct heartbeat *beat, in
         cluster->registry.workers[worker].offer.incarnation != beat->offer.incarnation) {
         holds_lost(cluster, worker, now_ms);
     }
-    if (registry_hear(&cluster->registry, beat->worker, &beat->offer, &worker) != REGISTRY_KNOWN) {
+    if (registry_hear(&cluster->registry, beat->worker, &beat->offer, now_ms, &worker) !=
+        REGISTRY_KNOWN) {
         cluster->dirty = true;
     }
     struct worker *it = &cluster->registry.workers[worker];

@@ -43,7 +43,9 @@ static void deadlines(struct cluster *cluster, int64_t now_ms)
         }
         int64_t in_state = now_ms - job->run.since_ms;
         int64_t ran_ms = job->ran_ms + now_ms - job->assigned_ms;
-        if (job->run.state == JOB_STATE_STARTING && in_state > options->start_timeout_ms) {
+        bool half_gone = job->gone_ms > 0 && now_ms - job->gone_ms > options->yield_timeout_ms;
+        if ((job->run.state == JOB_STATE_STARTING && in_state > options->start_timeout_ms) ||
+            (job->run.state == JOB_STATE_RUNNING && half_gone)) {
             cluster_attempt_failed(cluster, job, FAILURE_COMMUNICATION, 0, now_ms);
         } else if ((job->run.state == JOB_STATE_PAUSING ||
                     job->run.state == JOB_STATE_CANCELLING) &&
@@ -192,6 +194,7 @@ static void begin(struct cluster *cluster, struct cluster_job *job, const struct
     job->member_count = decision->placement_count;
     job->numerics = decision->numerics;
     job->assigned_ms = now_ms;
+    job->gone_ms = 0;
     job->ends_ms = INT64_MAX;
     job->backoff_until_ms = 0;
     job->yielded = false;

@@ -59,6 +59,14 @@ bool registry_find(const struct registry *registry, uint64_t id, uint32_t *index
     return true;
 }
 
+/* What the clock of listening shows between two ticks. */
+static int64_t listening_at(const struct registry *registry, int64_t now_ms)
+{
+    int64_t passed = now_ms - registry->ticked_ms;
+    passed = passed < REGISTRY_TICK_MAX_MS ? passed : REGISTRY_TICK_MAX_MS;
+    return registry->listening_ms + (passed > 0 ? passed : 0);
+}
+
 static uint32_t worker_add(struct registry *registry, uint64_t id)
 {
     uint32_t index = 0;
@@ -81,7 +89,8 @@ static uint32_t worker_add(struct registry *registry, uint64_t id)
 }
 
 enum registry_news registry_hear(struct registry *registry, uint64_t id,
-                                 const struct worker_offer *offer, uint32_t *index_out)
+                                 const struct worker_offer *offer, int64_t now_ms,
+                                 uint32_t *index_out)
 {
     enum registry_news news = REGISTRY_KNOWN;
     uint32_t index;
@@ -97,18 +106,15 @@ enum registry_news registry_hear(struct registry *registry, uint64_t id,
     struct worker *worker = &registry->workers[index];
     worker->state = WORKER_UP;
     worker->offer = *offer;
-    worker->heard_ms = registry->listening_ms;
+    worker->heard_ms = listening_at(registry, now_ms);
     *index_out = index;
     return news;
 }
 
 int32_t registry_tick(struct registry *registry, int64_t now_ms, uint32_t *lost, int32_t lost_max)
 {
-    int64_t passed = now_ms - registry->ticked_ms;
-    if (passed > 0) {
-        registry->listening_ms += passed < REGISTRY_TICK_MAX_MS ? passed : REGISTRY_TICK_MAX_MS;
-        registry->ticked_ms = now_ms;
-    }
+    registry->listening_ms = listening_at(registry, now_ms);
+    registry->ticked_ms = now_ms > registry->ticked_ms ? now_ms : registry->ticked_ms;
     int32_t count = 0;
     for (uint32_t i = 0; i < registry->count && count < lost_max; i++) {
         struct worker *worker = &registry->workers[i];

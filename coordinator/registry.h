@@ -81,7 +81,8 @@ void registry_release(struct registry *registry);
 void registry_boot(struct registry *registry, int64_t now_ms);
 /* A hello or a heartbeat. */
 enum registry_news registry_hear(struct registry *registry, uint64_t id,
-                                 const struct worker_offer *offer, uint32_t *index_out);
+                                 const struct worker_offer *offer, int64_t now_ms,
+                                 uint32_t *index_out);
 /* Advances listening time, then marks at most lost_max silent workers lost and lists them. */
 int32_t registry_tick(struct registry *registry, int64_t now_ms, uint32_t *lost, int32_t lost_max);
 /* Index of a known worker. */
