@@ -18,6 +18,7 @@ ALLOWED = {
     "proto": ["lib"],
     "storage/files": ["lib"],
     "client": ["lib", "proto"],
+    "coordinator": ["lib", "proto", "storage/files", "storage/records"],
     "worker/ops": ["lib"],
     "worker/ops/ref": ["lib", "worker/ops"],
     "worker/ops/cpu": ["lib", "worker/ops"],

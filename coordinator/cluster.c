@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cluster: memory, people's verbs, and the life of an attempt.
+ *
+ * Invariants: a job has members exactly while job_has_attempt(); a tenant's `slots` is the sum of
+ * held over its jobs; every change of a state is in `changes`; every slot of a live member is held
+ * at its worker, unless that worker restarted or was forgotten.
+ */
+#include "coordinator/cluster.h"
+
+#include <string.h>
+
+#include "coordinator/cluster_parts.h"
+#include "lib/check.h"
+
+void cluster_init(struct cluster *cluster, const struct cluster_options *options, int64_t now_ms)
+{
+    *cluster = (struct cluster){.options = *options, .next_job = 1, .cycled_ms = now_ms};
+    registry_init(&cluster->registry, options->lost_after_ms, now_ms);
+    cluster_boot(cluster, now_ms);
+}
+
+void cluster_release(struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->job_count; i++) {
+        mem_free(cluster->jobs[i].members);
+        mem_free(cluster->jobs[i].after);
+    }
+    mem_free(cluster->jobs);
+    mem_free(cluster->tenants);
+    mem_free(cluster->queues);
+    mem_free(cluster->commands);
+    mem_free(cluster->changes);
+    arena_release(&cluster->scratch);
+    registry_release(&cluster->registry);
+    *cluster = (struct cluster){0};
+}
+
+void cluster_boot(struct cluster *cluster, int64_t now_ms)
+{
+    registry_boot(&cluster->registry, now_ms);
+    cluster->boots++;
+    cluster->next_command = cluster->boots << 32; /* above all that was sent before */
+    cluster->command_count = 0;
+    cluster->dirty = true;
+}
+
+uint32_t cluster_add_tenant(struct cluster *cluster, double weight, const struct quota *quota,
+                            int64_t now_ms)
+{
+    CHECK(weight > 0);
+    cluster->tenants = mem_grow(
+        cluster->tenants, size_mul(cluster->tenant_count + (size_t)1, sizeof(*cluster->tenants)));
+    cluster->tenants[cluster->tenant_count] =
+        (struct cluster_tenant){.share = {.at_ms = now_ms, .weight = weight}, .quota = *quota};
+    return cluster->tenant_count++;
+}
+
+uint32_t cluster_add_queue(struct cluster *cluster, int32_t priority)
+{
+    cluster->queues = mem_grow(
+        cluster->queues, size_mul(cluster->queue_count + (size_t)1, sizeof(*cluster->queues)));
+    cluster->queues[cluster->queue_count] = (struct snapshot_queue){.priority = priority};
+    return cluster->queue_count++;
+}
+
+void cluster_pause_queue(struct cluster *cluster, uint32_t queue, bool paused)
+{
+    CHECK(queue < cluster->queue_count);
+    cluster->queues[queue].paused = paused;
+    cluster->dirty = true;
+}
+
+void cluster_drained(struct cluster *cluster)
+{
+    cluster->command_count = 0;
+    cluster->change_count = 0;
+}
+
+struct cluster_job *cluster_job(struct cluster *cluster, uint64_t id)
+{
+    uint32_t low = 0, high = cluster->job_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (cluster->jobs[middle].run.id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < cluster->job_count && cluster->jobs[low].run.id == id ? &cluster->jobs[low] : NULL;
+}
+
+struct cluster_job *cluster_live(struct cluster *cluster, uint64_t job, uint64_t term)
+{
+    struct cluster_job *it = cluster_job(cluster, job);
+    return it && it->run.term == term && job_has_attempt(it->run.state) ? it : NULL;
+}
+
+/* ---- changes and commands ---------------------------------------------------------------------
+ */
+
+static bool waits(enum job_state state)
+{
+    return job_is_waiting(state) || state == JOB_STATE_PAUSED;
+}
+
+static void record(struct cluster *cluster, struct cluster_job *job, enum job_event event,
+                   enum job_state from)
+{
+    enum job_state to = job->run.state;
+    struct cluster_tenant *tenant = &cluster->tenants[job->ask.tenant];
+    tenant->waiting += waits(to) - waits(from);
+    tenant->unfinished -= job_is_final(to);
+    cluster->dirty = true;
+    if (cluster->change_count == cluster->change_capacity) {
+        cluster->change_capacity = cluster->change_capacity ? cluster->change_capacity * 2 : 64;
+        cluster->changes = mem_grow(cluster->changes,
+                                    size_mul(cluster->change_capacity, sizeof(struct job_change)));
+    }
+    cluster->changes[cluster->change_count++] = (struct job_change){
+        .job = job->run.id, .term = job->run.term, .event = event, .from = from, .to = to};
+}
+
+void cluster_move(struct cluster *cluster, struct cluster_job *job, enum job_event event,
+                  int64_t now_ms)
+{
+    enum job_state from = job->run.state;
+    CHECK(job_transition(&job->run, event, now_ms, NULL) == STATUS_OK);
+    record(cluster, job, event, from);
+}
+
+static struct command *command_add(struct cluster *cluster)
+{
+    if (cluster->command_count == cluster->command_capacity) {
+        cluster->command_capacity = cluster->command_capacity ? cluster->command_capacity * 2 : 64;
+        cluster->commands = mem_grow(cluster->commands,
+                                     size_mul(cluster->command_capacity, sizeof(struct command)));
+    }
+    struct command *command = &cluster->commands[cluster->command_count++];
+    *command = (struct command){.number = ++cluster->next_command};
+    return command;
+}
+
+void cluster_command_stop(struct cluster *cluster, uint32_t worker, uint64_t job, uint64_t term)
+{
+    struct command *command = command_add(cluster);
+    command->kind = COMMAND_STOP;
+    command->worker = worker;
+    command->job = job;
+    command->term = term;
+}
+
+void cluster_command(struct cluster *cluster, enum command_kind kind, struct cluster_job *job,
+                     const struct gang_member *member)
+{
+    cluster_command_stop(cluster, member->worker, job->run.id, job->run.term);
+    struct command *command = &cluster->commands[cluster->command_count - 1];
+    command->kind = kind;
+    if (kind == COMMAND_BEGIN) {
+        command->ranks = member->ranks;
+        command->first_rank = member->first_rank;
+        command->gang_ranks = job->held;
+        struct worker *worker = &cluster->registry.workers[member->worker];
+        struct hold *hold = worker_hold(worker, job->run.id, job->run.term);
+        CHECK(hold != NULL);
+        hold->command = command->number;
+    }
+}
+
+void cluster_command_all(struct cluster *cluster, enum command_kind kind, struct cluster_job *job)
+{
+    for (int32_t i = 0; i < job->member_count; i++) {
+        if (!job->members[i].ended) {
+            cluster_command(cluster, kind, job, &job->members[i]);
+        }
+    }
+}
+
+/* ---- an attempt's end -------------------------------------------------------------------------
+ */
+
+void cluster_gang_close(struct cluster *cluster, struct cluster_job *job, int64_t now_ms)
+{
+    CHECK(!job_has_attempt(job->run.state));
+    cluster_command_all(cluster, COMMAND_STOP, job);
+    cluster->tenants[job->ask.tenant].slots -= job->held;
+    CHECK(cluster->tenants[job->ask.tenant].slots >= 0);
+    job->ran_ms += now_ms - job->assigned_ms;
+    mem_free(job->members);
+    job->members = NULL;
+    job->member_count = 0;
+    job->held = 0;
+}
+
+void cluster_attempt_failed(struct cluster *cluster, struct cluster_job *job, enum failure failure,
+                            uint64_t worker, int64_t now_ms)
+{
+    enum job_state from = job->run.state;
+    enum job_event event = job_attempt_failed(&job->run, failure, now_ms);
+    record(cluster, job, event, from);
+    job->yielded = event == JOB_EVENT_REQUEUE;
+    job->avoid = failure_row(failure)->elsewhere ? worker : 0;
+    if (event == JOB_EVENT_RETRY) {
+        job->backoff_until_ms = now_ms + backoff_ms(&cluster->options.backoff, job->run.fruitless,
+                                                    job->run.id, cluster->options.seed);
+    }
+    cluster_gang_close(cluster, job, now_ms);
+}
+
+void cluster_attempt_ended(struct cluster *cluster, struct cluster_job *job, int64_t now_ms)
+{
+    enum job_state from = job->run.state;
+    enum job_event event = job_attempt_ended(&job->run, now_ms);
+    record(cluster, job, event, from);
+    job->yielded = event == JOB_EVENT_REQUEUE;
+    cluster_gang_close(cluster, job, now_ms);
+}
+
+/* ---- people's verbs ---------------------------------------------------------------------------
+ */
+
+static double least_level(const struct cluster *cluster)
+{
+    double least = -1;
+    for (uint32_t i = 0; i < cluster->tenant_count; i++) {
+        double level = fair_share_level(&cluster->tenants[i].share);
+        if (cluster->tenants[i].unfinished > 0 && (least < 0 || level < least)) {
+            least = level;
+        }
+    }
+    return least < 0 ? 0 : least;
+}
+
+static void after_copy(struct cluster *cluster, struct cluster_job *job)
+{
+    int32_t count = job->ask.after_count;
+    job->after = mem_alloc(size_mul((size_t)count, sizeof(*job->after)));
+    for (int32_t i = 0; i < count; i++) {
+        struct cluster_job *after = cluster_job(cluster, job->ask.after[i].job);
+        job->after[i] = job->ask.after[i];
+        job->after[i].state = after ? after->run.state : job->after[i].state;
+    }
+    job->ask.after = job->after;
+}
+
+enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32_t attempts_max,
+                           int64_t now_ms, uint64_t *id_out, struct error *error)
+{
+    CHECK(ask->tenant < cluster->tenant_count);
+    CHECK(ask->queue < cluster->queue_count);
+    CHECK(ask->min_ranks >= 1 && ask->min_ranks <= ask->ranks);
+    struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
+    TRY(quota_admit(&tenant->quota, tenant->waiting, error));
+    if (cluster->job_count == cluster->job_capacity) {
+        cluster->job_capacity = cluster->job_capacity ? cluster->job_capacity * 2 : 64;
+        cluster->jobs =
+            mem_grow(cluster->jobs, size_mul(cluster->job_capacity, sizeof(struct cluster_job)));
+    }
+    if (tenant->unfinished == 0) {
+        fair_share_charge(&tenant->share, 0, now_ms, cluster->options.half_life_ms);
+        fair_share_enter(&tenant->share, least_level(cluster));
+    }
+    struct cluster_job *job = &cluster->jobs[cluster->job_count++];
+    *job = (struct cluster_job){.ask = *ask, .wait = {.since_ms = now_ms}};
+    job->ask.submitted_ms = now_ms;
+    job_init(&job->run, cluster->next_job++, attempts_max, now_ms);
+    after_copy(cluster, job);
+    tenant->waiting++;
+    tenant->unfinished++;
+    cluster->dirty = true;
+    *id_out = job->run.id;
+    return STATUS_OK;
+}
+
+static enum status apply(struct cluster *cluster, uint64_t id, enum job_event event, int64_t now_ms,
+                         struct cluster_job **job_out, struct error *error)
+{
+    struct cluster_job *job = cluster_job(cluster, id);
+    if (!job) {
+        return error_set(error, STATUS_NOT_FOUND, "there is no job %llu", (unsigned long long)id);
+    }
+    enum job_state from = job->run.state;
+    TRY(job_transition(&job->run, event, now_ms, error));
+    record(cluster, job, event, from);
+    *job_out = job;
+    return STATUS_OK;
+}
+
+enum status cluster_cancel(struct cluster *cluster, uint64_t id, int64_t now_ms,
+                           struct error *error)
+{
+    struct cluster_job *job;
+    TRY(apply(cluster, id, JOB_EVENT_CANCEL, now_ms, &job, error));
+    cluster_command_all(cluster, COMMAND_STOP, job);
+    return STATUS_OK;
+}
+
+enum status cluster_pause(struct cluster *cluster, uint64_t id, int64_t now_ms, struct error *error)
+{
+    struct cluster_job *job;
+    TRY(apply(cluster, id, JOB_EVENT_PAUSE, now_ms, &job, error));
+    cluster_command_all(cluster, COMMAND_YIELD, job);
+    return STATUS_OK;
+}
+
+enum status cluster_resume(struct cluster *cluster, uint64_t id, int64_t now_ms,
+                           struct error *error)
+{
+    struct cluster_job *job;
+    TRY(apply(cluster, id, JOB_EVENT_RESUME, now_ms, &job, error));
+    job->yielded = false;
+    return STATUS_OK;
+}
+
+void cluster_store_full(struct cluster *cluster, bool full)
+{
+    cluster->store_full = full;
+    cluster->dirty = true;
+}

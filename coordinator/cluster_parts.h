@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cluster_parts: what cluster*.c share.
+ */
+#ifndef TAILOR_COORDINATOR_CLUSTER_PARTS_H
+#define TAILOR_COORDINATOR_CLUSTER_PARTS_H
+
+#include "coordinator/cluster.h"
+
+/* Applies an event that must be possible, and records the change. */
+void cluster_move(struct cluster *cluster, struct cluster_job *job, enum job_event event,
+                  int64_t now_ms);
+/* The live attempt ended badly: counts, chooses what follows, stops every other rank. */
+void cluster_attempt_failed(struct cluster *cluster, struct cluster_job *job, enum failure failure,
+                            uint64_t worker, int64_t now_ms);
+/* The live attempt, told to end, has ended (or is given up). */
+void cluster_attempt_ended(struct cluster *cluster, struct cluster_job *job, int64_t now_ms);
+/* After the job left the states with an attempt: stops what is left of the gang. */
+void cluster_gang_close(struct cluster *cluster, struct cluster_job *job, int64_t now_ms);
+/* The job's live attempt if `term` is its term, else NULL. */
+struct cluster_job *cluster_live(struct cluster *cluster, uint64_t job, uint64_t term);
+void cluster_command(struct cluster *cluster, enum command_kind kind, struct cluster_job *job,
+                     const struct gang_member *member);
+void cluster_command_stop(struct cluster *cluster, uint32_t worker, uint64_t job, uint64_t term);
+void cluster_command_all(struct cluster *cluster, enum command_kind kind, struct cluster_job *job);
+
+#endif
