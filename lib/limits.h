@@ -39,4 +39,20 @@
 #define NONFINITE_STEPS_MAX 3 /* skipped in a row before the job fails */
 #define PROBES_COUNT        8 /* short rows that pin head continuity */
 
+/* Messages of the service. */
+#define MESSAGE_VALUES_MAX 100000     /* JSON values in one body: about 8 MiB once parsed */
+#define MESSAGE_BUDGET     40         /* bytes of memory for one byte on the wire, at most */
+#define MESSAGE_BYTES_MAX  (1 * MIB)  /* an ordinary one */
+#define REPORT_BYTES_MAX   (64 * KIB) /* what a worker reports about an attempt */
+#define CHUNK_BYTES_MAX    (8 * MIB)  /* of an upload: the HTTP server holds a body whole */
+#define BATCH_BYTES_MAX    (8 * MIB)  /* 10,000 rows of 800 bytes */
+#define BATCH_ROWS_MAX     10000
+#define PAGE_MAX           1000 /* rows in one answer */
+#define PAGE_DEFAULT       100
+#define LABELS_MAX         32
+#define RANKS_MAX          256
+#define WORKER_SLOTS_MAX   1024
+#define TERM_MAX           1000000
+#define STEPS_MAX          1000000000
+
 #endif

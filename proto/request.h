@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * request: from a matched route, its query and its body to the request's message, checked.
+ */
+#ifndef TAILOR_PROTO_REQUEST_H
+#define TAILOR_PROTO_REQUEST_H
+
+#include "lib/arena.h"
+#include "proto/message.h"
+#include "proto/route.h"
+
+/* `query` is what stood behind the "?", or NULL. A BYTES body is not read here. A field may be set
+ * once: by the path, by the query (a repeated one: as often as its rule allows), or by the body.
+ * STATUS_USAGE names the field, with the nearest right name; STATUS_LIMIT: the body is too long. */
+enum status request_read(struct arena *arena, const struct route_match *match, const char *query,
+                         const char *body, size_t length, void *message_out, struct error *error);
+
+#endif
