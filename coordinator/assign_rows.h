@@ -20,10 +20,11 @@ struct assign_rows {
     char *checkpoint;    /* the newest one's manifest, or NULL */
     char **manifests;    /* of all that the spec names, parents of parents included */
     size_t manifest_count;
-    enum status status; /* for the caller to pass on */
+    enum status status; /* the caller's to keep */
     struct error error;
 };
 
-enum status assign_rows_read(struct records *records, struct assign_rows *rows);
+enum status assign_rows_read(struct records *records, struct assign_rows *rows,
+                             struct error *error);
 
 #endif

@@ -244,33 +244,93 @@ static void after_copy(struct cluster *cluster, struct cluster_job *job)
     job->ask.after = job->after;
 }
 
-enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32_t attempts_max,
-                           int64_t now_ms, uint64_t *id_out, struct error *error)
+enum status cluster_admit(const struct cluster *cluster, uint32_t tenant, int32_t more,
+                          struct error *error)
+{
+    CHECK(tenant < cluster->tenant_count);
+    return quota_admit(&cluster->tenants[tenant].quota, cluster->tenants[tenant].waiting + more,
+                       error);
+}
+
+static struct cluster_job *job_append(struct cluster *cluster, const struct ask *ask)
 {
     CHECK(ask->tenant < cluster->tenant_count);
     CHECK(ask->queue < cluster->queue_count);
     CHECK(ask->min_ranks >= 1 && ask->min_ranks <= ask->ranks);
-    struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
-    TRY(quota_admit(&tenant->quota, tenant->waiting, error));
     if (cluster->job_count == cluster->job_capacity) {
         cluster->job_capacity = cluster->job_capacity ? cluster->job_capacity * 2 : 64;
         cluster->jobs =
             mem_grow(cluster->jobs, size_mul(cluster->job_capacity, sizeof(struct cluster_job)));
     }
+    struct cluster_job *job = &cluster->jobs[cluster->job_count++];
+    *job = (struct cluster_job){.ask = *ask, .ends_ms = INT64_MAX};
+    return job;
+}
+
+void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask,
+                     int32_t attempts_max, int64_t now_ms)
+{
+    struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
+    CHECK(id >= cluster->next_job);
+    CHECK(cluster->job_count == 0 || cluster->jobs[cluster->job_count - 1].run.id < id);
     if (tenant->unfinished == 0) {
         fair_share_charge(&tenant->share, 0, now_ms, cluster->options.half_life_ms);
         fair_share_enter(&tenant->share, least_level(cluster));
     }
-    struct cluster_job *job = &cluster->jobs[cluster->job_count++];
-    *job = (struct cluster_job){.ask = *ask, .wait = {.since_ms = now_ms}};
+    struct cluster_job *job = job_append(cluster, ask);
+    job->wait.since_ms = now_ms;
     job->ask.submitted_ms = now_ms;
-    job_init(&job->run, cluster->next_job++, attempts_max, now_ms);
+    job_init(&job->run, id, attempts_max, now_ms);
     after_copy(cluster, job);
+    cluster->next_job = id + 1;
     tenant->waiting++;
     tenant->unfinished++;
     cluster->dirty = true;
-    *id_out = job->run.id;
+}
+
+enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32_t attempts_max,
+                           int64_t now_ms, uint64_t *id_out, struct error *error)
+{
+    TRY(cluster_admit(cluster, ask->tenant, 0, error));
+    *id_out = cluster->next_job;
+    cluster_add_job(cluster, *id_out, ask, attempts_max, now_ms);
     return STATUS_OK;
+}
+
+/* ---- from the records -------------------------------------------------------------------------
+ */
+
+struct cluster_job *cluster_restore_job(struct cluster *cluster, const struct job_run *run,
+                                        const struct ask *ask)
+{
+    struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
+    CHECK(run->id < cluster->next_job);
+    struct cluster_job *job = job_append(cluster, ask);
+    job->run = *run;
+    job->wait.since_ms = run->since_ms;
+    job->assigned_ms = run->since_ms;
+    after_copy(cluster, job);
+    tenant->waiting += waits(run->state);
+    tenant->unfinished += !job_is_final(run->state);
+    return job;
+}
+
+bool cluster_restore_member(struct cluster *cluster, struct cluster_job *job, uint32_t worker,
+                            int32_t ranks, int32_t first_rank, bool started)
+{
+    struct worker *it = &cluster->registry.workers[worker];
+    bool room = worker_free(it) >= ranks;
+    job->members =
+        mem_grow(job->members, size_mul((size_t)job->member_count + 1, sizeof(*job->members)));
+    job->members[job->member_count++] = (struct gang_member){
+        .worker = worker, .ranks = ranks, .first_rank = first_rank, .started = started};
+    job->held += ranks;
+    cluster->tenants[job->ask.tenant].slots += ranks;
+    if (room) {
+        worker_take(it, job->run.id, job->run.term, ranks);
+        worker_hold(it, job->run.id, job->run.term)->taken = FENCE_TAKEN_UNKNOWN;
+    }
+    return room;
 }
 
 static enum status apply(struct cluster *cluster, uint64_t id, enum job_event event, int64_t now_ms,

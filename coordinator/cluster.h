@@ -96,6 +96,7 @@ struct job_change {
 
 struct beat_gang {
     uint64_t job, term;
+    bool started; /* all its ranks there train */
 };
 
 struct heartbeat {
@@ -111,7 +112,8 @@ enum report_kind {
     REPORT_CHECKPOINT, /* `step` is registered */
     REPORT_FINISHED,   /* the work is done and its results are registered */
     REPORT_FAILED,     /* a rank ended badly: `failure` */
-    REPORT_GONE        /* no rank of (job, term) is left on this worker */
+    REPORT_GONE,       /* no rank of (job, term) is left on this worker */
+    REPORT_NOTE        /* for the records only: a finding, a model */
 };
 
 struct report {
@@ -156,10 +158,26 @@ uint32_t cluster_add_queue(struct cluster *cluster, int32_t priority);
 void cluster_pause_queue(struct cluster *cluster, uint32_t queue, bool paused);
 void cluster_store_full(struct cluster *cluster, bool full);
 
+/* ---- from the records, before the first tick: next_job must be above every id ---- */
+
+/* A job as it was recorded; `run` holds state, term and counts. In order of id. */
+struct cluster_job *cluster_restore_job(struct cluster *cluster, const struct job_run *run,
+                                        const struct ask *ask);
+/* One worker's part of its live attempt, which holds slots there; what the fence had taken is not
+ * known. False: the worker has no such slots any more; the rest of the gang will be stopped. */
+bool cluster_restore_member(struct cluster *cluster, struct cluster_job *job, uint32_t worker,
+                            int32_t ranks, int32_t first_rank, bool started);
+
 /* People's verbs. NOT_FOUND, CONFLICT (the state allows no such thing) or LIMIT (a quota), with a
  * sentence. ask->after is copied; its states are the caller's where the job is no longer here. */
 enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32_t attempts_max,
                            int64_t now_ms, uint64_t *id_out, struct error *error);
+/* The two halves of a submit, with a commit in between: may it (`more` others are on their way)? and
+ * then: here it is, under the id that the records gave it, above all that came before. */
+enum status cluster_admit(const struct cluster *cluster, uint32_t tenant, int32_t more,
+                          struct error *error);
+void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask,
+                     int32_t attempts_max, int64_t now_ms);
 enum status cluster_cancel(struct cluster *cluster, uint64_t id, int64_t now_ms,
                            struct error *error);
 enum status cluster_pause(struct cluster *cluster, uint64_t id, int64_t now_ms,
@@ -171,6 +189,16 @@ enum status cluster_resume(struct cluster *cluster, uint64_t id, int64_t now_ms,
 void cluster_heartbeat(struct cluster *cluster, const struct heartbeat *beat, int64_t now_ms);
 enum fence_verdict cluster_report(struct cluster *cluster, const struct report *report,
                                   int64_t now_ms);
+/* No process of (job, term) is left on the worker, whatever was said before and whether or not the
+ * attempt is live. Another report of the same worker told why. */
+void cluster_ranks_gone(struct cluster *cluster, uint64_t worker, uint64_t job, uint64_t term,
+                        int64_t now_ms);
+/* The worker will not begin the attempt. */
+void cluster_refuse(struct cluster *cluster, uint64_t worker, uint64_t job, uint64_t term,
+                    int64_t now_ms);
+/* What cannot be begun for a reason of ours. */
+void cluster_fail(struct cluster *cluster, uint64_t job, uint64_t term, enum failure failure,
+                  int64_t now_ms);
 void cluster_warm(struct cluster *cluster, uint32_t worker, uint32_t object);
 void cluster_drain(struct cluster *cluster, uint32_t worker, bool draining);
 void cluster_forget(struct cluster *cluster, uint32_t worker, int64_t now_ms);

@@ -40,18 +40,21 @@
 #include "proto/ident.h"
 
 struct coordinator;
-struct records; /* storage/records/records.h */
+struct records;   /* storage/records/records.h */
+struct job_input; /* storage/records/job_record.h */
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
 struct coordinator_options {
     const char *data;        /* the directory: records.db, store/, logs/, keys/, lock */
     const char *workers;     /* "HOST:PORT" of the workers' socket; port 0: the system chooses */
+    const char *advertise;   /* the same as workers reach it, in join tokens; NULL: as bound */
     int64_t heartbeat_ms;    /* workers send one so often */
     int64_t lost_after_ms;   /* silence after which a worker is lost */
     int64_t stop_after_ms;   /* a worker stops its attempts after hearing nothing for so long */
     int64_t backoff_base_ms; /* before the second attempt; doubles */
-    int64_t assign_after_ms; /* an assignment that is not taken for so long counts as a lost worker */
+    int64_t start_after_ms;  /* from an assignment to the last rank's start */
+    int64_t yield_after_ms;  /* to write a checkpoint and stop */
     bool preempt;
     uint64_t seed; /* of the jitter */
 };
@@ -101,6 +104,8 @@ struct job_submission {
     Api__Job *job;
     const char *idempotency_key; /* NULL: none; counts within the tenant */
     const char *request_digest;  /* with a key: of what was asked, 64 hex digits */
+    const struct job_input *inputs; /* what it reads, as resolved (storage/records/job_record.h) */
+    int input_count;
     /* Results, with STATUS_OK: */
     int64_t id;
     bool created;           /* false: the key had been used for the same request; id is that job's */
@@ -161,7 +166,7 @@ struct watch {
     struct watch *next, **link;
 };
 
-/* The caller owns the watch and keeps it in place until it stops it; wake may stop it. */
+/* The caller owns the watch and keeps it in place until it stops it; wake may stop its own. */
 void coordinator_watch_start(struct coordinator *coordinator, struct watch *watch);
 void coordinator_watch_stop(struct coordinator *coordinator, struct watch *watch);
 

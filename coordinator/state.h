@@ -2,85 +2,78 @@
  *
  * state: struct coordinator, for the files that are it. Private to this folder; the loop thread's.
  *
- * Who does what:
- *   boot.c        records → memory                    change.c     memory → records, one savepoint
- *   on_worker.c   a worker comes, speaks, goes        on_report.c  what it reports of an attempt
- *   attempt.c     an attempt begins, ends             dispatch.c   what is sent, again and again
- *   cycle.c       the tick: leases, deadlines, the scheduler's decisions
- *   requests.c    what people ask                     blobs.c      chunks from and to workers
+ *   boot.c       records → memory                  change.c    memory → records, in one savepoint
+ *   on_worker.c  a worker comes, speaks, goes      on_report.c what it reports of an attempt
+ *   cycle.c      the tick                          commands.c  what is sent to workers
+ *   requests.c   what people ask                   blobs.c     chunks from and to workers
  *
- * Handlers record facts, the tick decides. Memory changes first; its record follows as work that
- * *must* be committed (background.h); nothing leaves (no answer, no Ack, no Assign) before its
- * commit. So memory is never behind what somebody was told.
+ * cluster.h decides; here are the sockets and the files around it. Memory changes first; its record
+ * follows as work that *must* be committed (background.h); nothing leaves (no answer, no Ack, no
+ * command) before its commit. So what somebody was told is always on the disk.
  */
 #ifndef TAILOR_COORDINATOR_STATE_H
 #define TAILOR_COORDINATOR_STATE_H
 
 #include "coordinator/background.h"
+#include "coordinator/cluster.h"
 #include "coordinator/coordinator.h"
-#include "coordinator/fair_share.h"
 #include "coordinator/job.h"
 #include "coordinator/keys.h"
-#include "coordinator/quota.h"
-#include "coordinator/registry.h"
-#include "coordinator/schedule.h"
 #include "coordinator/worker_socket.h"
 #include "lib/limits.h"
 
-#define FAIR_SHARE_HALF_LIFE_MS (24LL * 3600 * 1000)
-
-struct tenant {
+struct tenant { /* at the index of the cluster's */
     int64_t id;
     char name[NAME_BYTES_MAX + 1];
-    struct fair_share share;
-    struct quota quota;
-    struct quota_use use;
-    int32_t queued, running_slots; /* of its jobs: waiting ones; slots held */
-    int32_t submitting;            /* submits on their way to the records */
-    int64_t last_start_ms;
-    int64_t slot_ms, productive_slot_ms; /* not yet recorded */
+    int32_t submitting;                  /* submits on their way to the records */
+    int64_t slot_ms, productive_slot_ms; /* used and not yet recorded */
 };
 
-struct queue {
+struct queue { /* at the index of the cluster's */
     char name[NAME_BYTES_MAX + 1];
-    int32_t priority;
-    bool paused;
 };
 
-/* A worker as people see it; the registry has its lease and its holds, at the same id. */
+struct slot_use {
+    uint64_t job, term;
+    int64_t slots[RANKS_MAX];
+    int32_t count;
+};
+
+/* A worker as people see it; the registry has its lease and its holds, under the same id. */
 struct member {
     int64_t id;
-    Api__Worker *row; /* in its arena: name, host, pool, version, numerics, cores, … */
+    Api__Worker *row; /* in the arena */
     struct arena arena;
-    char address[256]; /* where other ranks reach it */
-    uint64_t boot;     /* 0: not heard since our boot */
-    bool offered;      /* it said what it has */
-    bool attached;     /* it said what it runs: it may be given more */
-    bool draining;
-    int64_t seen_ms;
-    int64_t free_bytes;
-    int64_t refused_until_ms; /* it would not take an assignment: not asked again for a while */
-    uint64_t slots_used[WORKER_SLOTS_MAX / 64]; /* bits */
-    int64_t idle_ms;   /* slot time that nobody used, not yet recorded */
-    int64_t charged_ms;
+    char address[256];  /* where other ranks reach it */
+    uint64_t boot;      /* of its process; 0: not heard since our own boot */
+    struct worker_offer offer;
+    bool offered;       /* it said what it has */
+    bool attached;      /* it said what it runs: its heartbeats count */
+    bool was_draining;  /* when it was lost */
+    int64_t seen_ms, free_bytes;
+    struct slot_use *uses; /* which slots its holds have; those without a hold are stale */
+    int32_t use_count, use_capacity;
 };
+
+/* Bits of worker_offer.labels and ask.labels. */
+#define LABEL_CUDA UINT64_C(1)
 
 struct names { /* interned: number ↔ text; 0 is none */
     struct map *map;
 };
 
 struct counters {
-    int64_t submitted, succeeded, failed, cancelled, attempts, fenced, duplicates, gaps;
-    int64_t workers_lost, gate_passed, gate_held, ticks, retries[FAILURE_COUNT];
+    int64_t submitted, finished[3], attempts[FAILURE_COUNT], duplicates;
+    int64_t workers_lost, gate_passed, gate_held, cycles;
     double cycle_seconds;
 };
 
 struct coordinator {
     struct coordinator_options options;
     struct event_base *base;
-    char data[4096];
+    char data[2048];
     int lock_fd;
-    char cluster[64];
+    char cluster_name[65];
     int64_t epoch; /* grows with every boot */
     int64_t booted_ms;
     struct key_pair key;
@@ -91,45 +84,74 @@ struct coordinator {
     struct records *records; /* the database thread's */
     struct store *store;     /* the store thread's */
     struct background *database, *store_thread;
+    struct joins *joins;
 
+    struct cluster cluster;
     struct job_list jobs;
-    struct registry registry;
     struct member **members;
     uint32_t member_count, member_capacity;
     struct tenant *tenants;
-    uint32_t tenant_count, tenant_capacity;
+    uint32_t tenant_capacity;
     struct queue *queues;
-    uint32_t queue_count, queue_capacity;
+    uint32_t queue_capacity;
     struct names pools, numerics, warm;
 
     struct event *tick;
-    int64_t now_ms;  /* of this turn; since 1970, never back */
-    bool dirty;      /* something changed that a decision may follow from */
-    int64_t cycle_ms, usage_ms; /* when last */
-    struct arena arena;         /* of a cycle */
+    int64_t now_ms; /* of this turn; since 1970, never back */
+    int64_t used_ms, recorded_ms; /* slot time is counted, is recorded up to here */
+    int64_t idle_ms;              /* of slots, not yet recorded */
     struct watch *watches;
-    bool watched[3]; /* by kind: somebody is to be woken */
-    struct event *wake;
     struct counters counters;
     bool closing;
 };
 
-/* Reads the clock; it never goes back. */
-int64_t now_read(struct coordinator *coordinator);
+int64_t now_read(struct coordinator *coordinator); /* reads the clock into now_ms */
 
 /* ---- names ---- */
 uint32_t names_number(struct names *names, const char *text); /* NULL or "": 0 */
 const char *names_text(const struct names *names, uint32_t number);
-uint32_t names_count(const struct names *names); /* numbers are below this */
+void names_release(struct names *names);
 
 /* ---- tables ---- */
-struct tenant *tenant_find(struct coordinator *coordinator, const char *name); /* or NULL */
-uint32_t tenant_index(const struct coordinator *coordinator, const struct tenant *tenant);
-struct tenant *tenant_add(struct coordinator *coordinator, const Api__Tenant *row);
-void tenant_set(struct tenant *tenant, const Api__Tenant *row); /* quotas and weight that are set */
-struct queue *queue_get(struct coordinator *coordinator, const char *name); /* made if new */
-struct member *member_find(struct coordinator *coordinator, int64_t id); /* or NULL */
+enum { NO_TENANT = -1 };
+int32_t tenant_find(const struct coordinator *coordinator, const char *name); /* or NO_TENANT */
+int32_t tenant_add(struct coordinator *coordinator, const Api__Tenant *row);
+/* Quotas and weight that are set in the row. */
+void tenant_set(struct coordinator *coordinator, int32_t tenant, const Api__Tenant *row);
+uint32_t queue_get(struct coordinator *coordinator, const char *name); /* made if new */
+struct member *member_find(const struct coordinator *coordinator, int64_t id); /* or NULL */
 struct member *member_add(struct coordinator *coordinator, const Api__Worker *row);
-struct worker *member_worker(struct coordinator *coordinator, int64_t id); /* or NULL */
+void member_remove(struct coordinator *coordinator, struct member *member);
+/* Index in the registry; false: not there. */
+bool member_index(const struct coordinator *coordinator, const struct member *member,
+                  uint32_t *index_out);
+/* Slots for ranks that the registry has just given it; the same again when asked again. */
+const struct slot_use *member_slots(struct coordinator *coordinator, struct member *member,
+                                    uint64_t job, uint64_t term, int32_t count);
+/* What the records knew of the slots, at boot. */
+void member_slots_restore(struct member *member, uint64_t job, uint64_t term, int64_t slot);
+
+/* ---- cycle.c ---- */
+void cycle_start(struct coordinator *coordinator);
+void cycle_stop(struct coordinator *coordinator);
+void cycle_soon(struct coordinator *coordinator); /* the tick comes within milliseconds */
+
+/* ---- on_worker.c, on_report.c, blobs.c: by message; each called with a known worker ---- */
+void on_message(void *argument, struct identity from, const struct worker_message *row,
+                const void *message);
+void on_report(struct coordinator *coordinator, struct member *member,
+               const struct worker_message *row, const void *message);
+void on_blob(struct coordinator *coordinator, struct identity from,
+             const struct worker_message *row, const void *message);
+struct identity worker_identity(int64_t worker);
+
+/* ---- watch.c ---- */
+void watch_wake(struct coordinator *coordinator, enum watch_kind kind, int64_t job);
+
+/* ---- boot.c ---- */
+enum status boot_from_records(struct coordinator *coordinator, struct error *error);
+/* What a job's spec asks of the scheduler; `after` in the arena, with states not known. */
+enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, const Api__Job *row,
+                          struct ask *ask_out, struct job *job, struct error *error);
 
 #endif
