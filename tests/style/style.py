@@ -17,6 +17,7 @@ ALLOWED = {
     "lib": [],
     "proto": ["lib"],
     "storage/files": ["lib"],
+    "storage/records": ["lib", "proto", "storage/files"],
     "client": ["lib", "proto"],
     "worker/ops": ["lib"],
     "worker/ops/ref": ["lib", "worker/ops"],
