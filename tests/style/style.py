@@ -17,6 +17,7 @@ ALLOWED = {
     "lib": [],
     "proto": ["lib"],
     "storage/files": ["lib"],
+    "storage/records": ["lib", "proto", "storage/files"],
     "client": ["lib", "proto"],
     "coordinator": ["lib", "proto", "storage/files", "storage/records"],
     "worker/ops": ["lib"],

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * blob_record: which blobs are in the store, whose they are, and which of them are garbage.
+ *
+ * A blob's row is written after its file is in place (storage/files/blob.h). Blobs are kept per
+ * tenant, so that nobody learns from an upload that another has the same file; '' is the
+ * cluster's, for bases. Garbage is what no row leads to: manifests are named by checkpoints,
+ * models, bases and datasets, parts by their manifest, and what is in flight by a pin.
+ */
+#ifndef TAILOR_STORAGE_RECORDS_BLOB_RECORD_H
+#define TAILOR_STORAGE_RECORDS_BLOB_RECORD_H
+
+#include "storage/records/records.h"
+
+struct arena;
+
+struct blob_row {
+    const char *tenant, *digest;
+    int64_t bytes;
+};
+
+enum status blob_record_put(struct records *records, const struct blob_row *blob, int64_t now_ms,
+                            struct error *error); /* again: renews its age */
+enum status blob_record_has(struct records *records, const char *tenant, const char *digest,
+                            bool *has_out, struct error *error);
+/* The manifest's parts. STATUS_NOT_FOUND: the manifest or one of them is not there. */
+enum status blob_record_put_parts(struct records *records, const char *tenant, const char *manifest,
+                                  const char *const *digests, int count, struct error *error);
+/* Keeps a blob, and its parts if it is a manifest, until then; `owner` says for whom ("j-17"). */
+enum status blob_record_pin(struct records *records, const char *tenant, const char *digest,
+                            const char *owner, int64_t until_ms, struct error *error);
+enum status blob_record_unpin(struct records *records, const char *owner, struct error *error);
+/* Up to `limit` blobs that nothing leads to and that are older than `before_ms`. */
+enum status blob_record_garbage(struct records *records, int64_t now_ms, int64_t before_ms,
+                                int limit, struct arena *arena, struct blob_row **rows_out,
+                                int *count_out, struct error *error);
+/* Removes the row, if it is still garbage: before its file goes. *removed_out says whether. */
+enum status blob_record_remove(struct records *records, const char *tenant, const char *digest,
+                               int64_t now_ms, int64_t before_ms, bool *removed_out,
+                               struct error *error);
+
+#endif

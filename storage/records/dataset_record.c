@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A dataset's version is a row that is written when the upload is complete and changed once, by its
+ * admission. What jobs read is in job_inputs, so a removal knows whom it would hurt.
+ */
+#include "storage/records/dataset_record.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "lib/check.h"
+#include "lib/limits.h"
+#include "storage/records/sql.h"
+
+#define DATASET_SELECT                                                                             \
+    "SELECT id, tenant, name, version, digest, state, groups, bytes, created_ms, job_id, message," \
+    " report, file FROM datasets WHERE tenant = :tenant"                                           \
+    " AND (:scope IS NULL OR tenant = :scope OR EXISTS (SELECT 1 FROM shares s WHERE"              \
+    "  s.tenant = datasets.tenant AND s.kind = 1 AND s.name = datasets.name"                       \
+    "  AND s.grantee IN (:scope, '*') AND s.\"right\" >= :need))"
+
+static enum status no_dataset(const char *tenant, const char *name, struct error *error)
+{
+    return error_set(error, STATUS_NOT_FOUND, "there is no dataset %s/%s", tenant, name);
+}
+
+enum status dataset_record_insert(struct records *records, const Api__Dataset *dataset,
+                                  int64_t *version_out, struct error *error)
+{
+    struct sql sql;
+    bool found;
+    int64_t version;
+    CHECK(dataset->tenant != NULL && dataset->name != NULL && dataset->digest != NULL);
+    CHECK(dataset->has_state && dataset->has_created_ms);
+    sql_begin(&sql, records,
+              "INSERT INTO datasets (tenant, name, version, digest, state, groups, bytes,"
+              " created_ms, job_id, message, report, file)"
+              " SELECT name, :name, (SELECT coalesce(max(version), 0) + 1 FROM datasets d"
+              "   WHERE d.tenant = :tenant AND d.name = :name), :digest, :state, :groups, :bytes,"
+              " :created_ms, :job_id, :message, :report, :file FROM tenants WHERE name = :tenant"
+              " RETURNING version");
+    sql_message(&sql, &dataset->base);
+    TRY(sql_value(&sql, &version, &found, error));
+    if (!found)
+        return error_set(error, STATUS_NOT_FOUND, "there is no tenant %s", dataset->tenant);
+    *version_out = version;
+    return STATUS_OK;
+}
+
+enum status dataset_record_update(struct records *records, const Api__Dataset *dataset,
+                                  struct error *error)
+{
+    struct sql sql;
+    CHECK(dataset->tenant != NULL && dataset->name != NULL && dataset->has_version);
+    sql_begin(&sql, records,
+              "UPDATE datasets SET state = :state, groups = :groups, message = :message,"
+              " report = :report, job_id = :job_id"
+              " WHERE tenant = :tenant AND name = :name AND version = :version");
+    sql_message(&sql, &dataset->base);
+    enum status status = sql_change(&sql, error);
+    return status == STATUS_NOT_FOUND ? no_dataset(dataset->tenant, dataset->name, error) : status;
+}
+
+enum status dataset_record_get(struct records *records, struct scope scope, Api__ShareRight need,
+                               const char *tenant, const char *name, int64_t version,
+                               struct arena *arena, Api__Dataset **dataset_out, struct error *error)
+{
+    struct sql sql;
+    Api__Dataset *dataset = message_new(arena, &api__dataset__descriptor);
+    sql_begin(&sql, records,
+              DATASET_SELECT " AND name = :name AND (:version = 0 OR version = :version)"
+                             " ORDER BY version DESC LIMIT 1");
+    sql_text(&sql, ":tenant", tenant);
+    sql_text(&sql, ":name", name);
+    sql_i64(&sql, ":version", version);
+    sql_i64(&sql, ":need", need);
+    sql_scope(&sql, scope);
+    enum status status = sql_one(&sql, arena, &dataset->base, error);
+    if (status == STATUS_NOT_FOUND)
+        return no_dataset(tenant, name, error);
+    TRY(status);
+    *dataset_out = dataset;
+    return STATUS_OK;
+}
+
+enum status dataset_record_list(struct records *records, struct scope scope, const char *tenant,
+                                int64_t after, int64_t limit, struct arena *arena,
+                                Api__DatasetList *list, struct error *error)
+{
+    struct sql sql;
+    sql_begin(&sql, records,
+              DATASET_SELECT " AND id > :after AND version = (SELECT max(d.version) FROM datasets d"
+                             " WHERE d.tenant = datasets.tenant AND d.name = datasets.name)"
+                             " ORDER BY id LIMIT :limit");
+    sql_text(&sql, ":tenant", tenant);
+    sql_i64(&sql, ":after", after);
+    sql_i64(&sql, ":limit", limit);
+    sql_i64(&sql, ":need", API__SHARE_RIGHT__SHARE_RIGHT_READ);
+    sql_scope(&sql, scope);
+    TRY(sql_rows(&sql, arena, list, "datasets", error));
+    list->has_next = (int64_t)list->n_datasets == limit;
+    if (list->has_next)
+        list->next = list->datasets[list->n_datasets - 1]->id;
+    return STATUS_OK;
+}
+
+static enum status in_use(const char *what, const char *name, const Api__ReferrerList *list,
+                          struct error *error)
+{
+    return error_set(error, STATUS_CONFLICT, "the %s %s is in use: %s%s", what, name,
+                     list->referrers[0], list->n_referrers > 1 ? " and others" : "");
+}
+
+enum status dataset_record_remove(struct records *records, struct scope scope, const char *tenant,
+                                  const char *name, struct arena *arena, Api__ReferrerList *list,
+                                  struct error *error)
+{
+    struct sql sql;
+    int64_t changes;
+    sql_begin(&sql, records,
+              "SELECT 'job j-' || job_id FROM job_inputs JOIN jobs ON jobs.id = job_id"
+              " WHERE kind = 1 AND job_inputs.tenant = :tenant AND job_inputs.name = :name"
+              " AND state < 8 AND (:scope IS NULL OR job_inputs.tenant = :scope) LIMIT :limit");
+    sql_text(&sql, ":tenant", tenant);
+    sql_text(&sql, ":name", name);
+    sql_scope(&sql, scope);
+    sql_i64(&sql, ":limit", PAGE_MAX);
+    TRY(sql_texts(&sql, arena, list, "referrers", error));
+    if (list->n_referrers > 0)
+        return in_use("dataset", name, list, error);
+    sql_begin(&sql, records,
+              "DELETE FROM datasets WHERE tenant = :tenant AND name = :name"
+              " AND (:scope IS NULL OR tenant = :scope)");
+    sql_text(&sql, ":tenant", tenant);
+    sql_text(&sql, ":name", name);
+    sql_scope(&sql, scope);
+    TRY(sql_run(&sql, &changes, error));
+    if (changes == 0)
+        return no_dataset(tenant, name, error);
+    sql_begin(&sql, records,
+              "DELETE FROM shares WHERE tenant = :tenant AND kind = 1 AND name = :name");
+    sql_text(&sql, ":tenant", tenant);
+    sql_text(&sql, ":name", name);
+    return sql_run(&sql, NULL, error);
+}
+
+/* ---- bases ---- */
+#define BASE_SELECT                                                                                \
+    "SELECT id, name, manifest, state, architecture, parameters, bytes, template, created_ms,"     \
+    " job_id, message FROM bases "
+
+static enum status no_base(const char *name, struct error *error)
+{
+    return error_set(error, STATUS_NOT_FOUND, "there is no base %s", name);
+}
+
+enum status base_record_insert(struct records *records, const Api__Base *base, int64_t *id_out,
+                               struct error *error)
+{
+    struct sql sql;
+    char what[128];
+    CHECK(base->name != NULL && base->has_state && base->has_created_ms);
+    snprintf(what, sizeof(what), "the base %s", base->name);
+    sql_begin(&sql, records,
+              "INSERT INTO bases (name, manifest, state, architecture, parameters, bytes, template,"
+              " created_ms, job_id, message) VALUES (:name, :manifest, :state, :architecture,"
+              " :parameters, :bytes, :template, :created_ms, :job_id, :message)");
+    sql_message(&sql, &base->base);
+    return sql_insert(&sql, what, id_out, error);
+}
+
+enum status base_record_update(struct records *records, const Api__Base *base, struct error *error)
+{
+    struct sql sql;
+    CHECK(base->name != NULL && base->has_state);
+    sql_begin(&sql, records,
+              "UPDATE bases SET manifest = :manifest, state = :state, architecture = :architecture,"
+              " parameters = :parameters, bytes = :bytes, template = :template, job_id = :job_id,"
+              " message = :message WHERE name = :name");
+    sql_message(&sql, &base->base);
+    enum status status = sql_change(&sql, error);
+    return status == STATUS_NOT_FOUND ? no_base(base->name, error) : status;
+}
+
+enum status base_record_get(struct records *records, const char *name, struct arena *arena,
+                            Api__Base **base_out, struct error *error)
+{
+    struct sql sql;
+    Api__Base *base = message_new(arena, &api__base__descriptor);
+    sql_begin(&sql, records, BASE_SELECT "WHERE name = :name");
+    sql_text(&sql, ":name", name);
+    enum status status = sql_one(&sql, arena, &base->base, error);
+    if (status == STATUS_NOT_FOUND)
+        return no_base(name, error);
+    TRY(status);
+    *base_out = base;
+    return STATUS_OK;
+}
+
+enum status base_record_list(struct records *records, struct arena *arena, Api__BaseList *list,
+                             struct error *error)
+{
+    struct sql sql;
+    sql_begin(&sql, records, BASE_SELECT "ORDER BY name LIMIT :limit");
+    sql_i64(&sql, ":limit", PAGE_MAX);
+    return sql_rows(&sql, arena, list, "bases", error);
+}
+
+enum status base_record_remove(struct records *records, const char *name, struct arena *arena,
+                               Api__ReferrerList *list, struct error *error)
+{
+    struct sql sql;
+    sql_begin(&sql, records,
+              "SELECT 'job j-' || job_id FROM job_inputs JOIN jobs ON jobs.id = job_id"
+              " WHERE kind = 3 AND job_inputs.name = :name AND state < 8"
+              " UNION ALL SELECT 'model ' || tenant || '/' || model || '@' || version"
+              " FROM model_versions WHERE base_model = :name LIMIT :limit");
+    sql_text(&sql, ":name", name);
+    sql_i64(&sql, ":limit", PAGE_MAX);
+    TRY(sql_texts(&sql, arena, list, "referrers", error));
+    if (list->n_referrers > 0)
+        return in_use("base", name, list, error);
+    sql_begin(&sql, records, "DELETE FROM bases WHERE name = :name");
+    sql_text(&sql, ":name", name);
+    enum status status = sql_change(&sql, error);
+    return status == STATUS_NOT_FOUND ? no_base(name, error) : status;
+}
