@@ -9,6 +9,7 @@
 
 #include "lib/check.h"
 #include "lib/sha256.h"
+#include "proto/message.h"
 #include "proto/spec.h"
 #include "storage/records/attempt_record.h"
 #include "storage/records/job_record.h"

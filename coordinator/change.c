@@ -222,18 +222,12 @@ void change_usage(struct change *change, const char *tenant, int64_t slot_ms,
     row_add(change, ROW_USAGE)->usage = usage;
 }
 
-void change_worker(struct change *change, const struct member *member)
+void change_worker(struct change *change, struct member *member)
 {
-    struct error error;
-    struct buf bytes = {0};
     struct change_row *row = row_add(change, ROW_WORKER);
     member->row->has_last_seen_ms = true;
     member->row->last_seen_ms = member->seen_ms;
-    message_pack(&member->row->base, &bytes); /* a copy of its own */
-    enum status status = message_unpack(&change->arena, &api__worker__descriptor, bytes.data,
-                                        bytes.length, bytes.length, &row->worker, &error);
-    CHECK(status == STATUS_OK);
-    buf_release(&bytes);
+    row->worker = message_copy(&change->arena, &member->row->base);
 }
 
 void change_also(struct change *change, coordinator_run *run, void *argument)

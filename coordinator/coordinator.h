@@ -55,7 +55,8 @@ struct coordinator_options {
     int64_t backoff_base_ms; /* before the second attempt; doubles */
     int64_t start_after_ms;  /* from an assignment to the last rank's start */
     int64_t yield_after_ms;  /* to write a checkpoint and stop */
-    bool preempt;
+    bool preempt;            /* may a job be told to give its slots to a more urgent one? */
+    int64_t preempt_after_ms, preempt_min_run_ms; /* it waited, they ran, so long at least */
     uint64_t seed; /* of the jitter */
 };
 

@@ -4,6 +4,8 @@
  */
 #include "coordinator/job.h"
 
+#include <stdio.h>
+
 #include "lib/arena.h"
 #include "lib/check.h"
 

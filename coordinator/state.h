@@ -112,6 +112,9 @@ uint32_t names_number(struct names *names, const char *text); /* NULL or "": 0 *
 const char *names_text(const struct names *names, uint32_t number);
 void names_release(struct names *names);
 
+/* A deep copy that lives in the arena. */
+void *message_copy(struct arena *arena, const ProtobufCMessage *message);
+
 /* ---- tables ---- */
 enum { NO_TENANT = -1 };
 int32_t tenant_find(const struct coordinator *coordinator, const char *name); /* or NO_TENANT */

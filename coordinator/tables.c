@@ -62,6 +62,19 @@ void names_release(struct names *names)
     names->map = NULL;
 }
 
+void *message_copy(struct arena *arena, const ProtobufCMessage *message)
+{
+    struct error error;
+    struct buf bytes = {0};
+    void *copy;
+    message_pack(message, &bytes);
+    enum status status = message_unpack(arena, message->descriptor, bytes.data, bytes.length,
+                                        bytes.length, &copy, &error);
+    CHECK(status == STATUS_OK);
+    buf_release(&bytes);
+    return copy;
+}
+
 /* ---- tenants and queues ---------------------------------------------------------------------- */
 
 int32_t tenant_find(const struct coordinator *coordinator, const char *name)
@@ -132,8 +145,6 @@ struct member *member_find(const struct coordinator *coordinator, int64_t id)
 
 struct member *member_add(struct coordinator *coordinator, const Api__Worker *row)
 {
-    struct error error;
-    struct buf bytes = {0};
     if (coordinator->member_count == coordinator->member_capacity) {
         coordinator->member_capacity =
             coordinator->member_capacity != 0 ? 2 * coordinator->member_capacity : 16;
@@ -143,11 +154,7 @@ struct member *member_add(struct coordinator *coordinator, const Api__Worker *ro
     }
     struct member *member = mem_alloc(sizeof(*member));
     *member = (struct member){.id = row->id};
-    message_pack(&row->base, &bytes); /* a copy of its own */
-    enum status status = message_unpack(&member->arena, &api__worker__descriptor, bytes.data,
-                                        bytes.length, bytes.length + 1, &member->row, &error);
-    CHECK(status == STATUS_OK);
-    buf_release(&bytes);
+    member->row = message_copy(&member->arena, &row->base);
     coordinator->members[coordinator->member_count++] = member;
     return member;
 }
