@@ -117,7 +117,9 @@ static enum status submit_run(void *context, void *argument, struct error *error
     struct job_submission *submission = it->submission;
     struct job_submit submit = {.job = submission->job,
                                 .idempotency_key = submission->idempotency_key,
-                                .body_digest = submission->request_digest,
+                                .body_digest = submission->idempotency_key != NULL
+                                                   ? submission->request_digest
+                                                   : NULL,
                                 .after = it->after,
                                 .after_count = it->ask.after_count,
                                 .inputs = submission->inputs,
