@@ -381,13 +381,16 @@ static void failure_note(struct job *job, const struct job_change *it,
                          const struct cluster_job *core)
 {
     bool failed = it->event == JOB_EVENT_FAIL || it->event == JOB_EVENT_RETRY;
-    if (!failed || job->failure_term == it->term)
-        return;
-    job->failure_term = it->term;
-    job->failure_rank = -1;
-    text_replace(&job->failure_message, failure_words(core->run.failure));
-    text_replace(&job->failure_hint, failure_row(core->run.failure)->hint);
-    text_replace(&job->failure_log, NULL);
+    const char *hint = failure_row(core->run.failure)->hint;
+    if (failed && job->failure_term != it->term) {
+        job->failure_term = it->term;
+        job->failure_rank = -1;
+        text_replace(&job->failure_message, failure_words(core->run.failure));
+        text_replace(&job->failure_hint, hint);
+        text_replace(&job->failure_log, NULL);
+    } else if (failed && job->failure_hint == NULL) {
+        text_replace(&job->failure_hint, hint);
+    }
 }
 
 static void event_of(struct change *change, const struct job_change *it, const struct job *job,

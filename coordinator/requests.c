@@ -229,7 +229,7 @@ static enum status wish_lookup(struct records *records, void *argument, struct e
     struct wish *wish = argument;
     struct arena arena = {0};
     Api__Job *job;
-    struct scope scope = {.tenant = wish->tenant, .all = wish->tenant[0] == '\0'};
+    struct scope scope = wish->tenant[0] == '\0' ? SCOPE_ALL : SCOPE_TENANT(wish->tenant);
     enum status status = job_record_get(records, scope, wish->id, false, &arena, &job, error);
     if (status == STATUS_OK && !(wish->verb == JOB_VERB_CANCEL &&
                                  job->state == API__JOB_STATE__JOB_STATE_CANCELLED)) {
