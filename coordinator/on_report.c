@@ -63,15 +63,17 @@ static void commit_and_ack(struct change *change, struct coordinator *coordinato
 
 /* ---- to the cluster's words ------------------------------------------------------------------ */
 
-static bool leads(const struct coordinator *coordinator, const struct member *member,
-                  const struct cluster_job *core)
+/* That worker's part of the job's live gang, or NULL. */
+static const struct gang_member *part_of(const struct coordinator *coordinator,
+                                         const struct member *member,
+                                         const struct cluster_job *core, int64_t term)
 {
     for (int32_t i = 0; core != NULL && i < core->member_count; i++) {
         const struct gang_member *part = &core->members[i];
-        if (part->first_rank == 0)
-            return (int64_t)coordinator->cluster.registry.workers[part->worker].id == member->id;
+        if ((int64_t)coordinator->cluster.registry.workers[part->worker].id == member->id)
+            return (int64_t)core->run.term == term ? part : NULL;
     }
-    return false;
+    return NULL;
 }
 
 static bool is_final_report(const Wire__AttemptReport *report)
@@ -86,11 +88,12 @@ static enum report_kind attempt_kind(const struct coordinator *coordinator,
 {
     const struct cluster_job *core =
         cluster_job((struct cluster *)&coordinator->cluster, (uint64_t)report->stamp->job);
+    const struct gang_member *part = part_of(coordinator, member, core, report->stamp->term);
     switch (report->state) {
     case API__ATTEMPT_STATE__ATTEMPT_STATE_RUNNING:
         return REPORT_STARTED;
-    case API__ATTEMPT_STATE__ATTEMPT_STATE_SUCCEEDED:
-        return leads(coordinator, member, core) ? REPORT_FINISHED : REPORT_GONE;
+    case API__ATTEMPT_STATE__ATTEMPT_STATE_SUCCEEDED: /* a zombie's is judged, and counted */
+        return part != NULL && part->first_rank > 0 ? REPORT_GONE : REPORT_FINISHED;
     case API__ATTEMPT_STATE__ATTEMPT_STATE_FAILED:
         return REPORT_FAILED;
     case API__ATTEMPT_STATE__ATTEMPT_STATE_STOPPED:
