@@ -136,22 +136,29 @@ static enum status boot_workers(struct coordinator *coordinator, struct arena *a
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
-/* A worker whose ranks an attempt names enters the registry with a full grace, before its hello. */
-static bool worker_restore(struct coordinator *coordinator, int64_t id, uint32_t *index_out)
+/* A worker whose ranks an attempt names enters the registry with a full grace, before its hello;
+ * also one that was forgotten meanwhile: its silence then ends the attempt. Which process it is is
+ * learnt when it speaks. */
+static uint32_t worker_restore(struct coordinator *coordinator, int64_t id, int32_t more_slots)
 {
+    struct registry *registry = &coordinator->cluster.registry;
     struct member *member = member_find(coordinator, id);
-    if (member == NULL)
-        return false;
-    if (member_index(coordinator, member, index_out))
-        return true;
-    struct worker_offer offer = {
-        .slots = (int32_t)member->row->slots,
-        .pool = names_number(&coordinator->pools, member->row->pool),
-        .numerics = names_number(&coordinator->numerics, member->row->numerics),
-        .labels = member->row->gpus > 0 ? LABEL_CUDA : 0};
-    registry_hear(&coordinator->cluster.registry, (uint64_t)id, &offer, coordinator->now_ms,
-                  index_out);
-    return true;
+    struct worker_offer offer = {0};
+    uint32_t index;
+    if (member != NULL)
+        offer = (struct worker_offer){
+            .slots = (int32_t)member->row->slots,
+            .pool = names_number(&coordinator->pools, member->row->pool),
+            .numerics = names_number(&coordinator->numerics, member->row->numerics),
+            .labels = member->row->gpus > 0 ? LABEL_CUDA : 0};
+    if (!registry_find(registry, (uint64_t)id, &index))
+        index = cluster_restore_worker(&coordinator->cluster, (uint64_t)id, &offer,
+                                       member != NULL && member->was_draining,
+                                       coordinator->now_ms);
+    struct worker *worker = &registry->workers[index];
+    if (worker->offer.slots < worker->held + more_slots)
+        worker->offer.slots = worker->held + more_slots; /* it offers fewer now: until it says so */
+    return index;
 }
 
 static int32_t part_size(const Api__Attempt *attempt, size_t begin)
@@ -163,29 +170,33 @@ static int32_t part_size(const Api__Attempt *attempt, size_t begin)
     return (int32_t)(end - begin);
 }
 
-/* False: not all of its workers are known any more. */
-static bool gang_restore(struct coordinator *coordinator, struct cluster_job *core,
-                         const Api__Attempt *attempt)
+/* The live attempt's gang and its holds; what the fence had taken is not known. */
+static void gang_restore(struct coordinator *coordinator, struct arena *arena,
+                         struct cluster_job *core, const Api__Attempt *attempt)
 {
-    bool whole = attempt->n_ranks > 0;
-    bool started = attempt->state == API__ATTEMPT_STATE__ATTEMPT_STATE_RUNNING;
+    core->members = arena_array(arena, struct gang_member, attempt->n_ranks);
     for (size_t i = 0; i < attempt->n_ranks;) {
-        uint32_t index;
         int32_t ranks = part_size(attempt, i);
-        int64_t worker = attempt->ranks[i]->worker_id;
-        if (worker_restore(coordinator, worker, &index)) {
-            whole &= cluster_restore_member(&coordinator->cluster, core, index, ranks,
-                                            (int32_t)attempt->ranks[i]->rank, started);
-            for (int32_t r = 0; r < ranks; r++)
-                member_slots_restore(member_find(coordinator, worker), core->run.id,
-                                     core->run.term, attempt->ranks[i + (size_t)r]->slot);
-        } else {
-            whole = false;
-        }
+        int64_t id = attempt->ranks[i]->worker_id;
+        uint32_t worker = worker_restore(coordinator, id, ranks);
+        struct member *member = member_find(coordinator, id);
+        core->members[core->member_count++] = (struct gang_member){
+            .worker = worker,
+            .ranks = ranks,
+            .first_rank = (int32_t)attempt->ranks[i]->rank,
+            .started = attempt->state == API__ATTEMPT_STATE__ATTEMPT_STATE_RUNNING};
+        cluster_restore_hold(&coordinator->cluster, worker,
+                             &(struct hold){.job = core->run.id,
+                                            .term = core->run.term,
+                                            .slots = ranks,
+                                            .taken = FENCE_TAKEN_UNKNOWN});
+        for (int32_t r = 0; member != NULL && r < ranks; r++)
+            member_slots_restore(member, core->run.id, core->run.term,
+                                 attempt->ranks[i + (size_t)r]->slot);
+        core->held += ranks;
         i += (size_t)ranks;
     }
     core->assigned_ms = attempt->created_ms;
-    return whole;
 }
 
 /* Attempts come newest first. */
@@ -266,30 +277,25 @@ static enum status boot_job(struct coordinator *coordinator, struct arena *arena
     TRY(checkpoint_record_list(records, SCOPE_ALL, row->id, arena, checkpoints, error));
     counts_restore(&run, attempts, checkpoints);
     words_restore(job, row);
-    coordinator->cluster.next_job = run.id + 1;
-    struct cluster_job *core = cluster_restore_job(&coordinator->cluster, &run, &ask);
-    core->numerics = names_number(&coordinator->numerics, row->numerics);
+    struct cluster_job core = {.run = run,
+                               .ask = ask,
+                               .after = (struct dependency *)ask.after,
+                               .wait = {.since_ms = run.since_ms},
+                               .numerics = names_number(&coordinator->numerics, row->numerics),
+                               .ends_ms = INT64_MAX};
     for (size_t i = 0; i < attempts->n_attempts; i++) {
         const Api__Attempt *it = attempts->attempts[i];
         if (it->has_started_ms && it->has_finished_ms)
-            core->ran_ms += it->finished_ms - it->started_ms;
+            core.ran_ms += it->finished_ms - it->started_ms;
     }
-    if (!job_has_attempt(run.state))
-        return STATUS_OK;
-    if (attempts->n_attempts == 0 || !gang_restore(coordinator, core, attempts->attempts[0]))
-        cluster_fail(&coordinator->cluster, run.id, run.term, FAILURE_WORKER_LOST,
-                     coordinator->now_ms);
+    if (job_has_attempt(run.state)) {
+        if (attempts->n_attempts == 0 || attempts->attempts[0]->n_ranks == 0)
+            return error_set(error, STATUS_FORMAT, "job j-%" PRId64 " has lost its attempt",
+                             row->id);
+        gang_restore(coordinator, arena, &core, attempts->attempts[0]);
+    }
+    cluster_restore_job(&coordinator->cluster, &core);
     return STATUS_OK;
-}
-
-static void drains_restore(struct coordinator *coordinator)
-{
-    for (uint32_t i = 0; i < coordinator->member_count; i++) {
-        struct member *member = coordinator->members[i];
-        uint32_t index;
-        if (member->was_draining && member_index(coordinator, member, &index))
-            registry_drain(&coordinator->cluster.registry, index, true);
-    }
 }
 
 enum status boot_from_records(struct coordinator *coordinator, struct error *error)
@@ -307,7 +313,6 @@ enum status boot_from_records(struct coordinator *coordinator, struct error *err
         status = job_record_active(coordinator->records, &arena, jobs, error);
     for (size_t i = 0; status == STATUS_OK && i < jobs->n_jobs; i++)
         status = boot_job(coordinator, &arena, jobs->jobs[i], error);
-    drains_restore(coordinator);
     if (status == STATUS_OK)
         log_info("coordinator %s epoch %" PRId64 " jobs %zu workers %u", coordinator->cluster_name,
                  coordinator->epoch, jobs->n_jobs, coordinator->member_count);

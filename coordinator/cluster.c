@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cluster: memory, people's verbs, and the life of an attempt.
+ * cluster: people's verbs, and the life of an attempt.
  *
  * Invariants: a job has members exactly while job_has_attempt(); a tenant's `slots` is the sum of
  * held over its jobs; every change of a state is in `changes`; every slot of a live member is held
@@ -13,11 +13,16 @@
 #include "coordinator/cluster_parts.h"
 #include "lib/check.h"
 
-void cluster_init(struct cluster *cluster, const struct cluster_options *options, int64_t now_ms)
+void cluster_init(struct cluster *cluster, const struct cluster_options *options, uint64_t boots,
+                  int64_t now_ms)
 {
-    *cluster = (struct cluster){.options = *options, .next_job = 1, .cycled_ms = now_ms};
+    CHECK(boots > 0 && boots <= UINT32_MAX);
+    *cluster = (struct cluster){.options = *options,
+                                .next_job = 1,
+                                .boots = boots,
+                                .next_command = boots << 32, /* above all that was sent before */
+                                .dirty = true};
     registry_init(&cluster->registry, options->lost_after_ms, now_ms);
-    cluster_boot(cluster, now_ms);
 }
 
 void cluster_release(struct cluster *cluster)
@@ -34,15 +39,6 @@ void cluster_release(struct cluster *cluster)
     arena_release(&cluster->scratch);
     registry_release(&cluster->registry);
     *cluster = (struct cluster){0};
-}
-
-void cluster_boot(struct cluster *cluster, int64_t now_ms)
-{
-    registry_boot(&cluster->registry, now_ms);
-    cluster->boots++;
-    cluster->next_command = cluster->boots << 32; /* above all that was sent before */
-    cluster->command_count = 0;
-    cluster->dirty = true;
 }
 
 uint32_t cluster_add_tenant(struct cluster *cluster, double weight, const struct quota *quota,
@@ -97,10 +93,9 @@ struct cluster_job *cluster_live(struct cluster *cluster, uint64_t job, uint64_t
     return it && it->run.term == term && job_has_attempt(it->run.state) ? it : NULL;
 }
 
-/* ---- changes and commands ---------------------------------------------------------------------
- */
+/* ---- changes and commands -------------------------------------------------------------------- */
 
-static bool waits(enum job_state state)
+bool cluster_job_waits(enum job_state state)
 {
     return job_is_waiting(state) || state == JOB_STATE_PAUSED;
 }
@@ -110,7 +105,7 @@ static void record(struct cluster *cluster, struct cluster_job *job, enum job_ev
 {
     enum job_state to = job->run.state;
     struct cluster_tenant *tenant = &cluster->tenants[job->ask.tenant];
-    tenant->waiting += waits(to) - waits(from);
+    tenant->waiting += cluster_job_waits(to) - cluster_job_waits(from);
     tenant->unfinished -= job_is_final(to);
     cluster->dirty = true;
     if (cluster->change_count == cluster->change_capacity) {
@@ -147,6 +142,7 @@ void cluster_command_stop(struct cluster *cluster, uint32_t worker, uint64_t job
     struct command *command = command_add(cluster);
     command->kind = COMMAND_STOP;
     command->worker = worker;
+    command->incarnation = cluster->registry.workers[worker].offer.incarnation;
     command->job = job;
     command->term = term;
 }
@@ -177,8 +173,7 @@ void cluster_command_all(struct cluster *cluster, enum command_kind kind, struct
     }
 }
 
-/* ---- an attempt's end -------------------------------------------------------------------------
- */
+/* ---- an attempt's end ------------------------------------------------------------------------ */
 
 void cluster_gang_close(struct cluster *cluster, struct cluster_job *job, int64_t now_ms)
 {
@@ -217,8 +212,7 @@ void cluster_attempt_ended(struct cluster *cluster, struct cluster_job *job, int
     cluster_gang_close(cluster, job, now_ms);
 }
 
-/* ---- people's verbs ---------------------------------------------------------------------------
- */
+/* ---- people's verbs -------------------------------------------------------------------------- */
 
 static double least_level(const struct cluster *cluster)
 {
@@ -230,6 +224,16 @@ static double least_level(const struct cluster *cluster)
         }
     }
     return least < 0 ? 0 : least;
+}
+
+struct cluster_job *cluster_job_add(struct cluster *cluster)
+{
+    if (cluster->job_count == cluster->job_capacity) {
+        cluster->job_capacity = cluster->job_capacity ? cluster->job_capacity * 2 : 64;
+        cluster->jobs =
+            mem_grow(cluster->jobs, size_mul(cluster->job_capacity, sizeof(struct cluster_job)));
+    }
+    return &cluster->jobs[cluster->job_count++];
 }
 
 static void after_copy(struct cluster *cluster, struct cluster_job *job)
@@ -244,41 +248,29 @@ static void after_copy(struct cluster *cluster, struct cluster_job *job)
     job->ask.after = job->after;
 }
 
-enum status cluster_admit(const struct cluster *cluster, uint32_t tenant, int32_t more,
+enum status cluster_admit(const struct cluster *cluster, const struct ask *ask, int32_t more,
                           struct error *error)
 {
-    CHECK(tenant < cluster->tenant_count);
-    return quota_admit(&cluster->tenants[tenant].quota, cluster->tenants[tenant].waiting + more,
-                       error);
-}
-
-static struct cluster_job *job_append(struct cluster *cluster, const struct ask *ask)
-{
     CHECK(ask->tenant < cluster->tenant_count);
-    CHECK(ask->queue < cluster->queue_count);
-    CHECK(ask->min_ranks >= 1 && ask->min_ranks <= ask->ranks);
-    if (cluster->job_count == cluster->job_capacity) {
-        cluster->job_capacity = cluster->job_capacity ? cluster->job_capacity * 2 : 64;
-        cluster->jobs =
-            mem_grow(cluster->jobs, size_mul(cluster->job_capacity, sizeof(struct cluster_job)));
-    }
-    struct cluster_job *job = &cluster->jobs[cluster->job_count++];
-    *job = (struct cluster_job){.ask = *ask, .ends_ms = INT64_MAX};
-    return job;
+    const struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
+    return quota_admit(&tenant->quota, tenant->waiting + more, ask->min_ranks, error);
 }
 
 void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask,
                      int32_t attempts_max, int64_t now_ms)
 {
-    struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
+    CHECK(ask->tenant < cluster->tenant_count);
+    CHECK(ask->queue < cluster->queue_count);
+    CHECK(ask->min_ranks >= 1 && ask->min_ranks <= ask->ranks);
+    CHECK(ask->ranks <= GANG_RANKS_MAX);
     CHECK(id >= cluster->next_job);
-    CHECK(cluster->job_count == 0 || cluster->jobs[cluster->job_count - 1].run.id < id);
+    struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
     if (tenant->unfinished == 0) {
         fair_share_charge(&tenant->share, 0, now_ms, cluster->options.half_life_ms);
         fair_share_enter(&tenant->share, least_level(cluster));
     }
-    struct cluster_job *job = job_append(cluster, ask);
-    job->wait.since_ms = now_ms;
+    struct cluster_job *job = cluster_job_add(cluster);
+    *job = (struct cluster_job){.ask = *ask, .wait = {.since_ms = now_ms}};
     job->ask.submitted_ms = now_ms;
     job_init(&job->run, id, attempts_max, now_ms);
     after_copy(cluster, job);
@@ -291,46 +283,10 @@ void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask
 enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32_t attempts_max,
                            int64_t now_ms, uint64_t *id_out, struct error *error)
 {
-    TRY(cluster_admit(cluster, ask->tenant, 0, error));
+    TRY(cluster_admit(cluster, ask, 0, error));
     *id_out = cluster->next_job;
     cluster_add_job(cluster, *id_out, ask, attempts_max, now_ms);
     return STATUS_OK;
-}
-
-/* ---- from the records -------------------------------------------------------------------------
- */
-
-struct cluster_job *cluster_restore_job(struct cluster *cluster, const struct job_run *run,
-                                        const struct ask *ask)
-{
-    struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
-    CHECK(run->id < cluster->next_job);
-    struct cluster_job *job = job_append(cluster, ask);
-    job->run = *run;
-    job->wait.since_ms = run->since_ms;
-    job->assigned_ms = run->since_ms;
-    after_copy(cluster, job);
-    tenant->waiting += waits(run->state);
-    tenant->unfinished += !job_is_final(run->state);
-    return job;
-}
-
-bool cluster_restore_member(struct cluster *cluster, struct cluster_job *job, uint32_t worker,
-                            int32_t ranks, int32_t first_rank, bool started)
-{
-    struct worker *it = &cluster->registry.workers[worker];
-    bool room = worker_free(it) >= ranks;
-    job->members =
-        mem_grow(job->members, size_mul((size_t)job->member_count + 1, sizeof(*job->members)));
-    job->members[job->member_count++] = (struct gang_member){
-        .worker = worker, .ranks = ranks, .first_rank = first_rank, .started = started};
-    job->held += ranks;
-    cluster->tenants[job->ask.tenant].slots += ranks;
-    if (room) {
-        worker_take(it, job->run.id, job->run.term, ranks);
-        worker_hold(it, job->run.id, job->run.term)->taken = FENCE_TAKEN_UNKNOWN;
-    }
-    return room;
 }
 
 static enum status apply(struct cluster *cluster, uint64_t id, enum job_event event, int64_t now_ms,

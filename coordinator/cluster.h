@@ -7,15 +7,19 @@
  *     cluster_submit(cluster, &ask, 3, now_ms, &id, &error);        // from the API
  *     cluster_heartbeat(cluster, &beat, now_ms);                    // from a worker
  *     verdict = cluster_report(cluster, &report, now_ms);           // from a worker
- *     cluster_tick(cluster, now_ms, unix_ms);                       // every second or so
+ *     cluster_tick(cluster, now_ms);                                // every second or so
  *     … send cluster->commands, persist cluster->changes, then cluster_drained(cluster) …
  *
  * Handlers record facts, the tick decides. Commands may be lost: every heartbeat says what the
  * worker runs and which command it saw last, and whatever differs from what should be is commanded
  * again. Reports may be repeated: fence.h. So nothing here waits for one message.
  *
+ * After a start of the process the cluster is built from what was persisted (cluster_restore_*,
+ * tenants and queues first, then workers, holds, jobs), and everyone gets the full grace.
+ *
  * One thread. Pure: time is an argument, and so is the seed of the back-off's jitter. now_ms is
- * monotonic; unix_ms is used for the month of a quota only.
+ * UTC at the start of the process plus monotonic time since: it never jumps, and what is persisted
+ * can be compared after a restart.
  */
 #ifndef TAILOR_COORDINATOR_CLUSTER_H
 #define TAILOR_COORDINATOR_CLUSTER_H
@@ -81,8 +85,9 @@ enum command_kind {
 
 struct command {
     enum command_kind kind;
-    uint32_t worker; /* index in the registry */
-    uint64_t number; /* grows; a heartbeat says which it saw last */
+    uint32_t worker;      /* index in the registry */
+    uint64_t incarnation; /* another process of that worker must not obey */
+    uint64_t number;      /* grows; a heartbeat says which it saw last */
     uint64_t job, term;
     int32_t ranks, first_rank, gang_ranks; /* BEGIN */
 };
@@ -135,11 +140,11 @@ struct cluster {
     struct snapshot_queue *queues;
     uint32_t queue_count;
     bool store_full;
-    uint64_t next_job;
+    uint64_t next_job; /* restored by the caller: above every id that was ever given */
     uint64_t boots, next_command;
-    uint64_t fenced; /* reports that were refused as stale */
-    bool dirty;      /* something changed since the last cycle */
-    int64_t cycled_ms;
+    uint64_t fenced;          /* reports that were refused as stale */
+    bool dirty;               /* something changed since the last cycle */
+    int64_t wake_ms;          /* when the next cycle runs although nothing changed */
     struct arena scratch;     /* of one cycle */
     struct command *commands; /* since the last drain */
     size_t command_count, command_capacity;
@@ -147,34 +152,32 @@ struct cluster {
     size_t change_count, change_capacity;
 };
 
-void cluster_init(struct cluster *cluster, const struct cluster_options *options, int64_t now_ms);
+/* `boots` counts the starts of the coordinator, from 1; the caller persists it. */
+void cluster_init(struct cluster *cluster, const struct cluster_options *options, uint64_t boots,
+                  int64_t now_ms);
 void cluster_release(struct cluster *cluster);
-/* The process starts over what was persisted: full grace for everyone, and whatever was commanded
- * before may have been lost. */
-void cluster_boot(struct cluster *cluster, int64_t now_ms);
 uint32_t cluster_add_tenant(struct cluster *cluster, double weight, const struct quota *quota,
                             int64_t now_ms);
 uint32_t cluster_add_queue(struct cluster *cluster, int32_t priority);
 void cluster_pause_queue(struct cluster *cluster, uint32_t queue, bool paused);
 void cluster_store_full(struct cluster *cluster, bool full);
 
-/* ---- from the records, before the first tick: next_job must be above every id ---- */
-
-/* A job as it was recorded; `run` holds state, term and counts. In order of id. */
-struct cluster_job *cluster_restore_job(struct cluster *cluster, const struct job_run *run,
-                                        const struct ask *ask);
-/* One worker's part of its live attempt, which holds slots there; what the fence had taken is not
- * known. False: the worker has no such slots any more; the rest of the gang will be stopped. */
-bool cluster_restore_member(struct cluster *cluster, struct cluster_job *job, uint32_t worker,
-                            int32_t ranks, int32_t first_rank, bool started);
+/* What was persisted. Of a tenant: share, quota, use, last_start_ms; the rest follows from its
+ * jobs. A worker is taken for up until its silence says otherwise. A job that is final may be left
+ * out. */
+void cluster_restore_tenant(struct cluster *cluster, const struct cluster_tenant *saved);
+uint32_t cluster_restore_worker(struct cluster *cluster, uint64_t id,
+                                const struct worker_offer *offer, bool draining, int64_t now_ms);
+void cluster_restore_hold(struct cluster *cluster, uint32_t worker, const struct hold *saved);
+void cluster_restore_job(struct cluster *cluster, const struct cluster_job *saved);
 
 /* People's verbs. NOT_FOUND, CONFLICT (the state allows no such thing) or LIMIT (a quota), with a
  * sentence. ask->after is copied; its states are the caller's where the job is no longer here. */
 enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32_t attempts_max,
                            int64_t now_ms, uint64_t *id_out, struct error *error);
-/* The two halves of a submit, with a commit in between: may it (`more` others are on their way)? and
- * then: here it is, under the id that the records gave it, above all that came before. */
-enum status cluster_admit(const struct cluster *cluster, uint32_t tenant, int32_t more,
+/* The two halves of a submit, with a commit in between: may it (`more` others of the tenant are on
+ * their way)? and then: here it is, under the id that the records gave it, above all before. */
+enum status cluster_admit(const struct cluster *cluster, const struct ask *ask, int32_t more,
                           struct error *error);
 void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask,
                      int32_t attempts_max, int64_t now_ms);
@@ -203,7 +206,7 @@ void cluster_warm(struct cluster *cluster, uint32_t worker, uint32_t object);
 void cluster_drain(struct cluster *cluster, uint32_t worker, bool draining);
 void cluster_forget(struct cluster *cluster, uint32_t worker, int64_t now_ms);
 
-void cluster_tick(struct cluster *cluster, int64_t now_ms, int64_t unix_ms);
+void cluster_tick(struct cluster *cluster, int64_t now_ms);
 void cluster_drained(struct cluster *cluster);
 /* NULL: never was, or is final and was dropped. Valid until the next submit or tick. */
 struct cluster_job *cluster_job(struct cluster *cluster, uint64_t id);

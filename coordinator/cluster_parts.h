@@ -7,6 +7,9 @@
 
 #include "coordinator/cluster.h"
 
+/* Room for one more job at the end, not initialized. */
+struct cluster_job *cluster_job_add(struct cluster *cluster);
+bool cluster_job_waits(enum job_state state); /* queued, recovering, paused */
 /* Applies an event that must be possible, and records the change. */
 void cluster_move(struct cluster *cluster, struct cluster_job *job, enum job_event event,
                   int64_t now_ms);

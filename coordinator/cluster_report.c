@@ -114,16 +114,17 @@ static void absent(struct cluster *cluster, uint32_t worker, const struct hold *
 }
 
 /* The worker runs the gang: is that what should be? */
-static void present(struct cluster *cluster, uint32_t worker, uint64_t id, uint64_t term,
-                    bool started_there, int64_t now_ms)
+static void present(struct cluster *cluster, uint32_t worker, const struct beat_gang *gang,
+                    int64_t now_ms)
 {
+    uint64_t id = gang->job, term = gang->term;
     struct cluster_job *job = cluster_live(cluster, id, term);
     struct gang_member *member = job ? member_of(job, worker) : NULL;
     if (!member || job->run.state == JOB_STATE_CANCELLING) {
         cluster_command_stop(cluster, worker, id, term);
     } else if (job->run.state == JOB_STATE_PAUSING) {
         cluster_command(cluster, COMMAND_YIELD, job, member);
-    } else if (started_there && !member->started) {
+    } else if (gang->started && !member->started) {
         started(cluster, job, member, now_ms); /* its report was lost with our memory */
     }
 }
@@ -149,13 +150,11 @@ void cluster_heartbeat(struct cluster *cluster, const struct heartbeat *beat, in
         }
     }
     for (int32_t i = 0; i < beat->gang_count; i++) {
-        present(cluster, worker, beat->gangs[i].job, beat->gangs[i].term, beat->gangs[i].started,
-                now_ms);
+        present(cluster, worker, &beat->gangs[i], now_ms);
     }
 }
 
-/* ---- reports ------------------------------------------------------------------------------------
- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static void finished(struct cluster *cluster, struct cluster_job *job, int64_t now_ms)
 {

@@ -3,7 +3,7 @@
  * cluster_tick: the passing of time, and the scheduler's cycle.
  *
  * Order within a tick: leases, deadlines, usage, then one cycle over the result. A cycle runs when
- * something changed, and at least every cycle_ms (back-offs end, tenants age).
+ * something changed, when a back-off or a begin time is over, and at least every cycle_ms.
  */
 #include <string.h>
 
@@ -58,20 +58,19 @@ static void deadlines(struct cluster *cluster, int64_t now_ms)
     }
 }
 
-static void charge(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
+static void charge(struct cluster *cluster, int64_t now_ms)
 {
     for (uint32_t i = 0; i < cluster->tenant_count; i++) {
         struct cluster_tenant *tenant = &cluster->tenants[i];
         int64_t passed = now_ms - tenant->share.at_ms;
         if (passed > 0) {
-            quota_charge(&tenant->use, tenant->slots, passed, unix_ms);
+            quota_charge(&tenant->use, tenant->slots, passed, now_ms);
             fair_share_charge(&tenant->share, tenant->slots, now_ms, cluster->options.half_life_ms);
         }
     }
 }
 
-/* ---- the snapshot -------------------------------------------------------------------------------
- */
+/* ---- the snapshot ---------------------------------------------------------------------------- */
 
 static void snapshot_workers(struct cluster *cluster, struct snapshot *snapshot)
 {
@@ -133,6 +132,13 @@ static void dependencies_refresh(struct cluster *cluster)
     cluster->job_count = kept;
 }
 
+static void wake_at(struct cluster *cluster, int64_t at_ms, int64_t now_ms)
+{
+    if (at_ms > now_ms && at_ms < cluster->wake_ms) {
+        cluster->wake_ms = at_ms;
+    }
+}
+
 /* Returns the jobs of the cluster behind the snapshot's, index for index. */
 static struct cluster_job **snapshot_jobs(struct cluster *cluster, struct snapshot *snapshot)
 {
@@ -145,6 +151,8 @@ static struct cluster_job **snapshot_jobs(struct cluster *cluster, struct snapsh
         if (job_is_final(it->run.state)) {
             continue;
         }
+        wake_at(cluster, it->backoff_until_ms, snapshot->now_ms);
+        wake_at(cluster, it->ask.not_before_ms, snapshot->now_ms);
         if (it->ask.warm >= snapshot->warm_count) {
             snapshot->warm_count = it->ask.warm + 1;
         }
@@ -167,7 +175,7 @@ static struct cluster_job **snapshot_jobs(struct cluster *cluster, struct snapsh
     return behind;
 }
 
-static void snapshot_tenants(struct cluster *cluster, struct snapshot *snapshot, int64_t unix_ms)
+static void snapshot_tenants(struct cluster *cluster, struct snapshot *snapshot)
 {
     struct snapshot_tenant *tenants =
         arena_array(&cluster->scratch, struct snapshot_tenant, cluster->tenant_count);
@@ -176,15 +184,14 @@ static void snapshot_tenants(struct cluster *cluster, struct snapshot *snapshot,
         tenants[i] = (struct snapshot_tenant){
             .usage = it->share.usage,
             .weight = it->share.weight,
-            .slots_left = quota_slots_left(&it->quota, &it->use, it->slots, unix_ms),
+            .slots_left = quota_slots_left(&it->quota, &it->use, it->slots, snapshot->now_ms),
             .last_start_ms = it->last_start_ms};
     }
     snapshot->tenants = tenants;
     snapshot->tenant_count = cluster->tenant_count;
 }
 
-/* ---- the decisions ------------------------------------------------------------------------------
- */
+/* ---- the decisions --------------------------------------------------------------------------- */
 
 static void begin(struct cluster *cluster, struct cluster_job *job, const struct decision *decision,
                   int64_t now_ms)
@@ -232,7 +239,7 @@ static void carry_out(struct cluster *cluster, struct cluster_job *job,
     }
 }
 
-static void cycle(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
+static void cycle(struct cluster *cluster, int64_t now_ms)
 {
     struct arena_mark mark = arena_mark(&cluster->scratch);
     struct snapshot snapshot = {.now_ms = now_ms,
@@ -240,9 +247,10 @@ static void cycle(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
                                 .policy = cluster->options.policy,
                                 .queues = cluster->queues,
                                 .queue_count = cluster->queue_count};
+    cluster->wake_ms = now_ms + cluster->options.cycle_ms;
     dependencies_refresh(cluster);
     snapshot_workers(cluster, &snapshot);
-    snapshot_tenants(cluster, &snapshot, unix_ms);
+    snapshot_tenants(cluster, &snapshot);
     struct cluster_job **behind = snapshot_jobs(cluster, &snapshot);
     struct decisions decisions;
     schedule(&snapshot, &cluster->scratch, &decisions);
@@ -253,15 +261,14 @@ static void cycle(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
     }
     cluster->dirty = orphans;
     arena_reset(&cluster->scratch, mark);
-    cluster->cycled_ms = now_ms;
 }
 
-void cluster_tick(struct cluster *cluster, int64_t now_ms, int64_t unix_ms)
+void cluster_tick(struct cluster *cluster, int64_t now_ms)
 {
     leases(cluster, now_ms);
     deadlines(cluster, now_ms);
-    charge(cluster, now_ms, unix_ms);
-    if (cluster->dirty || now_ms - cluster->cycled_ms >= cluster->options.cycle_ms) {
-        cycle(cluster, now_ms, unix_ms);
+    charge(cluster, now_ms);
+    if (cluster->dirty || now_ms >= cluster->wake_ms) {
+        cycle(cluster, now_ms);
     }
 }

@@ -157,9 +157,8 @@ static void cluster_open(struct coordinator *coordinator)
                    .preempt = options->preempt,
                    .preempt_after_ms = options->preempt_after_ms,
                    .preempt_min_run_ms = options->preempt_min_run_ms}};
-    cluster_init(&coordinator->cluster, &cluster, coordinator->now_ms);
-    coordinator->cluster.boots = (uint64_t)coordinator->epoch; /* commands grow over restarts */
-    coordinator->cluster.next_command = (uint64_t)coordinator->epoch << 32;
+    cluster_init(&coordinator->cluster, &cluster, (uint64_t)coordinator->epoch,
+                 coordinator->now_ms);
 }
 
 static enum status open_all(struct coordinator *coordinator, struct error *error)

@@ -110,7 +110,7 @@ static void tick(struct coordinator *coordinator)
     if (stuck != coordinator->cluster.store_full)
         cluster_store_full(&coordinator->cluster, stuck);
     count_usage(coordinator, now_ms - coordinator->recorded_ms >= RECORD_MS ? change : NULL);
-    cluster_tick(&coordinator->cluster, now_ms, now_ms);
+    cluster_tick(&coordinator->cluster, now_ms);
     note_lost(coordinator, change);
     coordinator->counters.cycles++;
     coordinator->counters.cycle_seconds += monotonic_s() - began;

@@ -39,8 +39,15 @@ void quota_charge(struct quota_use *use, int32_t slots, int64_t duration_ms, int
     use->month_slot_ms += (double)slots * (double)duration_ms;
 }
 
-enum status quota_admit(const struct quota *quota, int32_t queued_jobs, struct error *error)
+enum status quota_admit(const struct quota *quota, int32_t queued_jobs, int32_t min_ranks,
+                        struct error *error)
 {
+    if (quota->running_slots_max > 0 && min_ranks > quota->running_slots_max) {
+        return error_set(error, STATUS_LIMIT,
+                         "resources.min_ranks: the job needs %d slots at once, and the tenant's "
+                         "quota is %d: lower it, or ask for a larger quota",
+                         min_ranks, quota->running_slots_max);
+    }
     if (quota->queued_jobs_max > 0 && queued_jobs >= quota->queued_jobs_max) {
         return error_set(
             error, STATUS_LIMIT,

@@ -27,8 +27,9 @@ struct quota_use {
 int32_t quota_month(int64_t unix_ms); /* year · 12 + month - 1 */
 /* Adds slots held for a time; a new month begins at nothing. */
 void quota_charge(struct quota_use *use, int32_t slots, int64_t duration_ms, int64_t unix_ms);
-/* May one more job wait? STATUS_LIMIT with a sentence if not. */
-enum status quota_admit(const struct quota *quota, int32_t queued_jobs, struct error *error);
+/* May one more job wait, that needs min_ranks slots? STATUS_LIMIT with a sentence if not. */
+enum status quota_admit(const struct quota *quota, int32_t queued_jobs, int32_t min_ranks,
+                        struct error *error);
 /* How many slots more the tenant may start now: INT32_MAX without a bound, 0 if none. */
 int32_t quota_slots_left(const struct quota *quota, const struct quota_use *use,
                          int32_t running_slots, int64_t unix_ms);

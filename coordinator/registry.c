@@ -40,14 +40,6 @@ void registry_release(struct registry *registry)
     *registry = (struct registry){0};
 }
 
-void registry_boot(struct registry *registry, int64_t now_ms)
-{
-    registry->ticked_ms = now_ms;
-    for (uint32_t i = 0; i < registry->count; i++) {
-        registry->workers[i].heard_ms = registry->listening_ms;
-    }
-}
-
 bool registry_find(const struct registry *registry, uint64_t id, uint32_t *index_out)
 {
     uint64_t index;
@@ -100,11 +92,12 @@ enum registry_news registry_hear(struct registry *registry, uint64_t id,
     } else if (registry->workers[index].offer.incarnation != offer->incarnation) {
         holds_drop(&registry->workers[index]);
         news = REGISTRY_RESTARTED;
-    } else if (registry->workers[index].state == WORKER_LOST) {
+    } else if (registry->workers[index].state == WORKER_LOST || registry->workers[index].unheard) {
         news = REGISTRY_BACK;
     }
     struct worker *worker = &registry->workers[index];
     worker->state = WORKER_UP;
+    worker->unheard = false;
     worker->offer = *offer;
     worker->heard_ms = listening_at(registry, now_ms);
     *index_out = index;
@@ -142,7 +135,8 @@ void registry_forget(struct registry *registry, uint32_t index)
 
 int32_t worker_free(const struct worker *worker)
 {
-    if (worker->state != WORKER_UP || worker->draining || worker->held >= worker->offer.slots) {
+    bool open = worker->state == WORKER_UP && !worker->draining && !worker->unheard;
+    if (!open || worker->held >= worker->offer.slots) {
         return 0;
     }
     return worker->offer.slots - worker->held;
@@ -161,7 +155,7 @@ struct hold *worker_hold(struct worker *worker, uint64_t job, uint64_t term)
 struct hold *worker_take(struct worker *worker, uint64_t job, uint64_t term, int32_t slots)
 {
     CHECK(slots > 0);
-    CHECK(slots <= worker_free(worker));
+    CHECK(slots <= worker->offer.slots - worker->held);
     CHECK(worker_hold(worker, job, term) == NULL);
     if (worker->hold_count == worker->hold_capacity) {
         worker->hold_capacity = worker->hold_capacity ? worker->hold_capacity * 2 : 4;

@@ -47,6 +47,7 @@ struct worker {
     uint64_t id;
     enum worker_state state;
     bool draining; /* what runs may finish, nothing new comes */
+    bool unheard;  /* restored, and silent since: nothing new comes until it speaks */
     struct worker_offer offer;
     int64_t heard_ms; /* listening time */
     int32_t held;     /* slots; the sum over holds */
@@ -68,7 +69,7 @@ struct registry {
 enum registry_news {
     REGISTRY_KNOWN,    /* nothing new */
     REGISTRY_NEW,      /* a worker that was not known */
-    REGISTRY_BACK,     /* was lost, and is the same process: its attempts may be over */
+    REGISTRY_BACK,     /* was lost or restored, and is the same process: its attempts may be over */
     REGISTRY_RESTARTED /* another process: whatever it ran is dead, its holds were dropped */
 };
 
@@ -77,8 +78,6 @@ enum registry_news {
 
 void registry_init(struct registry *registry, int64_t lost_after_ms, int64_t now_ms);
 void registry_release(struct registry *registry);
-/* The coordinator has started: everyone gets the full grace. */
-void registry_boot(struct registry *registry, int64_t now_ms);
 /* A hello or a heartbeat. */
 enum registry_news registry_hear(struct registry *registry, uint64_t id,
                                  const struct worker_offer *offer, int64_t now_ms,
@@ -91,7 +90,7 @@ void registry_drain(struct registry *registry, uint32_t index, bool draining);
 /* A person says that the machine no longer exists: its holds end. */
 void registry_forget(struct registry *registry, uint32_t index);
 
-/* Slots that a new gang may take: 0 when draining or lost. */
+/* Slots that a new gang may take: 0 when draining, lost or unheard. */
 int32_t worker_free(const struct worker *worker);
 struct hold *worker_hold(struct worker *worker, uint64_t job, uint64_t term); /* or NULL */
 struct hold *worker_take(struct worker *worker, uint64_t job, uint64_t term, int32_t slots);

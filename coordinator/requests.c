@@ -177,9 +177,9 @@ static enum status submit_check(struct submitting *it, struct error *error)
         (caller->tenant[0] != '\0' && strcmp(caller->tenant, row->tenant) != 0))
         return error_set(error, STATUS_NOT_FOUND, "there is no tenant %.63s",
                          row->tenant != NULL ? row->tenant : "");
-    TRY(cluster_admit(&coordinator->cluster, (uint32_t)tenant,
-                      coordinator->tenants[tenant].submitting, error));
     TRY(ask_from_spec(coordinator, &it->arena, row, &it->ask, it->job, error));
+    TRY(cluster_admit(&coordinator->cluster, &it->ask, coordinator->tenants[tenant].submitting,
+                      error));
     for (int32_t i = 0; i < it->ask.after_count; i++)
         it->after[i] = (int64_t)it->ask.after[i].job;
     return STATUS_OK;

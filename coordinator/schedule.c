@@ -23,8 +23,7 @@ struct decision *plan_decide(struct plan *plan, enum decision_kind kind, uint32_
     return decision;
 }
 
-/* ---- why not ------------------------------------------------------------------------------------
- */
+/* ---- why not --------------------------------------------------------------------------------- */
 
 static void decide_wait(struct plan *plan, uint32_t job, struct wait wait)
 {
@@ -67,8 +66,7 @@ static struct wait not_eligible(const struct snapshot *snapshot, const struct sn
     return (struct wait){.reason = WAITING_NONE};
 }
 
-/* ---- the order ----------------------------------------------------------------------------------
- */
+/* ---- the order ------------------------------------------------------------------------------- */
 
 static int by_order(const void *a, const void *b)
 {
@@ -125,16 +123,20 @@ static uint32_t collect(struct plan *plan, struct candidate *candidates)
             plan->held[ask->tenant] += job->held;
             plan->usage[ask->tenant] += (double)job->held * (double)snapshot->policy.charge_ms;
         }
-        if (job->state == JOB_STATE_RUNNING && ask->preemptible) {
-            plan->runners[plan->runner_count++] = i;
+        if (job->state == JOB_STATE_RUNNING && ask->preemptible &&
+            snapshot->now_ms - job->started_ms >= snapshot->policy.preempt_min_run_ms) {
+            plan->runners[plan->runner_count++] =
+                (struct runner){snapshot->queues[ask->queue].priority, job->started_ms, i};
         }
+    }
+    for (uint32_t i = 0; i < snapshot->tenant_count; i++) {
+        plan->weights += plan->active[i] ? snapshot->tenants[i].weight : 0;
     }
     qsort(candidates, count, sizeof(*candidates), by_order);
     return count;
 }
 
-/* ---- one job ------------------------------------------------------------------------------------
- */
+/* ---- one job --------------------------------------------------------------------------------- */
 
 static struct wait no_room(struct plan *plan, const struct candidate *it, struct realm *realm,
                            int32_t usable)
@@ -177,9 +179,7 @@ static void consider(struct plan *plan, const struct candidate *it)
     }
     struct realm *realm = &plan->realms[at];
     if (usable < ask->min_ranks) {
-        if (realm->waits == NOBODY) {
-            plan_reserve(plan, it->job, at, it->level);
-        }
+        plan_reserve(plan, it->job, at, it->level);
         decide_wait(plan, it->job, no_room(plan, it, realm, usable));
         return;
     }
@@ -193,8 +193,7 @@ static void consider(struct plan *plan, const struct candidate *it)
     plan->usage[it->tenant] += (double)ranks * (double)plan->snapshot->policy.charge_ms;
 }
 
-/* ---- one level: the tenants take turns ----------------------------------------------------------
- */
+/* ---- one level: the tenants take turns ------------------------------------------------------- */
 
 struct turn {
     double share; /* usage per weight: the lowest is next */
@@ -254,8 +253,7 @@ static void take_turns(struct plan *plan, const struct candidate *candidates, ui
     }
 }
 
-/* ---- the cycle ----------------------------------------------------------------------------------
- */
+/* ---- the cycle ------------------------------------------------------------------------------- */
 
 static void plan_begin(struct plan *plan)
 {
@@ -272,7 +270,7 @@ static void plan_begin(struct plan *plan)
         plan->usage[i] = snapshot->tenants[i].usage;
         plan->slots_left[i] = snapshot->tenants[i].slots_left;
     }
-    plan->runners = arena_array(plan->arena, uint32_t, snapshot->job_count);
+    plan->runners = arena_array(plan->arena, struct runner, snapshot->job_count);
     plan->yielding = arena_array(plan->arena, bool, snapshot->job_count);
     plan->capacity = snapshot->job_count; /* one decision a job at most */
     plan->items = arena_array(plan->arena, struct decision, plan->capacity);

@@ -13,10 +13,10 @@
  * it, and a later job may borrow them only if its wall-time limit ends before the reservation is
  * expected to be met (bounded backfill). One reservation per pool and numerics.
  *
- * A job with a reservation may preempt: running, preemptible gangs of a lower queue priority; or of
- * its own tenant's lower job priority; or of a tenant that keeps its fair share without them, when
- * the job's own tenant stays within its own. They are told to write a checkpoint first; nobody is
- * told unless all that are needed can be had.
+ * Jobs that find no room may preempt, several in one cycle: running, preemptible gangs of a lower
+ * queue priority; or of their own tenant's lower job priority; or of a tenant that keeps its fair
+ * share without them, when the job's own tenant stays within its own. They are told to write a
+ * checkpoint first; nobody is told unless all that are needed can be had.
  *
  * Cost: O(jobs · log jobs + workers + placements · 64). Numbers in docs/results.md.
  */

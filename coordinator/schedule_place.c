@@ -174,8 +174,7 @@ int32_t plan_realm(struct plan *plan, uint32_t job, int32_t *usable_out, int32_t
     return best;
 }
 
-/* ---- choosing workers -------------------------------------------------------------------------
- */
+/* ---- choosing workers ------------------------------------------------------------------------ */
 
 struct choice {
     uint32_t worker;
@@ -240,8 +239,8 @@ void plan_take(struct plan *plan, uint32_t job, int32_t realm, int32_t ranks,
                struct decision *decision)
 {
     const struct snapshot_job *it = &plan->snapshot->jobs[job];
-    CHECK(ranks <= PLACEMENTS_MAX);
-    struct placement placements[PLACEMENTS_MAX];
+    CHECK(ranks <= GANG_RANKS_MAX);
+    struct placement placements[GANG_RANKS_MAX];
     int32_t count = 0;
     for (int32_t left = ranks; left > 0; count++) {
         uint32_t w = choose(plan, job, realm, left);

@@ -12,7 +12,8 @@
 
 #include "coordinator/schedule.h"
 
-enum { NOWHERE = -1, PLACEMENTS_MAX = 1024 };
+/* So many jobs of a realm may ask others to yield in one cycle. */
+enum { NOWHERE = -1, WAITERS_MAX = 32 };
 
 #define NOBODY UINT32_MAX
 
@@ -30,6 +31,9 @@ struct realm {
     uint32_t waits;      /* the first job that found no room here: index, or NOBODY */
     int64_t met_ms;      /* when its reservation is expected to be met; 0: not known */
     int64_t waits_level; /* the queue level of that job */
+    int32_t waiters;     /* jobs that found no room and were considered for preemption */
+    int32_t promised;    /* slots that these need */
+    int32_t yielding;    /* slots that were told to yield for them in this cycle */
 };
 
 struct warm_list {
@@ -42,6 +46,12 @@ struct candidate {
     int64_t priority; /* of the job, aged */
     uint32_t tenant;
     uint32_t job; /* index; jobs are in order of id, so this breaks ties */
+};
+
+struct runner { /* an attempt that could yield */
+    int32_t queue_priority;
+    int64_t started_ms;
+    uint32_t job;
 };
 
 struct plan {
@@ -58,9 +68,11 @@ struct plan {
     int32_t *held;          /* of each tenant: slots */
     int32_t *slots_left;    /* of each tenant */
     bool *active;           /* of each tenant: waits or runs */
-    uint32_t *runners;      /* jobs with an attempt that could yield */
+    double weights;         /* of all active tenants */
+    struct runner *runners; /* attempts that could yield */
     uint32_t runner_count;
-    bool *yielding; /* of each job: told so in this cycle */
+    bool runners_sorted; /* the one to yield first is first */
+    bool *yielding;      /* of each job: told so in this cycle */
     int32_t total_slots;
     struct decision *items;
     uint32_t count, capacity;
@@ -78,7 +90,7 @@ void plan_take(struct plan *plan, uint32_t job, int32_t realm, int32_t ranks,
                struct decision *decision);
 bool kind_matches(const struct kind *kind, const struct ask *ask, int32_t realm);
 
-/* schedule_reserve.c */
+/* schedule_reserve.c: the job found no room in the realm. */
 void plan_reserve(struct plan *plan, uint32_t job, int32_t realm, int64_t level);
 
 struct decision *plan_decide(struct plan *plan, enum decision_kind kind, uint32_t job);

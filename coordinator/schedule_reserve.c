@@ -18,7 +18,7 @@ static bool runs_in(const struct plan *plan, uint32_t runner, const struct ask *
     return kind != NOWHERE && kind_matches(&plan->kinds[kind], ask, realm);
 }
 
-/* ---- when -------------------------------------------------------------------------------------*/
+/* ---- when ------------------------------------------------------------------------------------ */
 
 struct end {
     int64_t at_ms;
@@ -54,27 +54,17 @@ static int64_t met_when(struct plan *plan, const struct ask *ask, int32_t realm,
     return missing <= 0 && met > snapshot->now_ms ? met : 0;
 }
 
-/* ---- who yields -------------------------------------------------------------------------------*/
+/* ---- who yields ------------------------------------------------------------------------------ */
 
 static double fair_slots(const struct plan *plan, uint32_t tenant)
 {
-    double weights = 0;
-    for (uint32_t i = 0; i < plan->snapshot->tenant_count; i++) {
-        weights += plan->active[i] ? plan->snapshot->tenants[i].weight : 0;
-    }
-    return plan->total_slots * plan->snapshot->tenants[tenant].weight / weights;
+    return plan->total_slots * plan->snapshot->tenants[tenant].weight / plan->weights;
 }
-
-struct victim {
-    int32_t queue_priority;
-    int64_t started_ms;
-    uint32_t job;
-};
 
 /* The least important queue first, and there what began last: it has least to lose. */
 static int by_loss(const void *a, const void *b)
 {
-    const struct victim *x = a, *y = b;
+    const struct runner *x = a, *y = b;
     if (x->queue_priority != y->queue_priority) {
         return x->queue_priority < y->queue_priority ? -1 : 1;
     }
@@ -84,105 +74,97 @@ static int by_loss(const void *a, const void *b)
     return x->job < y->job ? -1 : 1;
 }
 
-/* May this gang be told to yield for that job, as far as ranks and priorities go? */
-static bool outranks(const struct plan *plan, const struct snapshot_job *job,
-                     const struct snapshot_job *victim, bool job_has_share)
+/* Priority decides where it differs. Among equals of different tenants the share does: the one who
+ * asks stays within its own, and the one who yields keeps its own. */
+static bool may_push(const struct plan *plan, const struct snapshot_job *job,
+                     const struct snapshot_job *other)
 {
     const struct snapshot_queue *queues = plan->snapshot->queues;
-    int32_t own = queues[job->ask->queue].priority;
-    int32_t other = queues[victim->ask->queue].priority;
-    if (own != other) {
-        return own > other;
+    int32_t asks = queues[job->ask->queue].priority;
+    int32_t yields = queues[other->ask->queue].priority;
+    uint32_t tenant = job->ask->tenant, others = other->ask->tenant;
+    if (asks != yields) {
+        return asks > yields;
     }
-    if (job->ask->tenant == victim->ask->tenant) {
-        return job->ask->priority > victim->ask->priority;
+    if (tenant == others) {
+        return job->ask->priority > other->ask->priority;
     }
-    return job_has_share;
+    return plan->held[tenant] + job->ask->min_ranks <= fair_slots(plan, tenant) &&
+           plan->held[others] - other->held >= fair_slots(plan, others);
 }
 
-static uint32_t victims_find(struct plan *plan, uint32_t job, int32_t realm, struct victim *victims)
+/* Returns the slots that will come: at least `missing`, or none at all. */
+static int32_t preempt(struct plan *plan, uint32_t job, int32_t realm, int32_t missing)
 {
     const struct snapshot *snapshot = plan->snapshot;
     const struct snapshot_job *it = &snapshot->jobs[job];
-    uint32_t tenant = it->ask->tenant;
-    bool has_share = plan->held[tenant] + it->ask->min_ranks <= fair_slots(plan, tenant);
+    if (!plan->runners_sorted) {
+        qsort(plan->runners, plan->runner_count, sizeof(*plan->runners), by_loss);
+        plan->runners_sorted = true;
+    }
+    uint32_t chosen[GANG_RANKS_MAX];
     uint32_t count = 0;
-    for (uint32_t i = 0; i < plan->runner_count; i++) {
-        uint32_t runner = plan->runners[i];
+    int32_t coming = 0;
+    for (uint32_t i = 0; i < plan->runner_count && coming < missing && count < GANG_RANKS_MAX;
+         i++) {
+        uint32_t runner = plan->runners[i].job;
         const struct snapshot_job *other = &snapshot->jobs[runner];
-        if (!plan->yielding[runner] &&
-            snapshot->now_ms - other->started_ms >= snapshot->policy.preempt_min_run_ms &&
-            runs_in(plan, runner, it->ask, realm) && outranks(plan, it, other, has_share)) {
-            victims[count++] = (struct victim){snapshot->queues[other->ask->queue].priority,
-                                               other->started_ms, runner};
+        if (!plan->yielding[runner] && runs_in(plan, runner, it->ask, realm) &&
+            may_push(plan, it, other)) {
+            chosen[count++] = runner;
+            coming += other->held;
+            plan->held[other->ask->tenant] -= other->held;
         }
     }
-    qsort(victims, count, sizeof(*victims), by_loss);
-    return count;
-}
-
-/* A gang of the same queue yields for a tenant's share only if its own tenant keeps its share. */
-static bool can_spare(const struct plan *plan, const struct snapshot_job *job,
-                      const struct snapshot_job *victim, const int32_t *left)
-{
-    const struct snapshot_queue *queues = plan->snapshot->queues;
-    uint32_t tenant = victim->ask->tenant;
-    return queues[job->ask->queue].priority > queues[victim->ask->queue].priority ||
-           tenant == job->ask->tenant || left[tenant] - victim->held >= fair_slots(plan, tenant);
-}
-
-static void preempt(struct plan *plan, uint32_t job, int32_t realm, int32_t missing)
-{
-    const struct snapshot *snapshot = plan->snapshot;
-    const struct snapshot_job *it = &snapshot->jobs[job];
-    struct arena_mark mark = arena_mark(plan->arena);
-    struct victim *victims = arena_array(plan->arena, struct victim, plan->runner_count);
-    int32_t *left = arena_array(plan->arena, int32_t, snapshot->tenant_count);
-    for (uint32_t i = 0; i < snapshot->tenant_count; i++) {
-        left[i] = plan->held[i];
-    }
-    uint32_t found = victims_find(plan, job, realm, victims), chosen = 0;
-    for (uint32_t i = 0; i < found && missing > 0; i++) {
-        const struct snapshot_job *victim = &snapshot->jobs[victims[i].job];
-        if (can_spare(plan, it, victim, left)) {
-            missing -= victim->held;
-            left[victim->ask->tenant] -= victim->held;
-            victims[chosen++] = victims[i];
+    bool enough = coming >= missing;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct snapshot_job *other = &snapshot->jobs[chosen[i]];
+        if (enough) {
+            plan->yielding[chosen[i]] = true;
+            plan_decide(plan, DECISION_YIELD, chosen[i])->for_job = it->id;
+            plan->out->yields++;
+        } else {
+            plan->held[other->ask->tenant] += other->held;
         }
     }
-    for (uint32_t i = 0; missing <= 0 && i < chosen; i++) {
-        uint32_t victim = victims[i].job;
-        plan->yielding[victim] = true;
-        plan->held[snapshot->jobs[victim].ask->tenant] -= snapshot->jobs[victim].held;
-        plan_decide(plan, DECISION_YIELD, victim)->for_job = it->id;
-        plan->out->yields++;
-    }
-    arena_reset(plan->arena, mark);
+    return enough ? coming : 0;
 }
 
-/* ---- both -------------------------------------------------------------------------------------*/
+/* ---- both ------------------------------------------------------------------------------------ */
 
 void plan_reserve(struct plan *plan, uint32_t job, int32_t realm, int64_t level)
 {
     const struct snapshot *snapshot = plan->snapshot;
     const struct ask *ask = snapshot->jobs[job].ask;
     struct realm *it = &plan->realms[realm];
-    CHECK(it->waits == NOBODY);
-    it->waits = job;
-    it->waits_level = level;
+    bool first = it->waits == NOBODY;
+    bool pushes = snapshot->policy.preempt && it->waiters < WAITERS_MAX &&
+                  snapshot->now_ms - ask->submitted_ms >= snapshot->policy.preempt_after_ms;
+    if (!first && !pushes) {
+        return;
+    }
     int32_t free = 0, ending = 0;
     for (int32_t k = 0; k < plan->kind_count; k++) {
         struct kind *kind = &plan->kinds[k];
         if (kind_matches(kind, ask, realm)) {
-            kind->reserved = true;
+            kind->reserved |= first;
             free += kind->free;
             ending += kind->ending;
         }
     }
-    int32_t missing = ask->min_ranks - free;
-    it->met_ms = met_when(plan, ask, realm, missing);
-    if (snapshot->policy.preempt && missing > ending &&
-        snapshot->now_ms - ask->submitted_ms >= snapshot->policy.preempt_after_ms) {
-        preempt(plan, job, realm, missing - ending);
+    if (first) {
+        it->waits = job;
+        it->waits_level = level;
+        it->met_ms = met_when(plan, ask, realm, ask->min_ranks - free);
+    }
+    /* Those before it get what is free or on its way first. */
+    it->waiters++;
+    it->promised += ask->min_ranks;
+    int32_t missing = it->promised - free - ending - it->yielding;
+    if (pushes && missing > 0) {
+        int32_t coming =
+            preempt(plan, job, realm, missing < ask->min_ranks ? missing : ask->min_ranks);
+        it->yielding += coming;
+        it->promised -= coming == 0 ? ask->min_ranks : 0; /* it does not wait for these */
     }
 }

@@ -20,13 +20,15 @@ struct dependency {
     enum job_state state;
 };
 
+enum { GANG_RANKS_MAX = 1024 };
+
 /* What a job asks for: constant from its submit on, but for the states in `after`. */
 struct ask {
     uint32_t tenant, queue;   /* indices */
     uint32_t pool;            /* number of the pool */
     uint64_t labels;          /* all of these must be among the worker's */
     uint32_t warm;            /* what it starts from: rather where that is cached; 0: nothing */
-    int32_t ranks, min_ranks; /* one slot each; 1 <= min_ranks <= ranks */
+    int32_t ranks, min_ranks; /* one slot each; 1 <= min_ranks <= ranks <= GANG_RANKS_MAX */
     int32_t priority;         /* among its tenant's jobs */
     bool preemptible;         /* may be told to write a checkpoint and queue again */
     int64_t submitted_ms;

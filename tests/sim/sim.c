@@ -19,11 +19,9 @@
 
 enum { HEARTBEAT_SECONDS = 3, HOURS_MAX = 12 };
 
-#define UNIX_START_MS INT64_C(1767225600000) /* 1 January 2026 */
-
 const char *sim_scenario_name(enum sim_scenario scenario)
 {
-    static const char *const names[SIM_SCENARIOS] = {"chaos", "busy", "hog", "away"};
+    static const char *const names[SIM_SCENARIOS] = {"chaos", "busy", "hog", "whale", "away"};
     CHECK((unsigned)scenario < SIM_SCENARIOS);
     return names[scenario];
 }
@@ -38,8 +36,7 @@ bool sim_chance(struct sim *sim, double probability)
     return rng_uniform(sim->options.seed, rng_stream("sim"), sim->draws++) < probability;
 }
 
-/* ---- events -------------------------------------------------------------------------------------
- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static bool earlier(const struct sim_event *a, const struct sim_event *b)
 {
@@ -93,8 +90,7 @@ static struct sim_event pop(struct sim *sim)
     }
 }
 
-/* ---- the coordinator ----------------------------------------------------------------------------
- */
+/* ---- the coordinator ------------------------------------------------------------------------- */
 
 struct flight { /* commands on their way */
     struct command *commands;
@@ -105,7 +101,7 @@ static void coordinator_turn(struct sim *sim, struct flight *flight)
 {
     struct timespec begin, end;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
-    cluster_tick(&sim->cluster, sim->now_ms, UNIX_START_MS + sim->now_ms);
+    cluster_tick(&sim->cluster, sim->now_ms);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
     double ms =
         1e3 * (double)(end.tv_sec - begin.tv_sec) + 1e-6 * (double)(end.tv_nsec - begin.tv_nsec);
@@ -164,7 +160,7 @@ static void happen(struct sim *sim, const struct sim_event *event, struct flight
         sim->coordinator_up = true;
         sim->booted_ms = sim->now_ms;
         sim->result->boots++;
-        cluster_boot(&sim->cluster, sim->now_ms);
+        sim_boot(sim);
         sim_after(sim, MINUTE * (int64_t)(1 + sim_draw(sim, 8)), EVENT_DOWN, 0, 0);
         break;
     case EVENT_PERSON:
@@ -228,5 +224,6 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     mem_free(sim.jobs);
     mem_free(sim.job_of_id);
     mem_free(sim.attempts);
+    arena_release(&sim.arena);
     mem_free(sim.tenants);
 }

@@ -13,6 +13,8 @@
  *          pause, drain, pause queues; gangs, dependencies, quotas, labels, pools, numerics
  *   busy   every tenant has more than enough to do, by weight; failures: who got what share?
  *   hog    one tenant has nearly all the jobs; the others come by with one small job each
+ *   whale  a few tenants bring one gang of half the cluster each; the others have a backlog of
+ *          single ranks, and nobody is preempted
  *   away   nothing fails but the coordinator, again and again: no attempt may end because of it
  */
 #ifndef TAILOR_TESTS_SIM_SIM_H
@@ -23,7 +25,7 @@
 #include "coordinator/cluster.h"
 #include "lib/buf.h"
 
-enum sim_scenario { SIM_CHAOS, SIM_BUSY, SIM_HOG, SIM_AWAY, SIM_SCENARIOS };
+enum sim_scenario { SIM_CHAOS, SIM_BUSY, SIM_HOG, SIM_WHALE, SIM_AWAY, SIM_SCENARIOS };
 
 struct sim_options {
     enum sim_scenario scenario;

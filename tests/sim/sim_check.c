@@ -44,8 +44,7 @@ void sim_breach(struct sim *sim, const char *format, ...)
                (long long)(sim->now_ms / SECOND), text);
 }
 
-/* ---- changes ------------------------------------------------------------------------------------
- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 static bool waits(enum job_state state)
 {
@@ -133,8 +132,7 @@ void sim_check_change(struct sim *sim, const struct job_change *change)
     job->state = change->to;
 }
 
-/* ---- gangs --------------------------------------------------------------------------------------
- */
+/* ---- gangs ----------------------------------------------------------------------------------- */
 
 static struct sim_attempt *attempt_of(struct sim *sim, struct sim_job *job,
                                       const struct command *command)
@@ -154,6 +152,7 @@ static struct sim_attempt *attempt_of(struct sim *sim, struct sim_job *job,
     struct sim_attempt *attempt = &sim->attempts[sim->attempt_count++];
     *attempt = (struct sim_attempt){
         .job = command->job, .term = command->term, .ranks = command->gang_ranks};
+    attempt->workers = arena_array(&sim->arena, uint32_t, command->gang_ranks);
     return attempt;
 }
 
@@ -169,7 +168,10 @@ void sim_check_begin(struct sim *sim, const struct command *command)
             return; /* told again */
         }
     }
-    CHECK(attempt->members < GANG_MAX);
+    if (attempt->members == attempt->ranks) {
+        sim_breach(sim, "gang: job %llu has more members than ranks", (unsigned long long)job->id);
+        return;
+    }
     attempt->workers[attempt->members++] = command->worker;
     attempt->ranks_told += command->ranks;
 }
@@ -205,8 +207,7 @@ void sim_check_gangs(struct sim *sim)
     }
 }
 
-/* ---- every second -------------------------------------------------------------------------------
- */
+/* ---- every second ---------------------------------------------------------------------------- */
 
 static void check_workers(struct sim *sim)
 {
@@ -247,6 +248,9 @@ static double wait_bound_ms(const struct sim *sim, const struct sim_job *job)
         const struct schedule_policy *policy = &sim->cluster.options.policy;
         return 1.1 * (double)(policy->preempt_min_run_ms + policy->preempt_after_ms +
                               10 * SECOND /* checkpoint, stop and the turns between */);
+    }
+    if (sim->options.scenario == SIM_WHALE && job->ask.tenant < SIM_WHALES) {
+        return (2 + SIM_WHALES) * RUN_MAX_MS; /* the slots drain once for each that goes before */
     }
     double weights = 0;
     for (uint32_t i = 0; i < sim->cluster.tenant_count; i++) {
@@ -316,8 +320,7 @@ void sim_check_second(struct sim *sim)
     check_tenants(sim);
 }
 
-/* ---- at the end ---------------------------------------------------------------------------------
- */
+/* ---- at the end ------------------------------------------------------------------------------ */
 
 static void check_share(struct sim *sim)
 {
@@ -325,6 +328,10 @@ static void check_share(struct sim *sim)
     for (int32_t i = 0; i < sim->options.tenants; i++) {
         slots += sim->tenants[i].busy_slot_ms;
         weights += sim->cluster.tenants[i].share.weight;
+    }
+    if (sim->busy_ms == 0) {
+        sim_breach(sim, "share: some tenant got all it wanted before another got anything");
+        return;
     }
     for (int32_t i = 0; i < sim->options.tenants; i++) {
         double fair = sim->cluster.tenants[i].share.weight / weights;

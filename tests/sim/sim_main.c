@@ -18,7 +18,7 @@ struct arguments {
 
 static const struct option_row rows[] = {
     {"scenario", 0, OPTION_STRING, offsetof(struct arguments, scenario), "NAME",
-     "chaos, busy, hog or away; all of them by default"},
+     "chaos, busy, hog, whale or away; all by default"},
     {"seed", 0, OPTION_I64, offsetof(struct arguments, seed), "N", "the first seed (1)"},
     {"seeds", 0, OPTION_I64, offsetof(struct arguments, seeds), "N", "how many (1)"},
     {"workers", 0, OPTION_I64, offsetof(struct arguments, workers), "N", "1000"},

@@ -24,7 +24,8 @@ static void options_set(struct sim *sim, struct cluster_options *options)
         .policy = {.charge_ms = MINUTE,
                    .ageing_ms = 20 * MINUTE,
                    .job_ageing_ms = MINUTE,
-                   .preempt = sim->options.scenario != SIM_BUSY,
+                   .preempt =
+                       sim->options.scenario != SIM_BUSY && sim->options.scenario != SIM_WHALE,
                    .preempt_after_ms = 5 * SECOND,
                    .preempt_min_run_ms = hog ? 20 * SECOND : MINUTE},
     };
@@ -73,8 +74,7 @@ static void tenants_make(struct sim *sim)
     CHECK(cluster_add_queue(&sim->cluster, 10) == URGENT);
 }
 
-/* ---- jobs ---------------------------------------------------------------------------------------
- */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
 static int32_t ranks_draw(struct sim *sim)
 {
@@ -149,6 +149,19 @@ static void busy_jobs(struct sim *sim)
     }
 }
 
+static void whale_job(struct sim *sim, uint32_t index)
+{
+    if (index < SIM_WHALES) { /* one each of the first tenants, who have nothing else */
+        int32_t half = sim->options.workers * sim->options.slots / 2;
+        plain_job(sim, index, index, half < GANG_RANKS_MAX ? half : GANG_RANKS_MAX, 100 * SECOND,
+                  MINUTE * (int64_t)(1 + 3 * index));
+    } else {
+        uint32_t others = (uint32_t)sim->options.tenants - SIM_WHALES;
+        plain_job(sim, index, SIM_WHALES + index % others, 1,
+                  SECOND * (int64_t)(60 + sim_draw(sim, 240)), 0);
+    }
+}
+
 static void jobs_make(struct sim *sim)
 {
     int32_t count = sim->options.jobs;
@@ -166,6 +179,8 @@ static void jobs_make(struct sim *sim)
         } else if (sim->options.scenario == SIM_AWAY) {
             plain_job(sim, (uint32_t)i, (uint32_t)(i % sim->options.tenants), 1 + i % 3,
                       SECOND * (int64_t)(20 + sim_draw(sim, 280)), span * i / count);
+        } else if (sim->options.scenario == SIM_WHALE) {
+            whale_job(sim, (uint32_t)i);
         } else if (sim->options.scenario == SIM_HOG) {
             bool visitor = i % 10 == 9;
             plain_job(sim, (uint32_t)i,
@@ -180,7 +195,7 @@ void sim_setup(struct sim *sim)
 {
     struct cluster_options options;
     options_set(sim, &options);
-    cluster_init(&sim->cluster, &options, 0);
+    cluster_init(&sim->cluster, &options, 1, 0);
     tenants_make(sim);
     workers_make(sim);
     jobs_make(sim);
@@ -192,6 +207,40 @@ void sim_setup(struct sim *sim)
     if (sim->options.scenario == SIM_CHAOS) {
         sim_after(sim, SECOND, EVENT_PERSON, 0, 0);
     }
+}
+
+void sim_boot(struct sim *sim)
+{
+    struct cluster last = sim->cluster;
+    struct cluster *next = &sim->cluster;
+    cluster_init(next, &last.options, last.boots + 1, sim->now_ms);
+    next->next_job = last.next_job;
+    next->fenced = last.fenced;
+    cluster_store_full(next, last.store_full);
+    for (uint32_t i = 0; i < last.queue_count; i++) {
+        cluster_add_queue(next, last.queues[i].priority);
+        cluster_pause_queue(next, i, last.queues[i].paused);
+    }
+    for (uint32_t i = 0; i < last.tenant_count; i++) {
+        cluster_restore_tenant(next, &last.tenants[i]);
+    }
+    for (uint32_t i = 0; i < last.registry.count; i++) {
+        const struct worker *worker = &last.registry.workers[i];
+        cluster_restore_worker(next, worker->id, &worker->offer, worker->draining, sim->now_ms);
+        for (int32_t h = 0; h < worker->hold_count; h++) {
+            cluster_restore_hold(next, i, &worker->holds[h]);
+        }
+    }
+    for (uint32_t i = 0; i < last.job_count; i++) {
+        for (int32_t k = 0; k < last.jobs[i].ask.after_count; k++) { /* as a query would say */
+            struct dependency *after = &last.jobs[i].after[k];
+            after->state = sim->jobs[sim->job_of_id[after->job]].state;
+        }
+        if (!job_is_final(last.jobs[i].run.state)) {
+            cluster_restore_job(next, &last.jobs[i]);
+        }
+    }
+    cluster_release(&last);
 }
 
 void sim_submit(struct sim *sim, uint32_t index)
@@ -222,8 +271,7 @@ void sim_submit(struct sim *sim, uint32_t index)
     job->submitted_before = tenant->submitted;
 }
 
-/* ---- people -------------------------------------------------------------------------------------
- */
+/* ---- people ---------------------------------------------------------------------------------- */
 
 void sim_person(struct sim *sim)
 {

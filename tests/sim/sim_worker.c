@@ -9,6 +9,8 @@
 #include "lib/check.h"
 #include "tests/sim/sim_world.h"
 
+enum { GANGS_MAX = 256 }; /* on one worker, those that wait for a last acknowledgement too */
+
 bool sim_worker_reachable(const struct sim *sim, uint32_t worker)
 {
     const struct sim_worker *it = &sim->workers[worker];
@@ -74,8 +76,7 @@ int64_t sim_attempt_done(const struct sim *sim, const struct sim_attempt *attemp
     return done < job->work ? done : job->work;
 }
 
-/* ---- the life of an attempt ---------------------------------------------------------------------
- */
+/* ---- the life of an attempt ------------------------------------------------------------------ */
 
 static void leave(struct sim *sim, uint32_t worker, struct sim_gang *gang, int64_t delay_ms)
 {
@@ -261,8 +262,7 @@ void sim_worker_event(struct sim *sim, const struct sim_event *event)
     }
 }
 
-/* ---- the wire -----------------------------------------------------------------------------------
- */
+/* ---- the wire -------------------------------------------------------------------------------- */
 
 static uint32_t attempt_find(const struct sim *sim, uint64_t job, uint64_t term)
 {
@@ -293,7 +293,7 @@ static void begin(struct sim *sim, const struct command *command)
         ranks += worker->gangs[i].ranks;
     }
     if (ranks > worker->offer.slots) {
-        sim_breach(sim, "slots booked twice: worker %llu runs %d ranks on %d slots",
+        sim_breach(sim, "slots: worker %llu runs %d ranks on its %d",
                    (unsigned long long)worker->id, ranks, worker->offer.slots);
     }
     bool slow = sim->options.scenario == SIM_CHAOS && sim_chance(sim, 0.02);
@@ -304,6 +304,9 @@ static void begin(struct sim *sim, const struct command *command)
 void sim_worker_command(struct sim *sim, const struct command *command)
 {
     struct sim_worker *worker = &sim->workers[command->worker];
+    if (command->incarnation != worker->offer.incarnation) {
+        return;
+    }
     worker->command_seen = command->number;
     if (command->kind == COMMAND_BEGIN) {
         begin(sim, command);
@@ -376,8 +379,8 @@ void sim_worker_speak(struct sim *sim, uint32_t worker, bool beats)
     if (!beats) {
         return;
     }
-    struct beat_gang listed[GANG_MAX * 4];
-    CHECK(it->gang_count <= GANG_MAX * 4);
+    struct beat_gang listed[GANGS_MAX];
+    CHECK(it->gang_count <= GANGS_MAX);
     for (int32_t i = 0; i < it->gang_count; i++) {
         const struct sim_attempt *attempt = &sim->attempts[it->gangs[i].attempt];
         listed[i] = (struct beat_gang){attempt->job, attempt->term};

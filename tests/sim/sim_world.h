@@ -7,19 +7,19 @@
 
 #include "tests/sim/sim.h"
 
-enum { GANG_MAX = 64, SECOND = 1000, MINUTE = 60 * SECOND };
+enum { SIM_WHALES = 3, SECOND = 1000, MINUTE = 60 * SECOND };
 
 /* An attempt as it really is, whatever the coordinator believes. */
 struct sim_attempt {
     uint64_t job, term;
     int32_t ranks, ranks_told, ranks_up;
     int32_t members;
-    uint32_t workers[GANG_MAX];
-    int64_t begun_ms; /* all ranks met; 0: not yet */
-    int64_t base;     /* slot-ms done when it began: the newest checkpoint's */
-    int64_t told_ms;  /* to yield or stop: no progress from then on; 0: not */
-    bool broken;      /* a rank is gone: it can do nothing any more */
-    bool finished;    /* its lead said so */
+    uint32_t *workers; /* of the members; owned by the run's arena */
+    int64_t begun_ms;  /* all ranks met; 0: not yet */
+    int64_t base;      /* slot-ms done when it began: the newest checkpoint's */
+    int64_t told_ms;   /* to yield or stop: no progress from then on; 0: not */
+    bool broken;       /* a rank is gone: it can do nothing any more */
+    bool finished;     /* its lead said so */
 };
 
 /* The ranks of one attempt on one worker. */
@@ -109,6 +109,7 @@ struct sim {
     struct sim_job *jobs; /* job i has id i + 1 once submitted, in this order */
     uint32_t *job_of_id;
     uint32_t submitted, final;
+    struct arena arena;
     struct sim_attempt *attempts;
     uint32_t attempt_count, attempt_capacity, attempts_checked;
     struct sim_tenant *tenants;
@@ -126,6 +127,7 @@ struct sim_event *sim_after(struct sim *sim, int64_t delay_ms, enum sim_event_ki
 
 /* sim_setup.c */
 void sim_setup(struct sim *sim);
+void sim_boot(struct sim *sim); /* another process, from what was persisted of the last one */
 void sim_submit(struct sim *sim, uint32_t job);
 void sim_person(struct sim *sim);
 void sim_undo(struct sim *sim, uint32_t what, uint32_t which);
