@@ -104,6 +104,19 @@ enum status durable_write(const char *dir, const void *data, size_t size,
     return status;
 }
 
+enum status durable_fsync(const char *path, const struct durable_points *points,
+                          struct error *error)
+{
+    enum status status = STATUS_OK;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return io_error(error, "open", path);
+    if (step_fails(points->fsync) || fsync(fd) != 0)
+        status = io_error(error, "fsync", path);
+    close(fd);
+    return status;
+}
+
 enum status durable_rename(const char *temporary, const char *dir, const char *name,
                            const struct durable_points *points, struct error *error)
 {

@@ -28,6 +28,9 @@ struct durable_points {
 enum status durable_write(const char *dir, const void *data, size_t size,
                           const struct durable_points *points, char temporary_out[PATH_MAX],
                           char digest_out[SHA256_HEX_SIZE], struct error *error);
+/* Syncs a file that was written elsewhere. */
+enum status durable_fsync(const char *path, const struct durable_points *points,
+                          struct error *error);
 /* Renames the temporary to dir/name, replacing what was there, and fsyncs the directory. A failure
  * removes the temporary. */
 enum status durable_rename(const char *temporary, const char *dir, const char *name,

@@ -58,23 +58,52 @@ enum status batch_record_put_row(struct records *records, const Api__BatchRow *r
     " WHERE r.batch_id = batches.id AND " condition ")"
 #define ROWS_WHERE(condition)                                                                      \
     "(SELECT count(*) FROM batch_rows r WHERE r.batch_id = batches.id AND " condition ")"
-#define BATCH_SELECT                                                                                                                                                                                                                                                             \
-    "SELECT id, tenant, name, created_ms, max_running, cancel_requested, " ROWS_WHERE("1") " rows"                                                                                                                                                                               \
-                                                                                           "_tota"                                                                                                                                                                               \
-                                                                                           "l,"                                                                                                                                                                                  \
-                                                                                           " " ROWS_WHERE("state = 1") " rows_invalid, " ROWS_WHERE("state = 2") " rows_waiting, " JOBS_WHERE("j.state < 8") " jobs_active, " JOBS_WHERE(                                        \
-                                                                                               "j"                                                                                                                                                                               \
-                                                                                               "."                                                                                                                                                                               \
-                                                                                               "s"                                                                                                                                                                               \
-                                                                                               "t"                                                                                                                                                                               \
-                                                                                               "a"                                                                                                                                                                               \
-                                                                                               "t"                                                                                                                                                                               \
-                                                                                               "e"                                                                                                                                                                               \
-                                                                                               " "                                                                                                                                                                               \
-                                                                                               "="                                                                                                                                                                               \
-                                                                                               " "                                                                                                                                                                               \
-                                                                                               "8") " jobs_succeeded, " JOBS_WHERE("j.state = 9") " jobs_failed, " JOBS_WHERE("j.state = 10") " jobs_cancelled, " JOBS_WHERE("j.state = 8 AND j.gate_decision = 2") " jobs_held" \
-                                                                                                                                                                                                                                                                    " FROM batches WHERE (:scope IS NULL OR tenant = :scope) "
+#define BATCH_SELECT                                                                                                                                              \
+    "SELECT id, tenant, name, created_ms, max_running, cancel_requested, " ROWS_WHERE(                                                                            \
+        "1") " rows"                                                                                                                                              \
+             "_tota"                                                                                                                                              \
+             "l,"                                                                                                                                                 \
+             " " ROWS_WHERE("state = 1") " rows_invalid, " ROWS_WHERE(                                                                                            \
+                 "state = 2") " rows_waiting, " JOBS_WHERE("j.state < 8") " jobs_active,"                                                                         \
+                                                                          " " JOBS_WHERE(                                                                         \
+                                                                              "j"                                                                                 \
+                                                                              "."                                                                                 \
+                                                                              "s"                                                                                 \
+                                                                              "t"                                                                                 \
+                                                                              "a"                                                                                 \
+                                                                              "t"                                                                                 \
+                                                                              "e"                                                                                 \
+                                                                              " "                                                                                 \
+                                                                              "="                                                                                 \
+                                                                              " "                                                                                 \
+                                                                              "8") " j"                                                                           \
+                                                                                   "ob"                                                                           \
+                                                                                   "s_"                                                                           \
+                                                                                   "su"                                                                           \
+                                                                                   "cc"                                                                           \
+                                                                                   "ee"                                                                           \
+                                                                                   "de"                                                                           \
+                                                                                   "d,"                                                                           \
+                                                                                   " " JOBS_WHERE("j.state = 9") " jobs_failed, " JOBS_WHERE(                     \
+                                                                                       "j.state "                                                                 \
+                                                                                       "= 10") " "                                                                \
+                                                                                               "j"                                                                \
+                                                                                               "o"                                                                \
+                                                                                               "b"                                                                \
+                                                                                               "s"                                                                \
+                                                                                               "_"                                                                \
+                                                                                               "c"                                                                \
+                                                                                               "a"                                                                \
+                                                                                               "n"                                                                \
+                                                                                               "c"                                                                \
+                                                                                               "e"                                                                \
+                                                                                               "l"                                                                \
+                                                                                               "l"                                                                \
+                                                                                               "e"                                                                \
+                                                                                               "d"                                                                \
+                                                                                               ","                                                                \
+                                                                                               " " JOBS_WHERE("j.state = 8 AND j.gate_decision = 2") " jobs_held" \
+                                                                                                                                                     " FROM batches WHERE (:scope IS NULL OR tenant = :scope) "
 
 enum status batch_record_get(struct records *records, struct scope scope, int64_t id,
                              struct arena *arena, Api__Batch **batch_out, struct error *error)

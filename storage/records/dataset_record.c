@@ -118,7 +118,9 @@ enum status dataset_record_remove(struct records *records, struct scope scope, c
     struct sql sql;
     int64_t changes;
     sql_begin(&sql, records,
-              "SELECT 'job j-' || job_id FROM job_inputs JOIN jobs ON jobs.id = job_id"
+              "SELECT CASE WHEN :scope IS NULL OR jobs.tenant = :scope THEN 'job j-' || job_id"
+              "  ELSE 'a job of another tenant' END"
+              " FROM job_inputs JOIN jobs ON jobs.id = job_id"
               " WHERE kind = 1 AND job_inputs.tenant = :tenant AND job_inputs.name = :name"
               " AND state < 8 AND (:scope IS NULL OR job_inputs.tenant = :scope) LIMIT :limit");
     sql_text(&sql, ":tenant", tenant);

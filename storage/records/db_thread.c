@@ -58,11 +58,15 @@ static struct db_request *list_take(struct list *list)
 }
 
 /* ---- one batch ---- */
-static void fail_all(struct list *batch, enum status status, const struct error *error)
+/* The transaction is gone: what one read in it may never have been. */
+static void fail_all(struct records *records, struct list *batch, enum status status,
+                     const struct error *error)
 {
     for (struct db_request *request = batch->first; request != NULL; request = request->next) {
         request->status = status;
         request->error = *error;
+        if (request->reads && !records_is_broken(records))
+            request->status = request->run(records, request, &request->error);
     }
 }
 
@@ -92,7 +96,7 @@ static void run_batch(struct records *records, struct list *batch)
     if (status != STATUS_OK) {
         if (error.text[0] == '\0')
             error_set(&error, status, "the records could not be written");
-        fail_all(batch, status, &error);
+        fail_all(records, batch, status, &error);
     }
 }
 

@@ -9,7 +9,8 @@
  *
  * The thread takes all requests that wait, up to DB_BATCH_MAX, runs each under a savepoint, commits
  * once, and hands them back in order. A request that fails loses its own changes only; a commit
- * that fails fails all of its batch. Nothing is handed back before the commit.
+ * that fails fails all of its batch but those that only read: they run again by themselves, so a
+ * full disk can be looked at. Nothing is handed back before the commit.
  */
 #ifndef TAILOR_STORAGE_RECORDS_DB_THREAD_H
 #define TAILOR_STORAGE_RECORDS_DB_THREAD_H
@@ -21,6 +22,7 @@ enum { DB_QUEUE_MAX = 4096, DB_BATCH_MAX = 256 };
 struct db_request {
     /* On the database's thread: reads and writes, and keeps what it found in the request. */
     enum status (*run)(struct records *records, struct db_request *request, struct error *error);
+    bool reads;                                   /* writes nothing, and may run twice */
     void (*finished)(struct db_request *request); /* for the taker's use */
     void *owner;                                  /* likewise */
     enum status status;                           /* after it was taken: of run, or of the commit */

@@ -227,19 +227,24 @@ enum status model_record_history(struct records *records, struct scope scope, co
 }
 
 /* ---- removing ---- */
-static enum status find_referrers(struct records *records, const char *tenant, const char *name,
-                                  struct arena *arena, Api__ReferrerList *list, struct error *error)
+/* Who it is says only as much as the asker may see. */
+static enum status find_referrers(struct records *records, struct scope scope, const char *tenant,
+                                  const char *name, struct arena *arena, Api__ReferrerList *list,
+                                  struct error *error)
 {
     struct sql sql;
     sql_begin(&sql, records,
-              "SELECT 'job j-' || job_id FROM job_inputs JOIN jobs ON jobs.id = job_id"
+              "SELECT CASE WHEN :scope IS NULL OR jobs.tenant = :scope THEN 'job j-' || job_id"
+              "  ELSE 'a job of another tenant' END"
+              " FROM job_inputs JOIN jobs ON jobs.id = job_id"
               " WHERE kind = 2 AND job_inputs.tenant = :tenant AND job_inputs.name = :name"
               " AND state < 8"
-              " UNION ALL SELECT 'model ' || tenant || '/' || model || '@' || version"
+              " UNION ALL SELECT CASE WHEN :scope IS NULL OR tenant = :scope"
+              "  THEN 'model ' || tenant || '/' || model || '@' || version"
+              "  ELSE 'a model of another tenant' END"
               " FROM model_versions WHERE substr(parent, 1, length(:prefix)) = :prefix"
               " AND NOT (tenant = :tenant AND model = :name) LIMIT :limit");
-    sql_text(&sql, ":tenant", tenant);
-    sql_text(&sql, ":name", name);
+    bind_object(&sql, scope, tenant, name);
     sql_text(&sql, ":prefix", arena_printf(arena, "%s/%s@", tenant, name));
     sql_i64(&sql, ":limit", PAGE_MAX);
     return sql_texts(&sql, arena, list, "referrers", error);
@@ -273,7 +278,7 @@ enum status model_record_remove(struct records *records, struct scope scope, con
     TRY(sql_value(&sql, &id, &found, error));
     if (!found)
         return no_model(tenant, name, error);
-    TRY(find_referrers(records, tenant, name, arena, list, error));
+    TRY(find_referrers(records, scope, tenant, name, arena, list, error));
     if (list->n_referrers > 0)
         return error_set(error, STATUS_CONFLICT, "%s/%s is in use: %s%s", tenant, name,
                          list->referrers[0], list->n_referrers > 1 ? " and others" : "");

@@ -21,6 +21,7 @@
 #include "lib/check.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "storage/records/checked_file.h"
 #include "storage/records/records_parts.h"
 
 enum { APPLICATION_ID = 0x7461696c }; /* "tail": file(1) and we know it by that */
@@ -51,6 +52,10 @@ enum status records_failed(struct records *records, int code, struct error *erro
                          records->path, text);
     case SQLITE_IOERR:
         records->broken = true;
+        if (code == SQLITE_IOERR_DATA)
+            return error_set(error, STATUS_FORMAT,
+                             "%s: damaged (a page's checksum is wrong); restore it from a backup",
+                             records->path);
         return error_set(error, STATUS_IO, "%s: %s; it must be opened anew", records->path, text);
     default:
         break;
@@ -113,9 +118,13 @@ int records_version(void)
 static enum status check_kind(struct records *records, int64_t version, struct error *error)
 {
     int64_t application, tables;
+    int reserve = -1; /* asks */
     TRY(ask_i64(records, "PRAGMA application_id", &application, error));
     TRY(ask_i64(records, "SELECT count(*) FROM sqlite_schema", &tables, error));
-    if (application != APPLICATION_ID && (tables > 0 || version > 0))
+    CHECK(sqlite3_file_control(records->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve) ==
+          SQLITE_OK);
+    if ((application != APPLICATION_ID || reserve != CHECKED_RESERVE) &&
+        (tables > 0 || version > 0))
         return error_set(error, STATUS_FORMAT, "%s: a database, but not one of this program's",
                          records->path);
     if (version > records_version())
@@ -166,8 +175,9 @@ static enum status set_up(struct records *records, const struct records_options 
 {
     int64_t version;
     char text[128], found[256];
-    sqlite3_extended_result_codes(records->db, 1);
-    TRY(execute(records, "PRAGMA locking_mode = EXCLUSIVE", error));
+    int reserve = CHECKED_RESERVE; /* of a new file: an old one keeps what it has */
+    TRY(execute(records, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 4096", error));
+    sqlite3_file_control(records->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
     TRY(ask_i64(records, "PRAGMA user_version", &version, error));
     TRY(check_kind(records, version, error));
     TRY(ask(records, "PRAGMA journal_mode = WAL", found, sizeof(found), error));
@@ -197,8 +207,10 @@ enum status records_open(const char *path, const struct records_options *options
     CHECK(options->cluster != NULL && strlen(options->cluster) <= CLUSTER_BYTES_MAX);
     CHECK(snprintf(records->path, sizeof(records->path), "%s", path) < PATH_MAX);
     /* No mutexes: one thread at a time has it. */
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    int code = sqlite3_open_v2(path, &records->db, flags, NULL);
+    int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    checked_file_register();
+    int code = sqlite3_open_v2(path, &records->db, flags, CHECKED_VFS);
     enum status status =
         code == SQLITE_OK ? set_up(records, options, error) : records_failed(records, code, error);
     if (status != STATUS_OK) {
@@ -308,7 +320,8 @@ static enum status check_copy(const char *path, struct error *error)
 {
     struct records copy = {0};
     CHECK(snprintf(copy.path, sizeof(copy.path), "%s", path) < PATH_MAX);
-    int code = sqlite3_open_v2(path, &copy.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    int code = sqlite3_open_v2(path, &copy.db, flags, CHECKED_VFS);
     enum status status =
         code == SQLITE_OK ? records_check(&copy, error) : records_failed(&copy, code, error);
     sqlite3_close(copy.db);

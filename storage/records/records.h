@@ -17,6 +17,7 @@
  * same names (sql.h). Every noun that belongs to a tenant is asked for with a scope, which stands
  * in the SQL of each statement: a foreign thing is not found, like an unknown one.
  *
+ * Each page has a checksum (checked_file.h): what rotted on the disk is an error, never an answer.
  * A full disk (records_is_full) rolls back and is over when there is room again. An I/O error at a
  * commit is final (records_is_broken): what is on the disk is unknown until the file is opened
  * anew, so every later call is refused and the process should end.

@@ -231,6 +231,9 @@ TEST(bytes_that_are_no_message_are_refused)
     expect_refused(STATUS_FORMAT, WORKER_FROM_WORKER, "GET / HTTP/1.1\r\n", 16, "no message",
                    __LINE__);
     expect_refused(STATUS_USAGE, WORKER_FROM_WORKER, "TW\1\x14", 4, "stamp", __LINE__);
+    /* failure_message, field 7, that is not UTF-8 */
+    expect_refused(STATUS_USAGE, WORKER_FROM_WORKER, "TW\1\x14\x3a\x02\xc3\x28", 8,
+                   "not valid UTF-8 at byte 0", __LINE__);
     /* an enum that is none: field 2, value 99 */
     expect_refused(STATUS_USAGE, WORKER_FROM_WORKER, "TW\1\x14\x10\x63", 6, "state: 99 is no",
                    __LINE__);
