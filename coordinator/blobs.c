@@ -15,7 +15,7 @@
 #include "lib/log.h"
 #include "lib/sha256.h"
 #include "proto/worker.pb-c.h"
-#include "storage/records/blob_record.h"
+#include "storage/records/blob_store.h"
 
 enum { IN_HAND_MAX = 64 };
 
@@ -27,6 +27,7 @@ struct upload {
     struct work work;
     struct coordinator *coordinator;
     char tenant[NAME_BYTES_MAX + 1], digest[SHA256_HEX_SIZE];
+    const char *root; /* of the store */
     int64_t total, offset, now_ms;
     const void *data;
     size_t length;
@@ -61,7 +62,7 @@ static enum status upload_record(void *context, void *argument, struct error *er
 {
     struct upload *it = argument;
     struct blob_row row = {it->tenant, it->digest, it->state.offset};
-    TRY(blob_record_put(context, &row, it->now_ms, error));
+    TRY(blob_store_register(context, it->root, &row, it->now_ms, error));
     if (it->part_count == 0)
         return STATUS_OK;
     return blob_record_put_parts(context, it->tenant, it->digest, it->parts, it->part_count,
@@ -103,6 +104,7 @@ static struct upload *upload_begin(struct coordinator *coordinator, const char *
     *it = (struct upload){
         .work = {.kind = WORK_WRITE, .run = upload_run, .done = on_stored, .argument = it},
         .coordinator = coordinator,
+        .root = store_root(coordinator->store),
         .now_ms = now_read(coordinator)};
     snprintf(it->tenant, sizeof(it->tenant), "%s", tenant);
     snprintf(it->digest, sizeof(it->digest), "%s", digest);
@@ -292,75 +294,53 @@ void on_blob(struct coordinator *coordinator, struct identity from,
     }
 }
 
-/* ---- garbage --------------------------------------------------------------------------------- */
+/* ---- garbage: on the database's thread, which registers blobs too ------------------------------ */
 
 struct collection {
     struct work work;
     struct coordinator *coordinator;
-    int64_t now_ms;
+    const char *root;
+    int64_t now_ms, bytes;
     struct arena arena;
-    struct blob_row *rows;
-    int count;
+    struct blob_garbage garbage;
     Api__GcReply *reply;
     coordinator_done *done;
     void *argument;
 };
 
-static enum status gc_rows(void *context, void *argument, struct error *error)
+static enum status gc_mark(void *context, void *argument, struct error *error)
 {
     struct collection *it = argument;
-    int64_t before_ms = it->now_ms - GARBAGE_AGE_MS;
-    int removed_count = 0;
-    TRY(blob_record_garbage(context, it->now_ms, before_ms, PAGE_MAX, &it->arena, &it->rows,
-                            &it->count, error));
-    for (int i = 0; i < it->count; i++) {
-        bool removed = it->reply->dry_run;
-        if (!it->reply->dry_run)
-            TRY(blob_record_remove(context, it->rows[i].tenant, it->rows[i].digest, it->now_ms,
-                                   before_ms, &removed, error));
-        if (removed)
-            it->rows[removed_count++] = it->rows[i];
-    }
-    it->count = removed_count;
-    return STATUS_OK;
+    return blob_store_mark(context, it->now_ms, it->now_ms - GARBAGE_AGE_MS, it->reply->dry_run,
+                           &it->arena, &it->garbage, error);
 }
 
-static void gc_end(struct collection *it, enum status status, const struct error *error)
+static enum status gc_sweep(void *context, void *argument, struct error *error)
 {
-    int64_t bytes = 0;
-    for (int i = 0; status == STATUS_OK && i < it->count; i++)
-        bytes += it->rows[i].bytes;
+    struct collection *it = argument;
+    return blob_store_sweep(context, it->root, &it->garbage, &it->bytes, error);
+}
+
+static void on_swept(void *argument, enum status status, const struct error *error)
+{
+    struct collection *it = argument;
     it->reply->has_blobs = it->reply->has_bytes = it->reply->has_dry_run = true;
-    it->reply->blobs = status == STATUS_OK ? it->count : 0;
-    it->reply->bytes = bytes;
+    it->reply->blobs = it->garbage.count;
+    it->reply->bytes = it->garbage.bytes;
     it->done(it->argument, status, error);
     arena_release(&it->arena);
     mem_free(it);
 }
 
-static enum status gc_files(void *context, void *argument, struct error *error)
-{
-    struct collection *it = argument;
-    for (int i = 0; i < it->count; i++)
-        TRY(store_remove(context, it->rows[i].tenant, it->rows[i].digest, error));
-    return STATUS_OK;
-}
-
-static void on_files(void *argument, enum status status, const struct error *error)
-{
-    gc_end(argument, status, error);
-}
-
-static void on_rows(void *argument, enum status status, const struct error *error)
+static void on_marked(void *argument, enum status status, const struct error *error)
 {
     struct collection *it = argument;
     if (status != STATUS_OK || it->reply->dry_run || it->coordinator->closing) {
-        gc_end(it, status, error);
+        on_swept(argument, status, error);
         return;
     }
-    it->work =
-        (struct work){.kind = WORK_WRITE, .run = gc_files, .done = on_files, .argument = it};
-    background_add(it->coordinator->store_thread, &it->work);
+    it->work = (struct work){.kind = WORK_READ, .run = gc_sweep, .done = on_swept, .argument = it};
+    background_add(it->coordinator->database, &it->work);
 }
 
 void coordinator_gc(struct coordinator *coordinator, Api__GcReply *reply, coordinator_done *done,
@@ -368,8 +348,9 @@ void coordinator_gc(struct coordinator *coordinator, Api__GcReply *reply, coordi
 {
     struct collection *it = mem_alloc(sizeof(*it));
     *it = (struct collection){
-        .work = {.kind = WORK_WRITE, .run = gc_rows, .done = on_rows, .argument = it},
+        .work = {.kind = WORK_WRITE, .run = gc_mark, .done = on_marked, .argument = it},
         .coordinator = coordinator,
+        .root = store_root(coordinator->store),
         .now_ms = now_read(coordinator),
         .reply = reply,
         .done = done,

@@ -17,6 +17,7 @@
 
 #include "coordinator/change.h"
 #include "coordinator/join.h"
+#include "coordinator/series.h"
 #include "coordinator/state.h"
 #include "coordinator/store.h"
 #include "lib/check.h"
@@ -175,6 +176,7 @@ static enum status open_all(struct coordinator *coordinator, struct error *error
     coordinator->joins = joins_open(coordinator);
     path_join(path, sizeof(path), coordinator->data, "store");
     coordinator->store = store_create(path);
+    coordinator->series = series_create();
     coordinator->database = background_start("the records", coordinator->base,
                                              coordinator->records, &BATCH);
     coordinator->store_thread =
@@ -219,6 +221,8 @@ void coordinator_close(struct coordinator *coordinator)
         worker_socket_close(coordinator->socket);
     if (coordinator->joins != NULL)
         joins_close(coordinator->joins);
+    if (coordinator->series != NULL)
+        series_free(coordinator->series);
     if (coordinator->store != NULL)
         store_free(coordinator->store);
     if (coordinator->records != NULL)

@@ -171,8 +171,8 @@ struct watch {
 void coordinator_watch_start(struct coordinator *coordinator, struct watch *watch);
 void coordinator_watch_stop(struct coordinator *coordinator, struct watch *watch);
 
-/* Pages of what lies in segment files. `after` is a cursor as the last page gave it as `next`, 0:
- * from the beginning. The lists are filled in the arena before `done`. */
+/* Pages of what lies in segment files. `after` is the number of the last entry that was seen (a
+ * page's `next`), 0: from the beginning. The lists are filled in the arena before `done`. */
 struct series_query {
     int64_t job;
     int64_t after;

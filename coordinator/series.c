@@ -1,32 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Each report becomes one append of whole lines, so a reader that meets a last line without its end
- * leaves it for the next page.
+ * A writer is kept open for the jobs that report; the one that was used longest ago makes room.
  */
 #include "coordinator/series.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "lib/check.h"
 #include "lib/file.h"
 #include "lib/json.h"
 #include "proto/message.h"
+#include "storage/files/segment.h"
 
-enum { WAITING_MAX = 2000, PAGE_BYTES_MAX = 1 << 20 };
+enum { WAITING_MAX = 2000, WRITERS_MAX = 64, LINES_MAX = 1025 };
 
-#define FILE_BYTES_MAX (64 * (int64_t)MIB) /* of one job's metrics or logs; what comes later is lost */
+static const struct segment_options SEGMENTS = {.segment_bytes = 4 << 20, .keep = 8};
 
-static void series_path(const struct coordinator *coordinator, int64_t job, const char *name,
+struct writer {
+    int64_t job, used;
+    enum watch_kind kind;
+    struct segment_writer *segment;
+};
+
+struct series {
+    struct writer writers[WRITERS_MAX];
+    int count;
+    int64_t clock;
+};
+
+struct series *series_create(void)
+{
+    return mem_alloc(sizeof(struct series));
+}
+
+void series_free(struct series *series)
+{
+    for (int i = 0; i < series->count; i++)
+        segment_close(series->writers[i].segment);
+    mem_free(series);
+}
+
+static void series_path(const struct coordinator *coordinator, int64_t job, enum watch_kind kind,
                         char *out)
 {
-    CHECK(snprintf(out, PATH_MAX, "%s/logs/j-%" PRId64 "%s%s", coordinator->data, job,
-                   name != NULL ? "/" : "", name != NULL ? name : "") < PATH_MAX);
+    CHECK(snprintf(out, PATH_MAX, "%s/logs/j-%" PRId64 "/%s", coordinator->data, job,
+                   kind == WATCH_METRICS ? "metrics" : "lines") < PATH_MAX);
 }
 
 /* ---- adding ---------------------------------------------------------------------------------- */
@@ -35,36 +55,52 @@ struct addition {
     struct work work;
     struct coordinator *coordinator;
     enum watch_kind kind;
-    int64_t job;
-    struct buf lines;
+    int64_t job, time_ms;
+    struct buf text;
+    size_t ends[LINES_MAX]; /* of the entries in `text` */
+    int count;
 };
 
-static const char *file_of(enum watch_kind kind)
+static enum status writer_of(struct series *series, const struct addition *addition,
+                             struct segment_writer **writer_out, struct error *error)
 {
-    return kind == WATCH_METRICS ? "metrics.jsonl" : "logs.jsonl";
+    char path[PATH_MAX];
+    struct writer *oldest = &series->writers[0];
+    for (int i = 0; i < series->count; i++) {
+        struct writer *it = &series->writers[i];
+        if (it->job == addition->job && it->kind == addition->kind) {
+            it->used = ++series->clock;
+            *writer_out = it->segment;
+            return STATUS_OK;
+        }
+        oldest = it->used < oldest->used ? it : oldest;
+    }
+    struct writer writer = {addition->job, ++series->clock, addition->kind, NULL};
+    series_path(addition->coordinator, addition->job, addition->kind, path);
+    TRY(segment_open(path, &SEGMENTS, &writer.segment, error));
+    if (series->count < WRITERS_MAX) {
+        series->writers[series->count++] = writer;
+    } else {
+        segment_close(oldest->segment);
+        *oldest = writer;
+    }
+    *writer_out = writer.segment;
+    return STATUS_OK;
 }
 
 static enum status append(void *context, void *argument, struct error *error)
 {
     struct addition *addition = argument;
-    char path[PATH_MAX];
-    struct stat info;
+    struct segment_writer *writer;
+    int64_t number;
+    size_t begin = 0;
     (void)context;
-    series_path(addition->coordinator, addition->job, NULL, path);
-    TRY(dir_create(path, error));
-    series_path(addition->coordinator, addition->job, file_of(addition->kind), path);
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return error_set(error, STATUS_FAILED, "%s: %s", path, strerror(errno));
-    if (fstat(fd, &info) == 0 && info.st_size < FILE_BYTES_MAX) {
-        ssize_t written = write(fd, addition->lines.data, addition->lines.length);
-        if (written >= 0 && (size_t)written < addition->lines.length &&
-            ftruncate(fd, info.st_size) != 0) { /* no half line stays */
-            close(fd);
-            return error_set(error, STATUS_FAILED, "%s: %s", path, strerror(errno));
-        }
+    TRY(writer_of(addition->coordinator->series, addition, &writer, error));
+    for (int i = 0; i < addition->count; i++) {
+        TRY(segment_append(writer, addition->time_ms, addition->text.data + begin,
+                           addition->ends[i] - begin, &number, error));
+        begin = addition->ends[i];
     }
-    close(fd);
     return STATUS_OK;
 }
 
@@ -74,12 +110,12 @@ static void on_appended(void *argument, enum status status, const struct error *
     (void)error;
     if (status == STATUS_OK)
         watch_wake(addition->coordinator, addition->kind, addition->job);
-    buf_release(&addition->lines);
+    buf_release(&addition->text);
     mem_free(addition);
 }
 
 static struct addition *addition_begin(struct coordinator *coordinator, enum watch_kind kind,
-                                       int64_t job)
+                                       int64_t job, int64_t time_ms)
 {
     if (background_waiting(coordinator->store_thread) > WAITING_MAX)
         return NULL;
@@ -88,13 +124,15 @@ static struct addition *addition_begin(struct coordinator *coordinator, enum wat
         .work = {.kind = WORK_WRITE, .run = append, .done = on_appended, .argument = addition},
         .coordinator = coordinator,
         .kind = kind,
-        .job = job};
+        .job = job,
+        .time_ms = time_ms};
     return addition;
 }
 
 void series_add_metrics(struct coordinator *coordinator, const Wire__MetricReport *report)
 {
-    struct addition *addition = addition_begin(coordinator, WATCH_METRICS, report->job);
+    struct addition *addition =
+        addition_begin(coordinator, WATCH_METRICS, report->job, report->time_ms);
     if (addition == NULL)
         return;
     json_t *values = json_object();
@@ -102,34 +140,39 @@ void series_add_metrics(struct coordinator *coordinator, const Wire__MetricRepor
         if (report->metrics[i]->name != NULL)
             json_object_set_new(values, report->metrics[i]->name,
                                 json_real(report->metrics[i]->value));
-    buf_printf(&addition->lines, "{\"t\":%" PRId64 ",\"term\":%" PRId64 ",\"step\":%" PRId64
-               ",\"v\":", report->time_ms, report->term, report->step);
-    json_append(&addition->lines, values);
-    buf_append_string(&addition->lines, "}\n");
+    buf_printf(&addition->text, "{\"term\":%" PRId64 ",\"step\":%" PRId64 ",\"v\":", report->term,
+               report->step);
+    json_append(&addition->text, values);
+    buf_append_char(&addition->text, '}');
     json_decref(values);
+    addition->ends[addition->count++] = addition->text.length;
     background_add(coordinator->store_thread, &addition->work);
 }
 
-static void log_line(struct buf *out, const Wire__LogReport *report, const char *text)
+static void log_line(struct addition *addition, const Wire__LogReport *report, const char *text)
 {
-    buf_printf(out, "{\"t\":%" PRId64 ",\"term\":%" PRId64 ",\"rank\":%" PRId64 ",\"text\":",
-               report->time_ms, report->term, report->rank);
-    buf_append_json_string(out, text, strlen(text));
-    buf_append_string(out, "}\n");
+    if (addition->count == LINES_MAX)
+        return;
+    buf_printf(&addition->text, "{\"term\":%" PRId64 ",\"rank\":%" PRId64 ",\"text\":",
+               report->term, report->rank);
+    buf_append_json_string(&addition->text, text, strlen(text));
+    buf_append_char(&addition->text, '}');
+    addition->ends[addition->count++] = addition->text.length;
 }
 
 void series_add_logs(struct coordinator *coordinator, const Wire__LogReport *report)
 {
     char lost[64];
-    struct addition *addition = addition_begin(coordinator, WATCH_LOGS, report->job);
+    struct addition *addition =
+        addition_begin(coordinator, WATCH_LOGS, report->job, report->time_ms);
     if (addition == NULL)
         return;
     if (report->lost > 0) {
         snprintf(lost, sizeof(lost), "(%" PRId64 " lines were lost here)", report->lost);
-        log_line(&addition->lines, report, lost);
+        log_line(addition, report, lost);
     }
     for (size_t i = 0; i < report->n_lines; i++)
-        log_line(&addition->lines, report, report->lines[i]);
+        log_line(addition, report, report->lines[i]);
     background_add(coordinator->store_thread, &addition->work);
 }
 
@@ -140,6 +183,7 @@ struct reading {
     struct coordinator *coordinator;
     enum watch_kind kind;
     struct series_query query;
+    int64_t taken, next;
     struct arena *arena;
     Api__MetricList *metrics;
     Api__LogList *logs;
@@ -147,27 +191,28 @@ struct reading {
     void *argument;
 };
 
-static void take_metric(struct reading *reading, json_t *line)
+static void take_metric(struct reading *reading, const struct segment_entry *entry,
+                        const json_t *line)
 {
     struct buf text = {0};
-    json_t *values = json_object_get(line, "v");
     Api__MetricPoint *point = message_add(reading->arena, reading->metrics, "points");
     point->has_time_ms = point->has_term = point->has_step = true;
-    point->time_ms = json_integer_value(json_object_get(line, "t"));
+    point->time_ms = entry->time_ms;
     point->term = json_integer_value(json_object_get(line, "term"));
     point->step = json_integer_value(json_object_get(line, "step"));
-    json_append(&text, values);
+    json_append(&text, json_object_get(line, "v"));
     point->values = arena_strdup(reading->arena, text.data);
     buf_release(&text);
 }
 
-static void take_log(struct reading *reading, json_t *line, int64_t number)
+static void take_log(struct reading *reading, const struct segment_entry *entry,
+                     const json_t *line)
 {
     const char *text = json_string_value(json_object_get(line, "text"));
     Api__LogLine *out = message_add(reading->arena, reading->logs, "lines");
     out->has_number = out->has_time_ms = out->has_term = out->has_rank = true;
-    out->number = number;
-    out->time_ms = json_integer_value(json_object_get(line, "t"));
+    out->number = entry->number;
+    out->time_ms = entry->time_ms;
     out->term = json_integer_value(json_object_get(line, "term"));
     out->rank = json_integer_value(json_object_get(line, "rank"));
     out->text = arena_strdup(reading->arena, text != NULL ? text : "");
@@ -182,31 +227,25 @@ static bool is_asked_for(const struct reading *reading, const json_t *line)
            (reading->kind == WATCH_METRICS || query->rank < 0 || query->rank == rank);
 }
 
-/* Whole lines of the block that begins at `after`; returns where the next page begins. */
-static int64_t take_lines(struct reading *reading, const char *block, size_t length)
+static bool take_entry(const struct segment_entry *entry, void *argument)
 {
-    size_t at = 0;
-    int64_t taken = 0;
-    while (at < length && taken < reading->query.limit) {
-        const char *end = memchr(block + at, '\n', length - at);
-        json_t *line;
-        struct error error;
-        if (end == NULL)
-            break;
-        size_t size = (size_t)(end - block) - at;
-        if (json_read("series", block + at, size, &line, &error) == STATUS_OK) {
-            if (is_asked_for(reading, line)) {
-                taken++;
-                if (reading->kind == WATCH_METRICS)
-                    take_metric(reading, line);
-                else
-                    take_log(reading, line, reading->query.after + (int64_t)at);
-            }
-            json_decref(line);
-        }
-        at += size + 1;
+    struct reading *reading = argument;
+    json_t *line;
+    struct error error;
+    if (reading->taken == reading->query.limit)
+        return false;
+    reading->next = entry->number;
+    if (json_read("an entry", entry->data, entry->length, &line, &error) != STATUS_OK)
+        return true;
+    if (is_asked_for(reading, line)) {
+        reading->taken++;
+        if (reading->kind == WATCH_METRICS)
+            take_metric(reading, entry, line);
+        else
+            take_log(reading, entry, line);
     }
-    return reading->query.after + (int64_t)at;
+    json_decref(line);
+    return true;
 }
 
 static enum status read_page(void *context, void *argument, struct error *error)
@@ -214,25 +253,15 @@ static enum status read_page(void *context, void *argument, struct error *error)
     struct reading *reading = argument;
     char path[PATH_MAX];
     (void)context;
-    int64_t next = reading->query.after;
-    series_path(reading->coordinator, reading->query.job, file_of(reading->kind), path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno != ENOENT)
-        return error_set(error, STATUS_FAILED, "%s: %s", path, strerror(errno));
-    if (fd >= 0) {
-        char *block = mem_alloc(PAGE_BYTES_MAX);
-        ssize_t length = pread(fd, block, PAGE_BYTES_MAX, reading->query.after);
-        if (length > 0)
-            next = take_lines(reading, block, (size_t)length);
-        mem_free(block);
-        close(fd);
-    }
+    reading->next = reading->query.after;
+    series_path(reading->coordinator, reading->query.job, reading->kind, path);
+    TRY(segment_read(path, reading->query.after, take_entry, reading, error));
     if (reading->kind == WATCH_METRICS) {
         reading->metrics->has_next = true;
-        reading->metrics->next = next;
+        reading->metrics->next = reading->next;
     } else {
         reading->logs->has_next = true;
-        reading->logs->next = next;
+        reading->logs->next = reading->next;
     }
     return STATUS_OK;
 }

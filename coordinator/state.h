@@ -83,6 +83,7 @@ struct coordinator {
 
     struct records *records; /* the database thread's */
     struct store *store;     /* the store thread's */
+    struct series *series;   /* the store thread's */
     struct background *database, *store_thread;
     struct joins *joins;
 

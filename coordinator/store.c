@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Names become paths only after they were checked: a tenant is a name (proto/ident.h) or empty, a
- * digest is 64 hex digits.
+ * The bytes are storage/files'; here are tenants, and the look into manifests.
  */
 #include "coordinator/store.h"
 
@@ -21,11 +20,12 @@
 #include "lib/limits.h"
 #include "lib/sha256.h"
 #include "proto/ident.h"
+#include "storage/files/blob.h"
+#include "storage/files/upload.h"
 
 enum { PARTS_MAX = 4096 };
 
 #define MANIFEST_BYTES_MAX (16 * MIB)
-#define CLUSTER            "_cluster"
 
 struct store {
     char dir[PATH_MAX - 256];
@@ -43,6 +43,11 @@ void store_free(struct store *store)
     mem_free(store);
 }
 
+const char *store_root(const struct store *store)
+{
+    return store->dir;
+}
+
 int64_t store_free_bytes(const struct store *store)
 {
     struct statvfs info;
@@ -51,152 +56,49 @@ int64_t store_free_bytes(const struct store *store)
     return (int64_t)info.f_bavail * (int64_t)info.f_frsize;
 }
 
-/* ---- paths ----------------------------------------------------------------------------------- */
+/* ---- uploads --------------------------------------------------------------------------------- */
 
-static enum status names_check(const char *tenant, const char *digest, struct error *error)
+/* Names become paths only after they were checked: digests by blob.h, tenants here. */
+static enum status tenant_dir(const struct store *store, const char *tenant, char out[PATH_MAX],
+                              struct error *error)
 {
     if (tenant[0] != '\0' && !name_is_valid(tenant, strlen(tenant)))
         return error_set(error, STATUS_USAGE, "this is no tenant's name");
-    if (strlen(digest) != SHA256_HEX_SIZE - 1 || strspn(digest, "0123456789abcdef") !=
-                                                     SHA256_HEX_SIZE - 1)
-        return error_set(error, STATUS_USAGE, "this is no SHA-256 digest");
+    blob_tenant_path(store->dir, tenant, out);
     return STATUS_OK;
 }
-
-static void tenant_dir(const struct store *store, const char *tenant, char *out)
-{
-    path_join(out, PATH_MAX, store->dir, tenant[0] != '\0' ? tenant : CLUSTER);
-}
-
-static void blob_path(const char *dir, const char *digest, char *shard_out, char *out)
-{
-    char shard[3] = {digest[0], digest[1], '\0'};
-    path_join(shard_out, PATH_MAX, dir, shard);
-    path_join(out, PATH_MAX, shard_out, digest);
-}
-
-static void upload_path(const char *dir, const char *digest, char *out)
-{
-    char name[SHA256_HEX_SIZE + 8];
-    snprintf(name, sizeof(name), "upload-%s", digest);
-    path_join(out, PATH_MAX, dir, name);
-}
-
-/* ---- uploads --------------------------------------------------------------------------------- */
 
 enum status store_upload_show(struct store *store, const char *tenant, const char *digest,
                               struct upload_state *state_out, struct error *error)
 {
-    char dir[PATH_MAX], shard[PATH_MAX], path[PATH_MAX];
-    TRY(names_check(tenant, digest, error));
-    tenant_dir(store, tenant, dir);
-    blob_path(dir, digest, shard, path);
-    int64_t size = file_size(path);
-    if (size >= 0) {
-        *state_out = (struct upload_state){size, true};
-        return STATUS_OK;
-    }
-    upload_path(dir, digest, path);
-    size = file_size(path);
-    *state_out = (struct upload_state){size > 0 ? size : 0, false};
-    return STATUS_OK;
-}
-
-static enum status io_error(const char *path, struct error *error)
-{
-    int cause = errno;
-    return error_set(error, STATUS_IO, "%s: %s", path, strerror(cause));
-}
-
-/* A chunk is there whole or not at all. */
-static enum status append_chunk(const char *path, int64_t offset, const void *data, size_t length,
-                                struct error *error)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return io_error(path, error);
-    size_t written = 0;
-    enum status status = STATUS_OK;
-    while (written < length && status == STATUS_OK) {
-        ssize_t n = pwrite(fd, (const char *)data + written, length - written,
-                           offset + (int64_t)written);
-        if (n > 0)
-            written += (size_t)n;
-        else if (n == 0 || errno != EINTR)
-            status = io_error(path, error);
-    }
-    if (status != STATUS_OK && ftruncate(fd, offset) != 0)
-        unlink(path);
-    close(fd);
-    return status;
-}
-
-static enum status finish_upload(const char *dir, const char *part, const char *digest,
-                                 struct error *error)
-{
-    char shard[PATH_MAX], path[PATH_MAX], found[SHA256_HEX_SIZE];
-    int fd = open(part, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return io_error(part, error);
-    bool synced = !file_failpoint("upload_fsync") && fsync(fd) == 0;
-    close(fd);
-    if (!synced) {
-        unlink(part); /* an fsync that failed once says nothing when it succeeds */
-        return error_set(error, STATUS_IO, "%s: cannot be written to the disk", part);
-    }
-    TRY(sha256_file_hex(part, found, error));
-    if (strcmp(found, digest) != 0) {
-        unlink(part);
-        return error_set(error, STATUS_FORMAT,
-                         "what was uploaded has the digest %s instead of %s: send it again", found,
-                         digest);
-    }
-    blob_path(dir, digest, shard, path);
-    TRY(dir_create(shard, error));
-    if (file_failpoint("upload_rename") || rename(part, path) != 0)
-        return io_error(path, error);
-    TRY(dir_fsync(shard, error));
-    return dir_fsync(dir, error);
+    char dir[PATH_MAX];
+    TRY(tenant_dir(store, tenant, dir, error));
+    return upload_state(dir, digest, &state_out->offset, &state_out->complete, error);
 }
 
 enum status store_upload_put(struct store *store, const char *tenant, const char *digest,
                              int64_t total, int64_t offset, const void *data, size_t length,
                              struct upload_state *state_out, struct error *error)
 {
-    char dir[PATH_MAX], part[PATH_MAX];
+    char dir[PATH_MAX];
     *state_out = (struct upload_state){0};
-    TRY(store_upload_show(store, tenant, digest, state_out, error));
-    if (state_out->complete)
-        return STATUS_OK;
-    if (offset != state_out->offset)
-        return error_set(error, STATUS_CONFLICT,
-                         "this chunk begins at %lld; the upload goes on at %lld", (long long)offset,
-                         (long long)state_out->offset);
-    if (total < 0 || (int64_t)length > total - offset)
-        return error_set(error, STATUS_FORMAT, "more bytes than the %lld that were announced",
-                         (long long)total);
-    tenant_dir(store, tenant, dir);
-    upload_path(dir, digest, part);
+    TRY(tenant_dir(store, tenant, dir, error));
     TRY(dir_create(dir, error));
-    TRY(append_chunk(part, offset, data, length, error));
-    state_out->offset = offset + (int64_t)length;
-    if (state_out->offset < total)
-        return STATUS_OK;
-    enum status status = finish_upload(dir, part, digest, error);
-    state_out->complete = status == STATUS_OK;
-    if (status == STATUS_FORMAT || status == STATUS_IO)
-        state_out->offset = file_size(part) > 0 ? file_size(part) : 0;
+    enum status status = upload_write(dir, digest, total, offset, data, length,
+                                      &state_out->offset, &state_out->complete, error);
+    if (status != STATUS_OK)
+        upload_state(dir, digest, &state_out->offset, &state_out->complete, NULL);
     return status;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* −1: it is not there. */
 static int open_in(const struct store *store, const char *tenant, const char *digest)
 {
-    char dir[PATH_MAX], shard[PATH_MAX], path[PATH_MAX];
-    tenant_dir(store, tenant, dir);
-    blob_path(dir, digest, shard, path);
-    return open(path, O_RDONLY | O_CLOEXEC);
+    char dir[PATH_MAX], path[PATH_MAX];
+    blob_tenant_path(store->dir, tenant, dir);
+    return blob_path(dir, digest, path, NULL) == STATUS_OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 }
 
 static int open_anywhere(const struct store *store, const char *digest)
@@ -211,6 +113,11 @@ static int open_anywhere(const struct store *store, const char *digest)
     return fd;
 }
 
+static enum status io_error(struct error *error)
+{
+    return error_set(error, STATUS_IO, "a blob cannot be read: %s", strerror(errno));
+}
+
 static enum status read_at(int fd, int64_t offset, size_t length, struct buf *out,
                            int64_t *size_out, struct error *error)
 {
@@ -218,7 +125,7 @@ static enum status read_at(int fd, int64_t offset, size_t length, struct buf *ou
     char *block;
     ssize_t got = 0;
     if (fstat(fd, &info) != 0)
-        return io_error("a blob", error);
+        return io_error(error);
     if (offset < 0 || offset > info.st_size)
         return error_set(error, STATUS_USAGE, "the blob has %lld bytes", (long long)info.st_size);
     block = mem_alloc(length + 1);
@@ -227,7 +134,7 @@ static enum status read_at(int fd, int64_t offset, size_t length, struct buf *ou
         buf_append(out, block, (size_t)got);
     mem_free(block);
     if (got < 0)
-        return io_error("a blob", error);
+        return io_error(error);
     *size_out = info.st_size;
     return STATUS_OK;
 }
@@ -236,7 +143,9 @@ enum status store_read(struct store *store, const char *tenant, const char *dige
                        int64_t offset, size_t length, struct buf *out, int64_t *size_out,
                        struct error *error)
 {
-    TRY(names_check(tenant, digest, error));
+    char dir[PATH_MAX];
+    TRY(tenant_dir(store, tenant, dir, error));
+    TRY(blob_size(dir, digest, size_out, error)); /* also: is that a digest? */
     int fd = open_in(store, tenant, digest);
     if (fd < 0 && anywhere)
         fd = open_anywhere(store, digest);
@@ -304,16 +213,4 @@ enum status store_parts(struct store *store, const char *tenant, const char *dig
     json_decref(root);
     buf_release(&text);
     return status;
-}
-
-enum status store_remove(struct store *store, const char *tenant, const char *digest,
-                         struct error *error)
-{
-    char dir[PATH_MAX], shard[PATH_MAX], path[PATH_MAX];
-    TRY(names_check(tenant, digest, error));
-    tenant_dir(store, tenant, dir);
-    blob_path(dir, digest, shard, path);
-    if (unlink(path) != 0 && errno != ENOENT)
-        return io_error(path, error);
-    return STATUS_OK;
 }

@@ -2,13 +2,7 @@
  *
  * store: the blobs of all tenants as files, the store thread's.
  *
- *     DIR/store/acme/ab/abcd…        a blob of tenant acme (storage/files/blob.h)
- *     DIR/store/acme/upload-abcd…    the part of it that has come so far
- *     DIR/store/_cluster/…           the cluster's: bases. No tenant can have that name
- *
- * An upload's file gets its name only when all is there, was fsynced, and has the right digest. A
- * crash leaves a longer or shorter part, which goes on from its size; a part that a crash spoiled
- * ends in a wrong digest and is thrown away.
+ *     DIR/store/TENANT/…      blobs (storage/files/blob.h) and uploads (storage/files/upload.h)
  *
  * A manifest is a blob too: a JSON object with a `kind` ("files", "checkpoint") whose list ("files",
  * "parts") names other blobs of the same tenant. What it names is read when its upload is complete,
@@ -29,6 +23,7 @@ struct store;
 
 struct store *store_create(const char *dir);
 void store_free(struct store *store);
+const char *store_root(const struct store *store); /* any thread */
 
 struct upload_state {
     int64_t offset; /* bytes that are there */
@@ -52,8 +47,6 @@ enum status store_read(struct store *store, const char *tenant, const char *dige
 enum status store_parts(struct store *store, const char *tenant, const char *digest,
                         struct arena *arena, const char ***digests_out, int *count_out,
                         struct error *error);
-enum status store_remove(struct store *store, const char *tenant, const char *digest,
-                         struct error *error);
 int64_t store_free_bytes(const struct store *store); /* of the file system */
 
 #endif

@@ -332,7 +332,7 @@ TEST(a_paused_job_gives_its_slot_away_and_resumes_under_the_next_term)
     EXPECT_I64(STATUS_OK, service_verb(&service, JOB_VERB_CANCEL, other, 0, &error));
     UNTIL(&service, service_state(&service, id) == RUNNING);
     EXPECT_I64(2, fake_newest(worker, id)->term);
-    EXPECT_I64(1, worker->pauses);
+    EXPECT(worker->pauses >= 1);
     service_close(&service);
 }
 
