@@ -233,6 +233,7 @@ void fake_report(struct fake_worker *worker, struct fake_attempt *attempt,
     (void)worker;
     put_stamped(attempt, WORKER_ATTEMPT_REPORT, &report.stamp, &report);
     attempt->running = report.state == API__ATTEMPT_STATE__ATTEMPT_STATE_RUNNING;
+    attempt->succeeded |= report.state == API__ATTEMPT_STATE__ATTEMPT_STATE_SUCCEEDED;
     attempt->over |= report.state == API__ATTEMPT_STATE__ATTEMPT_STATE_SUCCEEDED ||
                      report.state == API__ATTEMPT_STATE__ATTEMPT_STATE_FAILED ||
                      report.state == API__ATTEMPT_STATE__ATTEMPT_STATE_STOPPED;
@@ -392,6 +393,12 @@ static void on_ack(struct fake_worker *worker, const Wire__Ack *ack)
         attempt->outbox_count--;
         memmove(&attempt->outbox[0], &attempt->outbox[1],
                 (size_t)attempt->outbox_count * sizeof(attempt->outbox[0]));
+    }
+    bool recorded = ack->result == WIRE__ACK_RESULT__ACK_RESULT_COMMITTED ||
+                    ack->result == WIRE__ACK_RESULT__ACK_RESULT_DUPLICATE;
+    if (attempt->outbox_count == 0 && attempt->succeeded && recorded) {
+        CHECK(worker->finished_count < FAKE_FINISHED_MAX);
+        worker->finished[worker->finished_count++] = attempt->job;
     }
     if (attempt->outbox_count == 0 && attempt->over)
         attempt_drop(worker, attempt);

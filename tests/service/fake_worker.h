@@ -11,7 +11,7 @@
 #include "proto/worker.pb-c.h"
 #include "proto/worker_message.h"
 
-enum { FAKE_ATTEMPTS_MAX = 64, FAKE_OUTBOX_MAX = 64 };
+enum { FAKE_ATTEMPTS_MAX = 64, FAKE_OUTBOX_MAX = 64, FAKE_FINISHED_MAX = 8192 };
 
 struct fake_message {
     int64_t sequence;
@@ -27,7 +27,8 @@ struct fake_attempt {
     size_t manifests;
     int64_t sequence;
     int64_t step;
-    bool running, cancelled, paused, over; /* over: its final report was made */
+    bool running, cancelled, paused, succeeded;
+    bool over; /* its final report was made */
     struct fake_message outbox[FAKE_OUTBOX_MAX];
     int outbox_count;
 };
@@ -51,6 +52,8 @@ struct fake_worker {
     struct buf blob; /* the last BlobChunk's bytes */
     int64_t blob_size;
     int64_t assigns, cancels, pauses, drains;
+    int64_t finished[FAKE_FINISHED_MAX]; /* jobs whose success was acknowledged as recorded */
+    int finished_count;
 };
 
 /* Joins with the token, then goes on with its own key. */
