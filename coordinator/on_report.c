@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * on_report: what a worker reports of an attempt. Judged by the fence, recorded, acknowledged behind
- * the commit; also the acknowledgement of a duplicate goes behind the commits that were asked for
- * before it, so that none of them precedes the record of the original.
+ * on_report: what a worker reports of an attempt. Judged by the fence, recorded, acknowledged
+ * behind the commit; also the acknowledgement of a duplicate goes behind the commits that were
+ * asked for before it, so that none of them precedes the record of the original.
  *
  * A final report says two things, why and that no process is left: the first is taken only from the
  * live attempt, the second (its slots) whenever it comes.
@@ -117,8 +117,8 @@ static struct report report_of(const struct coordinator *coordinator, const stru
                             .ends_ms = INT64_MAX};
     if (row->id == WORKER_ATTEMPT_REPORT) {
         report.kind = attempt_kind(coordinator, member, attempt);
-        report.failure = attempt->has_failure_class ? (enum failure)attempt->failure_class
-                                                    : FAILURE_INTERNAL;
+        report.failure =
+            attempt->has_failure_class ? (enum failure)attempt->failure_class : FAILURE_INTERNAL;
     } else if (row->id == WORKER_CHECKPOINT_REPORT) {
         report.kind = REPORT_CHECKPOINT;
         report.step = checkpoint->step;
@@ -141,9 +141,9 @@ static void note_attempt(struct job *job, const Wire__AttemptReport *report)
     if (report->state == API__ATTEMPT_STATE__ATTEMPT_STATE_FAILED) {
         job->failure_term = (uint64_t)report->stamp->term;
         job->failure_rank = report->has_failure_rank ? report->failure_rank : -1;
-        text_replace(&job->failure_message,
-                     report->failure_message != NULL ? report->failure_message
-                                                     : "the worker gave no reason");
+        text_replace(&job->failure_message, report->failure_message != NULL
+                                                ? report->failure_message
+                                                : "the worker gave no reason");
         text_replace(&job->failure_hint, report->failure_hint);
         text_replace(&job->failure_log, report->failure_log);
     }
@@ -163,8 +163,7 @@ static void note(struct change *change, struct job *job, const struct worker_mes
     } else if (row->id == WORKER_FINDING) {
         const Wire__Finding *finding = message;
         change_event(change, job, finding->kind != NULL ? finding->kind : "finding",
-                     finding->has_severity ? finding->severity
-                                           : API__SEVERITY__SEVERITY_WARNING,
+                     finding->has_severity ? finding->severity : API__SEVERITY__SEVERITY_WARNING,
                      "%s", finding->message != NULL ? finding->message : "");
     }
 }
@@ -210,8 +209,8 @@ static void on_stamped(struct coordinator *coordinator, struct member *member,
     }
     if (verdict == FENCE_ACCEPT)
         note(change, job, row, message);
-    if ((verdict == FENCE_ACCEPT || verdict == FENCE_STALE) &&
-        row->id == WORKER_ATTEMPT_REPORT && is_final_report(attempt))
+    if ((verdict == FENCE_ACCEPT || verdict == FENCE_STALE) && row->id == WORKER_ATTEMPT_REPORT &&
+        is_final_report(attempt))
         cluster_ranks_gone(&coordinator->cluster, report.worker, report.job, report.term,
                            coordinator->now_ms);
     coordinator->counters.duplicates += verdict == FENCE_DUPLICATE;
