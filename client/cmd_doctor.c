@@ -21,6 +21,7 @@
 #include "lib/buf.h"
 #include "lib/file.h"
 #include "lib/limits.h"
+#include "lib/memory.h"
 #include "lib/pool.h"
 #include "lib/text.h"
 
@@ -113,29 +114,13 @@ static void check_instructions(struct exam *exam)
     mem_free(text);
 }
 
-/* "MemAvailable:   123 kB" → bytes; -1 if it is not there. */
-static double meminfo(const char *text, const char *name)
-{
-    const char *line = strstr(text, name);
-    return line ? strtod(line + strlen(name), NULL) * 1024 : -1;
-}
-
 static void check_memory(struct exam *exam)
 {
-    char text[8192];
-    char limit[64];
+    char text[256];
     char sizes[2][16];
     char value[96];
-    read_kernel_file("/proc/meminfo", text, sizeof(text));
-    read_kernel_file("/sys/fs/cgroup/memory.max", limit, sizeof(limit));
-    limit[strcspn(limit, "\n")] = '\0';
-    double available = meminfo(text, "MemAvailable:");
-    double total = meminfo(text, "MemTotal:");
-    double bound;
-    if (parse_f64(limit, &bound) && bound < total) {
-        total = bound;
-        available = available < bound ? available : bound;
-    }
+    double available = (double)memory_available("");
+    double total = (double)memory_total("");
     format_bytes(available, sizes[0]);
     format_bytes(total, sizes[1]);
     snprintf(value, sizeof(value), "%s free of %s", sizes[0], sizes[1]);

@@ -11,6 +11,7 @@
 
 #include "client/commands.h"
 #include "client/differences.h"
+#include "client/gang.h"
 #include "client/offline.h"
 #include "client/path.h"
 #include "client/trainer.h"
@@ -23,6 +24,7 @@ struct run_options {
     struct globals globals;
     const char *file, *from, *out, *domain, *share;
     struct option_list train, eval, enrich, set;
+    const char *ranks, *comm;
     int64_t threads;
     bool plan, resume, verify_packing;
 };
@@ -44,7 +46,9 @@ static const struct option_row rows[] = {
     ROW("out", 0, OPTION_STRING, out, "OUT", "the run's directory; default runs/NAME"),
     ROW("plan", 'n', OPTION_FLAG, plan, NULL, "print memory ledger and steps, train nothing"),
     ROW("resume", 0, OPTION_FLAG, resume, NULL, "go on with the run in --out, to the bit"),
-    ROW("threads", 0, OPTION_I64, threads, "N", "threads; default: all cores"),
+    ROW("threads", 0, OPTION_I64, threads, "N", "threads of a rank; default: all cores, shared"),
+    ROW("ranks", 0, OPTION_STRING, ranks, "N", "processes that share each step; the same bits"),
+    ROW("comm", 0, OPTION_STRING, comm, "WIRE", "between ranks: shm (default) or tcp"),
     ROW("verify-packing", 0, OPTION_FLAG, verify_packing, NULL,
         "first show that packed and padded rewards are equal"),
 };
@@ -91,6 +95,7 @@ static enum status collect(struct arena *arena, const struct call *call,
     if (options->eval.count > 0) {
         add_text(overrides, "--domain", "data.eval.domain", options->domain);
     }
+    add_text(overrides, "--ranks", "resources.ranks", options->ranks);
     add_text(overrides, "--out", "output.dir", options->out);
     for (int i = 0; i < options->set.count; i++) {
         TRY(spec_override_parse(arena, options->set.items[i], &overrides->items[overrides->count],
@@ -145,14 +150,15 @@ static enum status write_spec(struct arena *arena, const struct spec *spec, stru
     return status;
 }
 
-/* A resumed run must be the run that was begun. */
+/* A resumed run must be the run that was begun; by how many ranks may change. */
 static enum status check_same(struct arena *arena, const struct spec *spec, struct error *error)
 {
     struct spec *begun;
     struct difference difference;
     TRY(spec_read(arena, in_run(arena, spec, "spec.json"), NULL, 0, &begun, error));
     begun->output.dir = spec->output.dir; /* a run's directory may have moved */
-    if (spec_first_difference(arena, begun, spec, &difference)) {
+    struct spec sides[2] = {spec_without_ranks(begun), spec_without_ranks(spec)};
+    if (spec_first_difference(arena, &sides[0], &sides[1], &difference)) {
         return error_set(error, STATUS_CONFLICT,
                          "%s was begun with %s %s, not %s: resume it without changes (tailor run "
                          "--resume --out DIR), or take another --out",
@@ -166,7 +172,8 @@ static enum status prepare(struct arena *arena, const struct run_options *option
 {
     bool begun = file_exists(in_run(arena, spec, "metrics.jsonl"));
     if (options->resume && file_exists(in_run(arena, spec, "spec.json"))) {
-        return check_same(arena, spec, error);
+        TRY(check_same(arena, spec, error));
+        return write_spec(arena, spec, error);
     }
     if (begun && !options->plan) {
         return error_set(error, STATUS_CONFLICT,
@@ -188,9 +195,13 @@ static enum status start(struct arena *arena, const struct call *call, const str
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         trainer_add(trainer, words[i]);
     }
-    if (options->threads > 0) {
+    int ranks = (int)spec->resources.ranks, threads = (int)options->threads;
+    if (threads == 0 && ranks > 1) {
+        threads = cpu_count() > ranks ? cpu_count() / ranks : 1;
+    }
+    if (threads > 0) {
         trainer_add(trainer, "--threads");
-        trainer_add(trainer, arena_printf(arena, "%d", (int)options->threads));
+        trainer_add(trainer, arena_printf(arena, "%d", threads));
     }
     const struct {
         bool given;
@@ -205,6 +216,11 @@ static enum status start(struct arena *arena, const struct call *call, const str
             trainer_add(trainer, flags[i].word);
         }
     }
+    if (ranks > 1 && !options->plan) {
+        return gang_exec(trainer, ranks, options->comm && strcmp(options->comm, "tcp") == 0, error);
+    }
+    trainer_add(trainer, "--ranks");
+    trainer_add(trainer, arena_printf(arena, "%d", ranks));
     return trainer_exec(trainer, error);
 }
 
@@ -242,6 +258,9 @@ static enum status run_in(struct arena *arena, const struct call *call, struct e
     struct spec *spec;
     if (options->threads < 0 || options->threads > POOL_THREADS_MAX) {
         return error_set(error, STATUS_USAGE, "--threads must be from 1 to %d", POOL_THREADS_MAX);
+    }
+    if (options->comm && strcmp(options->comm, "shm") != 0 && strcmp(options->comm, "tcp") != 0) {
+        return error_set(error, STATUS_USAGE, "--comm must be shm or tcp, not %s", options->comm);
     }
     TRY(collect(arena, call, overrides, error));
     TRY(spec_file(arena, call, &file, error));

@@ -56,24 +56,40 @@ const char *trainer_find(struct arena *arena, bool cuda)
     return NULL;
 }
 
-enum status trainer_exec(const struct trainer *trainer, struct error *error)
+enum status trainer_program(struct arena *arena, const struct trainer *trainer,
+                            const char **program_out, struct error *error)
 {
-    struct arena arena = {0};
-    const char *program = trainer_find(&arena, trainer->cuda);
+    const char *program = trainer_find(arena, trainer->cuda);
     if (!program) {
-        arena_release(&arena);
         return error_set(error, STATUS_NOT_FOUND,
                          "%s is neither beside tailor nor in PATH: install both programs together",
                          program_name(trainer->cuda));
     }
-    const char *words[TRAINER_WORDS_MAX + 2] = {program};
+    *program_out = program;
+    return STATUS_OK;
+}
+
+const char *const *trainer_command(struct arena *arena, const struct trainer *trainer,
+                                   const char *program)
+{
+    const char **words = arena_array(arena, const char *, trainer->count + 2);
+    words[0] = program;
     for (int i = 0; i < trainer->count; i++) {
         words[i + 1] = trainer->words[i];
     }
-    fflush(stdout);
-    execv(program, (char *const *)words);
-    enum status status =
-        error_set(error, STATUS_FAILED, "cannot start %s: %s", program, strerror(errno));
+    return words;
+}
+
+enum status trainer_exec(const struct trainer *trainer, struct error *error)
+{
+    struct arena arena = {0};
+    const char *program;
+    enum status status = trainer_program(&arena, trainer, &program, error);
+    if (status == STATUS_OK) {
+        fflush(stdout);
+        execv(program, (char *const *)trainer_command(&arena, trainer, program));
+        status = error_set(error, STATUS_FAILED, "cannot start %s: %s", program, strerror(errno));
+    }
     arena_release(&arena);
     return status;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * trainer: how the client becomes tailor-trainer. exec, not spawn: signals, exit code, terminal and
- * standard input are then the trainer's own, and nothing has to be relayed.
+ * standard input are then the trainer's own, and nothing has to be relayed. (Several ranks:
+ * gang.h.)
  */
 #ifndef TAILOR_CLIENT_TRAINER_H
 #define TAILOR_CLIENT_TRAINER_H
@@ -23,6 +24,12 @@ struct trainer {
 void trainer_add(struct trainer *trainer, const char *word);
 /* The program: beside this one, else in PATH; NULL if it is in neither. */
 const char *trainer_find(struct arena *arena, bool cuda);
+/* The same, where it is needed: STATUS_NOT_FOUND. */
+enum status trainer_program(struct arena *arena, const struct trainer *trainer,
+                            const char **program_out, struct error *error);
+/* What execv takes: the program, the words, NULL. */
+const char *const *trainer_command(struct arena *arena, const struct trainer *trainer,
+                                   const char *program);
 /* Does not return when it succeeds. */
 enum status trainer_exec(const struct trainer *trainer, struct error *error);
 

@@ -9,7 +9,7 @@ declare -A sets=(
     [base]="python3 python3-pip ca-certificates"
     [test]="git python3 python3-pip clang-format-14 zstd"
     [fuzz]="clang-14 libclang-rt-14-dev"
-    [bench]="libdnnl-dev libopenblas-dev"
+    [bench]="libdnnl-dev libopenblas-dev libgloo-dev"
 )
 missing=()
 for name in "${@:?usage: packages.sh SET…}"; do

@@ -35,9 +35,15 @@
 /* A step. */
 #define ROW_TOKENS_MAX      131072
 #define PACK_TOKENS_MAX     1048576
+#define PLAN_GROUPS_MAX     262144 /* samples of a run that the plan packs beforehand: a second */
 #define SLICES_MAX          64
 #define NONFINITE_STEPS_MAX 3 /* skipped in a row before the job fails */
 #define PROBES_COUNT        8 /* short rows that pin head continuity */
+
+/* Several ranks. */
+#define GANG_TIMEOUT_MS    1800000 /* tokens of 16 GiB; a rank that died is noticed at once */
+#define GANG_COMPARE_STEPS 25  /* between fingerprints of the weights: 50 ms for 135 M of them */
+#define GANG_RECHECK_STEPS 100 /* between slices that a second rank computes: 1 % at most */
 
 /* Messages of the service. */
 #define MESSAGE_VALUES_MAX 100000     /* JSON values in one body: about 8 MiB once parsed */

@@ -64,6 +64,7 @@ const char *status_name(enum status status)
         [STATUS_MEMORY] = "out of memory",
         [STATUS_NUMERIC] = "not finite",
         [STATUS_CANCELLED] = "cancelled",
+        [STATUS_COMMUNICATION] = "communication failed",
     };
     CHECK((unsigned)status < STATUS_COUNT);
     return names[status];
@@ -82,6 +83,8 @@ int status_exit_code(enum status status)
         return 4;
     case STATUS_CONFLICT:
         return 5;
+    case STATUS_COMMUNICATION:
+        return 6;
     case STATUS_CANCELLED:
         return 8;
     default:

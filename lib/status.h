@@ -18,18 +18,19 @@
 
 enum status {
     STATUS_OK = 0,
-    STATUS_FAILED,      /* the work itself failed (a job, a verification) */
-    STATUS_USAGE,       /* the command line or the spec is wrong */
-    STATUS_NOT_FOUND,   /* a file, a model, a tensor that was named does not exist */
-    STATUS_DENIED,      /* permission */
-    STATUS_CONFLICT,    /* something is already there, or two facts disagree */
-    STATUS_FORMAT,      /* the bytes of an input are malformed: names file and line or field */
-    STATUS_UNSUPPORTED, /* well-formed, but not something this program can do */
-    STATUS_LIMIT,       /* a named limit of limits.h would be exceeded */
-    STATUS_IO,          /* the operating system failed: disk full, EIO */
-    STATUS_MEMORY,      /* a planned block does not fit */
-    STATUS_NUMERIC,     /* NaN or infinity where a number must be finite */
-    STATUS_CANCELLED,   /* a signal or a person stopped it */
+    STATUS_FAILED,        /* the work itself failed (a job, a verification) */
+    STATUS_USAGE,         /* the command line or the spec is wrong */
+    STATUS_NOT_FOUND,     /* a file, a model, a tensor that was named does not exist */
+    STATUS_DENIED,        /* permission */
+    STATUS_CONFLICT,      /* something is already there, or two facts disagree */
+    STATUS_FORMAT,        /* the bytes of an input are malformed: names file and line or field */
+    STATUS_UNSUPPORTED,   /* well-formed, but not something this program can do */
+    STATUS_LIMIT,         /* a named limit of limits.h would be exceeded */
+    STATUS_IO,            /* the operating system failed: disk full, EIO */
+    STATUS_MEMORY,        /* a planned block does not fit */
+    STATUS_NUMERIC,       /* NaN or infinity where a number must be finite */
+    STATUS_CANCELLED,     /* a signal or a person stopped it */
+    STATUS_COMMUNICATION, /* another rank failed, or cannot be reached */
     STATUS_COUNT
 };
 
@@ -54,7 +55,7 @@ enum status error_prefix(struct error *error, const char *format, ...)
 const char *status_name(enum status status);
 
 /* The command line's exit code for a status: 0 done, 1 failed, 2 usage, 3 not found, 4 denied,
- * 5 conflict, 8 cancelled. */
+ * 5 conflict, 6 other ranks unreachable, 8 cancelled. */
 int status_exit_code(enum status status);
 
 #define TRY(call)                                                                                  \

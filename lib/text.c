@@ -178,6 +178,28 @@ bool parse_f64(const char *text, double *out)
     return true;
 }
 
+static int hex_digit(char c)
+{
+    const char *digits = "0123456789abcdef";
+    const char *at = c != '\0' ? strchr(digits, c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+bool parse_hex(const char *text, uint8_t *bytes_out, size_t count)
+{
+    if (strlen(text) != 2 * count) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return false;
+        }
+        bytes_out[i] = (uint8_t)(16 * high + low);
+    }
+    return true;
+}
+
 bool parse_duration_s(const char *text, double *seconds_out)
 {
     static const struct {

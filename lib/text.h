@@ -24,6 +24,8 @@ size_t text_clean(const char *text, char *out, size_t size);
 /* Whole-string parses: no leading or trailing bytes, range checked, finite. */
 bool parse_i64(const char *text, int64_t *out);
 bool parse_f64(const char *text, double *out);
+/* Exactly 2 · count lower-case digits. */
+bool parse_hex(const char *text, uint8_t *bytes_out, size_t count);
 bool parse_duration_s(const char *text, double *seconds_out); /* "90", "10m", "2h", "1h30m" */
 
 /* The candidate with the smallest edit distance to `name`, or NULL if none is near (more than a

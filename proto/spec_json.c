@@ -208,3 +208,12 @@ void spec_digest(const struct spec *spec, char hex_out[SHA256_HEX_SIZE])
     sha256_hex(text.data, text.length, hex_out);
     buf_release(&text);
 }
+
+struct spec spec_without_ranks(const struct spec *spec)
+{
+    struct spec same = *spec;
+    same.resources.ranks = 1;
+    same.resources.min_ranks = 1;
+    same.train.zero_stage = 1;
+    return same;
+}

@@ -9,12 +9,13 @@ dir=${1:-$(mktemp -d)}
 fs=$dir/debian
 [ "$(id -u)" -eq 0 ] || { echo "fresh: needs root, for debootstrap and chroot" >&2 && exit 2; }
 command -v debootstrap >/dev/null || apt-get install -y -qq debootstrap
-mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\).*/\2/p' \
-    /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1)
+mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+    sed -n 's/^URIs: *\([^ ]*\).*/\1/p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\).*/\2/p' | sed -n 1p) || true # one of the files is missing
 [ -e "$fs/etc/debian_version" ] || debootstrap --variant=minbase bookworm "$fs" "$mirror"
-cleanup() { umount "$fs/proc" "$fs/dev" 2>/dev/null || true; }
+echo force-unsafe-io >"$fs/etc/dpkg/dpkg.cfg.d/scratch" # nobody needs this root after a power cut
+cleanup() { umount -R "$fs/proc" "$fs/dev" 2>/dev/null || true; }
 trap cleanup EXIT
-mount -t proc proc "$fs/proc" && mount --rbind /dev "$fs/dev"
+mount -t proc proc "$fs/proc" && mount --rbind /dev "$fs/dev" && mount --make-rslave "$fs/dev" # so that umount stays here
 # How this machine reaches its registries (proxies, certificates, mirrors) is the only thing that is lent.
 for lent in etc/resolv.conf etc/apt/apt.conf.d etc/apt/sources.list etc/apt/sources.list.d etc/pip.conf \
     usr/local/share/ca-certificates etc/ssl/certs etc/apt/trusted.gpg.d usr/share/keyrings; do

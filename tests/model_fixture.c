@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/arena.h"
 #include "lib/check.h"
@@ -21,10 +22,11 @@ enum { DIRS_MAX = 256 };
 
 static char dirs[DIRS_MAX][64];
 static int dir_count;
+static pid_t owner; /* a child that ends leaves them alone */
 
 static void dirs_remove(void)
 {
-    for (int i = 0; i < dir_count; i++) {
+    for (int i = 0; i < dir_count && owner == getpid(); i++) {
         dir_remove(dirs[i], NULL);
     }
 }
@@ -33,6 +35,7 @@ void fixture_dir(char out[FIXTURE_PATH_MAX])
 {
     CHECK(dir_count < DIRS_MAX);
     if (dir_count == 0) {
+        owner = getpid();
         atexit(dirs_remove);
     }
     char *dir = dirs[dir_count++];
@@ -142,4 +145,32 @@ size_t fixture_safetensors(const char *header, size_t data_size, unsigned char *
     }
     memcpy(out + 8, header, length);
     return 8 + length + data_size;
+}
+
+struct model *model_fixture_random(struct device *device, const struct model_config *config,
+                                   const struct params_heads *heads, int32_t positions)
+{
+    struct model *m = mem_alloc(sizeof(*m));
+    struct error error;
+    void *block;
+    m->device = device;
+    m->config = *config;
+    m->heads = *heads;
+    params_table_init(&m->table, &m->config, &m->heads);
+    CHECK(device->ops->block_alloc(device, m->table.elements * sizeof(float), "test", &block,
+                                   &error) == STATUS_OK);
+    m->weights = block;
+    for (int32_t i = 0; i < m->table.count; i++) {
+        const struct tensor_place *p = &m->table.places[i];
+        for (size_t e = 0; e < p->elements; e++) {
+            m->weights[p->offset + e] =
+                (float)(0.12 * rng_normal(11, (uint64_t)i, e)) + (p->columns == 0 ? 1.0f : 0);
+        }
+    }
+    m->rope_positions = positions;
+    CHECK(device->ops->block_alloc(device, sizeof(float) * (size_t)positions * (size_t)m->config.D,
+                                   "test", &block, &error) == STATUS_OK);
+    m->rope = block;
+    model_rope_table(&m->config, positions, m->rope);
+    return m;
 }

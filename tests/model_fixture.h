@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * model_fixture: tiny models on disk, made by the test that needs them.
+ * model_fixture: tiny models, on disk or in memory, made by the test that needs them.
  */
 #ifndef TAILOR_TESTS_MODEL_FIXTURE_H
 #define TAILOR_TESTS_MODEL_FIXTURE_H
@@ -30,6 +30,10 @@ void fixture_model(const char *dir, const struct model_config *config,
                    const struct params_heads *heads, uint64_t seed);
 /* Opens or fails the test; NULL then. */
 struct model *model_fixture_open(const char *dir, const struct model_open_options *options);
+
+/* A model in memory alone: weights from a fixed seed, a rope table for `positions`. */
+struct model *model_fixture_random(struct device *device, const struct model_config *config,
+                                   const struct params_heads *heads, int32_t positions);
 
 /* One safetensors file from its parts: the header as written, `data_size` zero bytes behind. */
 size_t fixture_safetensors(const char *header, size_t data_size, unsigned char *out, size_t size);

@@ -5,7 +5,8 @@
 # tests/run.sh quick    the unit, property and golden tests of one build: at most 2 minutes
 #
 # Installs Debian packages that are missing. Ends in "N passed, N failed" over all parts; exit 1 if any failed.
-# By hand besides: tests/golden.sh DIR, tests/interop.sh, tests/fresh.sh, tests/fuzz.sh, tests/bench/*.sh
+# By hand besides: tests/golden.sh DIR, tests/interop.sh, tests/fresh.sh, tests/fuzz.sh, tests/mutate.sh,
+# tests/bench/*.sh
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 mode=${1:-full}
@@ -42,7 +43,7 @@ formatted() { # clang-format decides layout
 "$root/deploy/packages.sh" build test || exit 1
 part "build, warnings are errors" build_in "$build"
 part "style: sizes, one-way folders, banned calls" python3 "$root/tests/style/style.py"
-part "unit, property and golden tests" ctest --test-dir "$build" -j "$(nproc)" --no-tests=error
+part "unit, property and golden tests" ctest --test-dir "$build" -j "$(nproc)" -LE comm --no-tests=error
 if [ "$mode" != quick ]; then
     part "format: clang-format" formatted
     part "the goldens on the C reference" env TAILOR_ISA=ref ctest --test-dir "$build" -j "$(nproc)" -L golden
@@ -50,8 +51,10 @@ if [ "$mode" != quick ]; then
     for script in "$root"/tests/e2e/*_test.sh; do
         part "end to end: $(basename "$script" .sh)" bash "$script" "$build"
     done
+    part "collectives between ranks" ctest --test-dir "$build" -L comm --no-tests=error
     part "build with address and undefined sanitizers" build_in "$build-asan" -DTAILOR_SANITIZE=address,undefined
-    part "unit tests under sanitizers" ctest --test-dir "$build-asan" -j "$(nproc)" -L 'unit|property' --timeout 900
+    part "unit tests under sanitizers" ctest --test-dir "$build-asan" -j "$(nproc)" -L 'unit|property|sim' --timeout 900
+    part "collectives under the thread sanitizer" bash "$root/tests/comm/tsan.sh" "$build-tsan"
 fi
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -42,8 +42,8 @@ static const struct durable_points POINTS = {"manifest_write", "manifest_fsync",
 
 struct part {
     const char *name, *digest; /* of the manifest */
-    int64_t size;
-    struct file_map map; /* verified; open between checkpoint_open and checkpoint_close */
+    int64_t offset, size;      /* a stretch of what `name` names */
+    struct file_map map;       /* verified; open between checkpoint_open and checkpoint_close */
 };
 
 struct checkpoint {
@@ -143,12 +143,23 @@ static enum status manifest_write(const char *run, int64_t step, json_t *manifes
 static enum status part_read(const json_t *json, struct part *part, struct error *error)
 {
     part->size = -1;
+    part->offset = 0;
     TRY(json_get_string(json, "name", &part->name, error));
+    TRY(json_get_i64(json, "offset", 0, INT64_MAX, &part->offset, error));
     TRY(json_get_string(json, "sha256", &part->digest, error));
     TRY(json_get_i64(json, "size", 0, INT64_MAX, &part->size, error));
     if (part->name == NULL || part->digest == NULL || part->size < 0)
         return error_set(error, STATUS_FORMAT, "a part lacks its name, size or digest");
     return STATUS_OK;
+}
+
+/* Bytes that the first `count` parts hold of `name`. */
+static int64_t bytes_of(const struct part *parts, int count, const char *name)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += strcmp(parts[i].name, name) == 0 ? parts[i].size : 0;
+    return bytes;
 }
 
 static enum status manifest_check(struct checkpoint *checkpoint, struct error *error)
@@ -183,8 +194,14 @@ static enum status manifest_check(struct checkpoint *checkpoint, struct error *e
     size_t count = json_array_size(parts);
     checkpoint->parts = mem_alloc(sizeof(struct part) * (count + 1));
     checkpoint->count = (int)count;
-    for (size_t i = 0; i < count; i++)
-        TRY(part_read(json_array_get(parts, i), &checkpoint->parts[i], error));
+    for (int i = 0; i < checkpoint->count; i++) {
+        struct part *part = &checkpoint->parts[i];
+        TRY(part_read(json_array_get(parts, (size_t)i), part, error));
+        int64_t before = bytes_of(checkpoint->parts, i, part->name);
+        if (part->offset != before || part->size > INT64_MAX - before)
+            return error_set(error, STATUS_FORMAT, "part \"%s\" has a gap or an overlap at %lld",
+                             part->name, (long long)part->offset);
+    }
     return STATUS_OK;
 }
 
@@ -235,31 +252,52 @@ static enum status remove_later(const char *run, int64_t step, struct error *err
     return status;
 }
 
-enum status checkpoint_write(const char *run, int64_t step, const json_t *state,
-                             const struct checkpoint_part *parts, int count, struct error *error)
+enum status checkpoint_put(const char *run, const struct checkpoint_part *part,
+                           struct checkpoint_blob *blob_out, struct error *error)
 {
-    CHECK(step >= 0 && json_is_object(state) && count >= 0 && count <= PARTS_MAX);
     char store[PATH_MAX];
+    CHECK(strlen(part->name) < CHECKPOINT_NAME_BYTES);
+    struct checkpoint_blob blob = {.offset = part->offset, .size = part->size};
+    memcpy(blob.name, part->name, strlen(part->name));
     TRY(dir_create(run, error));
     TRY(durable_dir(run, STORE, store, error));
+    TRY(blob_put(store, part->data, part->size, blob.digest, error));
+    *blob_out = blob;
+    return STATUS_OK;
+}
+
+enum status checkpoint_commit(const char *run, int64_t step, const json_t *state,
+                              const struct checkpoint_blob *blobs, int count, struct error *error)
+{
+    CHECK(step >= 0 && json_is_object(state) && count >= 0 && count <= PARTS_MAX);
     json_t *list = json_array();
-    enum status status = STATUS_OK;
-    for (int i = 0; i < count && status == STATUS_OK; i++) {
-        char digest[SHA256_HEX_SIZE];
-        status = blob_put(store, parts[i].data, parts[i].size, digest, error);
-        if (status == STATUS_OK)
-            json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", parts[i].name, "size",
-                                                  (json_int_t)parts[i].size, "sha256", digest));
-    }
+    for (int i = 0; i < count; i++)
+        json_array_append_new(list,
+                              json_pack("{s:s, s:I, s:I, s:s}", "name", blobs[i].name, "offset",
+                                        (json_int_t)blobs[i].offset, "size",
+                                        (json_int_t)blobs[i].size, "sha256", blobs[i].digest));
     json_t *manifest =
         json_pack("{s:i, s:s, s:I, s:O, s:o}", "format_version", FORMAT_VERSION, "kind",
                   "checkpoint", "step", (json_int_t)step, "state", (json_t *)state, "parts", list);
     CHECK(manifest != NULL);
-    if (status == STATUS_OK)
-        status = manifest_write(run, step, manifest, error);
+    enum status status = manifest_write(run, step, manifest, error);
     json_decref(manifest);
     if (status == STATUS_OK)
         status = remove_later(run, step, error);
+    return status;
+}
+
+enum status checkpoint_write(const char *run, int64_t step, const json_t *state,
+                             const struct checkpoint_part *parts, int count, struct error *error)
+{
+    CHECK(count >= 0 && count <= PARTS_MAX);
+    struct checkpoint_blob *blobs = mem_alloc(sizeof(*blobs) * (size_t)(count + 1));
+    enum status status = STATUS_OK;
+    for (int i = 0; i < count && status == STATUS_OK; i++)
+        status = checkpoint_put(run, &parts[i], &blobs[i], error);
+    if (status == STATUS_OK)
+        status = checkpoint_commit(run, step, state, blobs, count, error);
+    mem_free(blobs);
     return status;
 }
 
@@ -340,25 +378,39 @@ const json_t *checkpoint_state(const struct checkpoint *checkpoint)
     return json_object_get(checkpoint->manifest, "state");
 }
 
+enum status checkpoint_read_range(const struct checkpoint *checkpoint, const char *name,
+                                  size_t whole, size_t offset, void *out, size_t size,
+                                  struct error *error)
+{
+    CHECK(offset <= whole && size <= whole - offset);
+    size_t bytes = (size_t)bytes_of(checkpoint->parts, checkpoint->count, name);
+    bool there = false;
+    for (int i = 0; i < checkpoint->count; i++)
+        there = there || strcmp(checkpoint->parts[i].name, name) == 0;
+    if (!there)
+        return error_set(error, STATUS_NOT_FOUND, "checkpoint of step %lld: has no part \"%s\"",
+                         (long long)checkpoint->step, name);
+    if (bytes != whole)
+        return error_set(error, STATUS_CONFLICT,
+                         "checkpoint of step %lld: part \"%s\" has %zu bytes, %zu are expected: "
+                         "it is of another model or adapter",
+                         (long long)checkpoint->step, name, bytes, whole);
+    for (int i = 0; i < checkpoint->count; i++) {
+        const struct part *part = &checkpoint->parts[i];
+        size_t begin = (size_t)part->offset, end = begin + part->map.size;
+        begin = begin > offset ? begin : offset;
+        end = end < offset + size ? end : offset + size;
+        if (strcmp(part->name, name) == 0 && begin < end)
+            memcpy((char *)out + (begin - offset), part->map.data + (begin - (size_t)part->offset),
+                   end - begin);
+    }
+    return STATUS_OK;
+}
+
 enum status checkpoint_read(const struct checkpoint *checkpoint, const char *name, void *out,
                             size_t size, struct error *error)
 {
-    for (int i = 0; i < checkpoint->count; i++) {
-        const struct part *part = &checkpoint->parts[i];
-        if (strcmp(part->name, name) != 0)
-            continue;
-        if (part->map.size != size)
-            return error_set(
-                error, STATUS_CONFLICT,
-                "checkpoint of step %lld: part \"%s\" has %zu bytes, %zu are expected: "
-                "it is of another model or adapter",
-                (long long)checkpoint->step, name, part->map.size, size);
-        if (size > 0)
-            memcpy(out, part->map.data, size);
-        return STATUS_OK;
-    }
-    return error_set(error, STATUS_NOT_FOUND, "checkpoint of step %lld: has no part \"%s\"",
-                     (long long)checkpoint->step, name);
+    return checkpoint_read_range(checkpoint, name, size, 0, out, size, error);
 }
 
 /* ---- pruning --------------------------------------------------------------------------------- */

@@ -10,7 +10,8 @@
  * half. Under the service the manifest is itself a blob and a database row is the commit point.
  *
  * A manifest: {"format_version": 1, "kind": "checkpoint", "step": N, "state": {…}, "parts":
- * [{"name", "size", "sha256"}], "sha256": digest of all the above}.
+ * [{"name", "offset", "size", "sha256"}], "sha256": digest of all the above}. A name may be cut
+ * into several stretches, one after another: whoever wrote it had several ranks.
  */
 #ifndef TAILOR_STORAGE_FILES_CHECKPOINT_H
 #define TAILOR_STORAGE_FILES_CHECKPOINT_H
@@ -19,17 +20,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/sha256.h"
 #include "lib/status.h"
 
+enum { CHECKPOINT_NAME_BYTES = 32 };
+
+/* A tensor block, or one stretch of it: bytes [offset, offset + size) of what `name` names. */
 struct checkpoint_part {
     const char *name; /* "weights", "m", "v" */
     const void *data;
-    size_t size;
+    size_t size, offset;
 };
 
 /* `state`: whatever the trainer must know besides the parts (step, updates, counters). */
 enum status checkpoint_write(const char *run, int64_t step, const json_t *state,
                              const struct checkpoint_part *parts, int count, struct error *error);
+
+/* The same by several processes: each puts what it holds, one commits them all.
+ *
+ * A blob that is durable but in no manifest yet: plain data, to be sent to the one that commits. */
+struct checkpoint_blob {
+    char name[CHECKPOINT_NAME_BYTES];
+    uint64_t offset, size;
+    char digest[SHA256_HEX_SIZE];
+};
+
+enum status checkpoint_put(const char *run, const struct checkpoint_part *part,
+                           struct checkpoint_blob *blob_out, struct error *error);
+/* Stretches of one name stand in ascending order and leave no gap, else opening refuses it. */
+enum status checkpoint_commit(const char *run, int64_t step, const json_t *state,
+                              const struct checkpoint_blob *blobs, int count, struct error *error);
 
 struct checkpoint; /* an opened manifest */
 
@@ -42,9 +62,15 @@ enum status checkpoint_open(const char *run, int64_t step, struct checkpoint **c
 void checkpoint_close(struct checkpoint *checkpoint);
 int64_t checkpoint_step(const struct checkpoint *checkpoint);
 const json_t *checkpoint_state(const struct checkpoint *checkpoint); /* borrowed */
-/* Copies a part of exactly `size` bytes; a differing size is STATUS_CONFLICT naming both. */
+/* Copies what `name` names, exactly `size` bytes; a differing size is STATUS_CONFLICT naming both.
+ */
 enum status checkpoint_read(const struct checkpoint *checkpoint, const char *name, void *out,
                             size_t size, struct error *error);
+/* Copies bytes [offset, offset + size) of it, however it was cut when it was written; `whole` is
+ * its size in all. */
+enum status checkpoint_read_range(const struct checkpoint *checkpoint, const char *name,
+                                  size_t whole, size_t offset, void *out, size_t size,
+                                  struct error *error);
 
 /* Keeps the newest `keep_last` and `keep_step` (−1: none); removes the other manifests first, then
  * the blobs that no manifest names. Superseded checkpoints go at once. */

@@ -28,6 +28,7 @@ static const char *const MIGRATIONS[] = {
 
     "CREATE TABLE queues (name TEXT PRIMARY KEY, priority INTEGER NOT NULL,"
     "  paused INTEGER NOT NULL, pause_reason TEXT) STRICT, WITHOUT ROWID;"
+    "INSERT INTO queues (name, priority, paused) VALUES ('default', 0, 0);"
 
     "CREATE TABLE batches (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL REFERENCES"
     "  tenants (name), name TEXT NOT NULL, created_ms INTEGER NOT NULL, max_running INTEGER,"
@@ -131,8 +132,9 @@ static const char *const MIGRATIONS[] = {
     "CREATE TABLE shares (tenant TEXT NOT NULL REFERENCES tenants (name), kind INTEGER NOT NULL,"
     "  name TEXT NOT NULL, grantee TEXT NOT NULL, \"right\" INTEGER NOT NULL,"
     "  created_ms INTEGER NOT NULL, PRIMARY KEY (tenant, kind, name, grantee)) STRICT,"
-    "  WITHOUT ROWID;"
+    "  WITHOUT ROWID;",
 
+    /* 2: what happened, who did it, who used how much */
     "CREATE TABLE events (number INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL,"
     "  tenant TEXT, job_id INTEGER, term INTEGER, kind TEXT NOT NULL, severity INTEGER NOT NULL,"
     "  message TEXT NOT NULL, data TEXT) STRICT;"
@@ -147,8 +149,7 @@ static const char *const MIGRATIONS[] = {
     /* Slot time of a tenant ('' is idle capacity) within one period. */
     "CREATE TABLE usage (tenant TEXT NOT NULL, begin_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,"
     "  slot_ms INTEGER NOT NULL, productive_slot_ms INTEGER NOT NULL, jobs INTEGER NOT NULL,"
-    "  PRIMARY KEY (begin_ms, tenant)) STRICT, WITHOUT ROWID;"
-    "INSERT INTO queues (name, priority, paused) VALUES ('default', 0, 0);",
+    "  PRIMARY KEY (begin_ms, tenant)) STRICT, WITHOUT ROWID;",
 };
 
 const char *schema_migration(int version)

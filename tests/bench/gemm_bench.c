@@ -2,7 +2,7 @@
  *
  * gemm_bench: linear_* against the sgemm of oneDNN and of OpenBLAS, where those are installed.
  *
- *     gemm_bench [ROWS] [ROUNDS]        TAILOR_ISA=avx2 gemm_bench
+ *     gemm_bench [ROWS] [ROUNDS] [THREADS]        TAILOR_ISA=avx2 gemm_bench
  *
  * Rounds are interleaved: in each, every library computes the same product for ROUND_SECONDS, so
  * that whatever else the machine does falls on all of them; one thread is timed by its own clock,
@@ -242,10 +242,13 @@ static float *matrix(size_t rows, size_t columns)
     return values;
 }
 
-static void measure_shape(int32_t rows, int32_t N, int32_t K, int rounds)
+static void measure_shape(int32_t rows, int32_t N, int32_t K, int rounds, int threads_only)
 {
     struct product p = {.rows = rows, .N = N, .K = K};
     for (int threads = 1; threads <= THREADS_MAX; threads++) {
+        if (threads_only > 0 && threads != threads_only) {
+            continue;
+        }
         for (int direction = 0; direction < DIRECTIONS; direction++) {
             p.direction = direction;
             p.x = matrix((size_t)rows, (size_t)K);
@@ -266,7 +269,8 @@ int main(int argc, char **argv)
                                         {49152, 576}, {16, 576},  {960, 16}};
     int32_t rows = argc > 1 ? atoi(argv[1]) : 1024;
     int rounds = argc > 2 ? atoi(argv[2]) : 9;
-    CHECK(rows > 0 && rounds > 0 && rounds <= ROUNDS_MAX);
+    int threads = argc > 3 ? atoi(argv[3]) : 0; /* 0: one, then two */
+    CHECK(rows > 0 && rounds > 0 && rounds <= ROUNDS_MAX && threads >= 0 && threads <= THREADS_MAX);
     open_libraries();
     open_devices();
     print_machine();
@@ -275,10 +279,10 @@ int main(int argc, char **argv)
            "thr", library_names[TAILOR], library_names[ONEDNN], library_names[OPENBLAS]);
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++) {
         int32_t shape_rows = shapes[s][0] > 10000 && rows > 256 ? 256 : rows;
-        measure_shape(shape_rows, shapes[s][0], shapes[s][1], rounds);
+        measure_shape(shape_rows, shapes[s][0], shapes[s][1], rounds, threads);
     }
-    for (int threads = 1; threads <= THREADS_MAX; threads++) {
-        device_close(contestants.devices[threads]);
+    for (int i = 1; i <= THREADS_MAX; i++) {
+        device_close(contestants.devices[i]);
     }
     return 0;
 }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lib/check.h"
 #include "lib/file.h"
 #include "tests/golden/golden.h"
 #include "tests/test.h"
@@ -165,7 +166,7 @@ static void check_losses(const struct golden_case *c, const struct golden_poolin
     int32_t count;
     struct step_result result;
     struct batch_group *groups = golden_batch(&arena, c->dataset, &count);
-    stepper_gradients(&g->stepper, groups, count, NULL, &result);
+    CHECK(stepper_gradients(&g->stepper, groups, count, NULL, &result, NULL) == STATUS_OK);
     const json_t *expected = json_object_get(json_object_get(c->json, "loss"), pooling->name);
     char total[32];
     snprintf(total, sizeof(total), "total_%g", coefficient);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lib/check.h"
 #include "lib/file.h"
 #include "tests/golden/golden.h"
 #include "tests/test.h"
@@ -98,7 +99,7 @@ static const float *curve_gradients(struct curve *curve, const json_t *order,
                                  .group = json_integer_value(json_array_get(order, (size_t)i))};
     }
     if (!curve->accumulate) {
-        stepper_gradients(s, groups, count, NULL, result);
+        CHECK(stepper_gradients(s, groups, count, NULL, result, NULL) == STATUS_OK);
         return slice_tree_sum(s->tree);
     }
     size_t elements = model_trained_table(s->model)->elements;
@@ -106,7 +107,7 @@ static const float *curve_gradients(struct curve *curve, const json_t *order,
     *result = (struct step_result){0};
     for (int32_t i = 0; i < count; i++) {
         struct step_result one;
-        stepper_gradients(s, &groups[i], 1, NULL, &one);
+        CHECK(stepper_gradients(s, &groups[i], 1, NULL, &one, NULL) == STATUS_OK);
         const float *g = slice_tree_sum(s->tree);
         for (size_t e = 0; e < elements; e++) {
             curve->sum[e] += g[e] / (float)count;
@@ -125,7 +126,8 @@ static void curve_run(struct curve *curve, const json_t *order, const json_t *st
         const json_t *expected = json_array_get(steps, step);
         struct step_result r;
         const float *gradients = curve_gradients(curve, json_array_get(order, step), &r);
-        double norm = optimizer_gradient_norm(s->optimizer, gradients);
+        double norm;
+        CHECK(optimizer_gradient_norm(s->optimizer, gradients, &norm, NULL) == STATUS_OK);
         double rate = schedule_rate(s->schedule, (int64_t)step);
         golden_expect(number(expected, "loss"), r.loss, GOLDEN_LOSS, "%s step %zu loss",
                       curve->name, step);
@@ -139,7 +141,8 @@ static void curve_run(struct curve *curve, const json_t *order, const json_t *st
                       curve->name, step);
         golden_expect(number(expected, "lr"), rate, (struct golden_tolerance){1e-6, 1e-12},
                       "%s step %zu learning rate", curve->name, step);
-        optimizer_step(s->optimizer, model_trained_weights(s->model), gradients, norm, rate);
+        CHECK(optimizer_step(s->optimizer, model_trained_weights(s->model), gradients, norm, rate,
+                             NULL) == STATUS_OK);
     }
 }
 
@@ -318,8 +321,8 @@ static void lora_expect_gradients(struct golden_stepper *g, const struct dataset
     struct step_result result;
     int32_t count;
     g->loss.lm_loss_coeff = coefficient;
-    stepper_gradients(&g->stepper, golden_batch(&arena, dataset, &count),
-                      (int32_t)dataset->group_count, NULL, &result);
+    CHECK(stepper_gradients(&g->stepper, golden_batch(&arena, dataset, &count),
+                            (int32_t)dataset->group_count, NULL, &result, NULL) == STATUS_OK);
     snprintf(label, sizeof(label), "total_%g", coefficient);
     golden_expect(number(json_object_get(losses, "last"), label), result.loss, GOLDEN_LOSS,
                   "lora/%s %s", name, label);
@@ -367,7 +370,7 @@ static void lora_train(struct golden_stepper *g, const struct dataset *dataset, 
     for (size_t step = 0; step < json_array_size(steps); step++) {
         struct step_result result;
         const json_t *expected = json_array_get(steps, step);
-        stepper_step(&g->stepper, (int64_t)step, groups, count, &result);
+        CHECK(stepper_step(&g->stepper, (int64_t)step, groups, count, &result, NULL) == STATUS_OK);
         golden_expect(number(expected, "loss"), result.loss, (struct golden_tolerance){1e-4, 1e-5},
                       "lora/%s step %zu loss", name, step);
         golden_expect(number(expected, "grad_norm"), result.gradient_norm, GOLDEN_CURVE_NORM,

@@ -269,7 +269,7 @@ struct golden_stepper *golden_stepper(struct model *model, const struct dataset 
     must(activations_create(device, c, &model->lora, &capacity, &s->acts, &error), &error);
     const struct params_table *table = model_trained_table(model);
     must(slice_tree_create(device, table->elements, 1, &s->tree, &error), &error);
-    must(optimizer_create(device, table, optimizer, &s->optimizer, &error), &error);
+    must(optimizer_create(device, table, optimizer, NULL, &s->optimizer, &error), &error);
     return golden;
 }
 

@@ -2,17 +2,29 @@
  *
  * Section F: SmolLM2-135M. Needs the model's directory in TAILOR_SMOLLM2 (tests/golden.sh makes
  * it).
+ *
+ * The golden numbers are float32, and PyTorch took the softmax over 49,152 tokens along a strided
+ * axis, in one chain of floats: its probabilities add up to 1 + 1e-4, which the gradients of the
+ * last layers' norms feel. Where a golden norm lies further from float64's than the tolerance,
+ * float64's norm (data/smollm2_float64.json, made by float64.py) is the reference instead, with the
+ * same tolerance; the test names it. That file belongs to one golden.json, by digest.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/check.h"
 #include "lib/file.h"
+#include "lib/json.h"
+#include "lib/limits.h"
+#include "lib/sha256.h"
 #include "tests/golden/golden.h"
 #include "tests/test.h"
 #include "worker/trainer/scorer.h"
 
 static const struct optimizer_config NO_OPTIMIZER = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
+#define FLOAT64 TEST_SOURCE_DIR "/tests/golden/data/smollm2_float64.json"
 static const struct golden_tolerance REWARD_BIG = {1e-4, 1e-4};
 
 /* The base with the golden's head. */
@@ -86,10 +98,44 @@ static void check_rewards(struct model *model, const struct dataset *dataset, co
     mem_free(reward);
 }
 
+/* float64's numbers for the golden directory's golden.json; NULL if none are known. */
+static json_t *float64_numbers(void)
+{
+    struct error error;
+    char digest[SHA256_HEX_SIZE];
+    json_t *exact = NULL;
+    if (sha256_file_hex(golden_path("smollm2/golden.json"), digest, &error) != STATUS_OK ||
+        json_read_file(FLOAT64, MIB, &exact, &error) != STATUS_OK) {
+        test_fail(__FILE__, __LINE__, "%s", error.text);
+        return NULL;
+    }
+    if (strcmp(digest, json_string_value(json_object_get(exact, "golden"))) != 0) {
+        json_decref(exact);
+        return NULL;
+    }
+    return exact;
+}
+
+/* The golden norm of a tensor, or float64's where the golden one is too far from it. */
+static double reference_norm(const json_t *golden, const json_t *exact, const char *name)
+{
+    double norm = number(json_object_get(golden, "grad_norm"), name);
+    if (exact != NULL) {
+        double truth = number(json_object_get(exact, "grad_norm"), name);
+        if (fabs(norm - truth) > GOLDEN_NORM.relative * truth) {
+            printf("note: |d %s| is %.9g in the goldens, %.2g of it from float64's %.9g, which is "
+                   "the reference\n",
+                   name, norm, fabs(norm / truth - 1), truth);
+            return truth;
+        }
+    }
+    return norm;
+}
+
 static void check_gradient_norms(const struct params_table *table, const float *gradients,
                                  const json_t *json)
 {
-    const json_t *norms = json_object_get(json, "grad_norm");
+    json_t *exact = float64_numbers();
     double total = 0;
     for (int32_t i = 0; i < table->count; i++) {
         const struct tensor_place *place = &table->places[i];
@@ -100,13 +146,10 @@ static void check_gradient_norms(const struct params_table *table, const float *
             sum += (double)gradients[place->offset + e] * gradients[place->offset + e];
         }
         total += sum;
-        const json_t *expected = json_object_get(norms, name);
-        if (expected == NULL) {
-            test_fail(__FILE__, __LINE__, "golden.json has no norm of %s", name);
-        } else {
-            golden_expect(golden_number(expected), sqrt(sum), GOLDEN_NORM, "smollm2 |d %s|", name);
-        }
+        golden_expect(reference_norm(json, exact, name), sqrt(sum), GOLDEN_NORM, "smollm2 |d %s|",
+                      name);
     }
+    json_decref(exact);
     golden_expect(number(json, "grad_norm_total"), sqrt(total), GOLDEN_NORM, "smollm2 |gradient|");
 }
 
@@ -118,7 +161,7 @@ static void check_losses(struct model *model, const struct dataset *dataset, con
     struct step_result result;
     int32_t count;
     struct batch_group *groups = golden_batch(&arena, dataset, &count);
-    stepper_gradients(&g->stepper, groups, count, NULL, &result);
+    CHECK(stepper_gradients(&g->stepper, groups, count, NULL, &result, NULL) == STATUS_OK);
     const json_t *loss = json_object_get(json, "loss");
     golden_expect(number(loss, "rank_last"), result.rank_loss, GOLDEN_LOSS, "smollm2 rank loss");
     golden_expect(number(loss, "lm"), result.lm_loss, GOLDEN_LOSS, "smollm2 lm loss");

@@ -3,6 +3,8 @@
  * Matrix products: the same bits from every implementation, for any number of threads, in both
  * dtypes, at any stride. What is held here is the numeric contract of worker/ops/ops.h.
  */
+#include <math.h>
+
 #include "tests/ops_backends.h"
 #include "tests/test.h"
 
@@ -239,6 +241,42 @@ static void cross_entropy(struct device *device, struct fixture *fixture)
 TEST(cross_entropy_agrees)
 {
     expect_backends_agree(cross_entropy, 60);
+}
+
+static void expect_near(const struct device *device, const char *what, double expected, float got,
+                        double relative)
+{
+    if (!(fabs(got - expected) <= relative * fabs(expected))) {
+        test_fail(__FILE__, __LINE__, "%s: %s: expected %.9g, got %.9g (%.2g of it apart)",
+                  device->ops->name, what, expected, (double)got, fabs(got / expected - 1));
+    }
+}
+
+/* One likely token and V − 1 unlikely ones, each so small that a chain of floats which has reached
+ * the large term rounds every one of them in the same direction. Unlikely token 1 comes. */
+static void unlikely_tokens(struct device *device, struct fixture *fixture)
+{
+    enum { V = 49152 };
+    const float low = -12.73f, x = 1.0f, weight = 1.0f;
+    const int32_t index = 0, target = 1;
+    struct matrix w = blank_block(fixture, V, 1);
+    for (int32_t v = 0; v < V; v++) {
+        w.at[(size_t)v * w.ld] = v == 0 ? 0.0f : low;
+    }
+    float nll, dx = 0.0f;
+    backend_reserve(device, &(struct scratch_shape){
+                                .S = 1, .C = 1, .V = V, .backward = true, .cross_entropy = true});
+    device->ops->cross_entropy(device, &nll, &dx, NULL, &x, w.at, &index, &target, &weight, 1, 1,
+                               V);
+    /* nll = log Σ exp z − z[1];  dx = Σ_v p_v·w_v − w_1 */
+    const double others = (V - 1) * exp((double)low);
+    expect_near(device, "nll", log1p(others) - (double)low, nll, 1e-6);
+    expect_near(device, "dx", (others / (1 + others) - 1) * (double)low, dx, 1e-4);
+}
+
+TEST(many_unlikely_tokens_keep_their_weight)
+{
+    for_each_backend(unlikely_tokens, 1);
 }
 
 TEST_MAIN()

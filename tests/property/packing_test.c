@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/check.h"
 #include "lib/rng.h"
+#include "tests/model_fixture.h"
 #include "tests/test.h"
 #include "worker/model/transformer.h"
 #include "worker/trainer/scorer.h"
@@ -92,31 +94,12 @@ static struct model_config random_config(int trial)
     return c;
 }
 
-/* A model of random weights, made without files. */
 static struct model *random_model(struct device *device, int trial, bool lora)
 {
-    struct model *m = mem_alloc(sizeof(*m));
+    struct model_config model_config = random_config(trial);
+    struct model *m = model_fixture_random(
+        device, &model_config, &(struct params_heads){.lm_head = true, .score = true}, 512);
     struct error error;
-    void *block;
-    m->device = device;
-    m->config = random_config(trial);
-    m->heads = (struct params_heads){.lm_head = true, .score = true};
-    params_table_init(&m->table, &m->config, &m->heads);
-    CHECK(device->ops->block_alloc(device, m->table.elements * sizeof(float), "test", &block,
-                                   &error) == STATUS_OK);
-    m->weights = block;
-    for (int32_t i = 0; i < m->table.count; i++) {
-        const struct tensor_place *p = &m->table.places[i];
-        for (size_t e = 0; e < p->elements; e++) {
-            m->weights[p->offset + e] =
-                (float)(0.12 * rng_normal(11, (uint64_t)i, e)) + (p->columns == 0 ? 1.0f : 0);
-        }
-    }
-    m->rope_positions = 512;
-    CHECK(device->ops->block_alloc(device, sizeof(float) * 512 * (size_t)m->config.D, "test",
-                                   &block, &error) == STATUS_OK);
-    m->rope = block;
-    model_rope_table(&m->config, 512, m->rope);
     if (lora) {
         struct lora_config config = {.r = 4, .alpha = 8, .targets = LORA_ALL_LINEAR};
         CHECK(model_add_adapter(m, &config, 3, &error) == STATUS_OK);
@@ -149,6 +132,7 @@ static void bench_open(struct bench *b, struct device *device, struct arena *are
     struct pass_capacity capacity = {.S = (int32_t)b->dataset->token_count,
                                      .R = (int32_t)b->dataset->row_count,
                                      .row_tokens_max = b->dataset->row_tokens_max,
+                                     .prefix = b->dataset->row_tokens_max,
                                      .backward = true,
                                      .all_tokens = true,
                                      .imitation = true};
@@ -229,9 +213,9 @@ TEST(packed_with_shared_prefixes_equals_each_row_alone)
     }
 }
 
-/* Loss and gradients of a batch; the gradients are the tree's. */
+/* Loss, gradients and rewards (NULL: none wanted) of a batch; the gradients are the tree's. */
 static void gradients_of(struct bench *b, int32_t slices, int32_t capacity, float *out,
-                         struct step_result *result)
+                         float *reward, struct step_result *result)
 {
     struct error error;
     slice_tree_free(b->stepper.tree);
@@ -240,7 +224,7 @@ static void gradients_of(struct bench *b, int32_t slices, int32_t capacity, floa
     size_t elements = model_trained_table(b->model)->elements;
     CHECK(slice_tree_create(b->model->device, elements, slices, &b->stepper.tree, &error) ==
           STATUS_OK);
-    stepper_gradients(&b->stepper, b->groups, GROUPS, NULL, result);
+    CHECK(stepper_gradients(&b->stepper, b->groups, GROUPS, reward, result, NULL) == STATUS_OK);
     memcpy(out, slice_tree_sum(b->stepper.tree), elements * sizeof(float));
 }
 
@@ -286,8 +270,8 @@ TEST(how_a_batch_is_cut_into_packs_changes_gradients_by_the_order_of_sums_only)
     size_t elements = b.model->table.elements;
     float *one = mem_alloc(elements * sizeof(float)), *many = mem_alloc(elements * sizeof(float));
     struct step_result of_one, of_many;
-    gradients_of(&b, 4, 1, one, &of_one);
-    gradients_of(&b, 4, 1 << 20, many, &of_many);
+    gradients_of(&b, 4, 200, one, NULL, &of_one);
+    gradients_of(&b, 4, 1 << 20, many, NULL, &of_many);
     EXPECT_CLOSE(of_one.loss, of_many.loss, 1e-12);
     double worst = 0, largest = 0;
     for (size_t e = 0; e < elements; e++) {
@@ -324,6 +308,109 @@ TEST(the_last_layer_computed_only_where_it_is_read_gives_the_same_bits)
             transformer_forward(b.model, b.stepper.acts, &reading, 0, NULL, reward[prune], NULL);
         }
         EXPECT_BYTES(reward[0], reward[1], sizeof(float) * (size_t)pack.row_count);
+        bench_close(&b);
+        arena_release(&arena);
+    }
+    device_close(device);
+}
+
+/* Buffers of another kind for the same stepper. */
+static void reserve(struct bench *b, const struct pass_capacity *capacity)
+{
+    struct error error;
+    struct device *device = b->model->device;
+    activations_free(b->stepper.acts);
+    CHECK(activations_create(device, &b->model->config, &b->model->lora, capacity, &b->stepper.acts,
+                             &error) == STATUS_OK);
+}
+
+TEST(computing_layers_again_instead_of_keeping_them_changes_no_bit)
+{
+    struct device *device = open_device(NULL, 2);
+    for (int trial = 0; trial < 2 * TRIALS; trial++) {
+        struct arena arena = {0};
+        struct bench b;
+        struct step_result kept, again;
+        bench_open(&b, device, &arena, trial, trial >= TRIALS);
+        size_t elements = model_trained_table(b.model)->elements, bytes = elements * sizeof(float);
+        float *of_kept = mem_alloc(bytes), *of_again = mem_alloc(bytes);
+        gradients_of(&b, 2, 200, of_kept, NULL, &kept);
+        struct pass_capacity capacity = b.stepper.acts->capacity;
+        size_t kept_bytes = b.stepper.acts->kept_bytes;
+        capacity.recompute = true;
+        reserve(&b, &capacity);
+        EXPECT(b.stepper.acts->kept_bytes < kept_bytes);
+        gradients_of(&b, 2, 200, of_again, NULL, &again);
+        EXPECT_BYTES(&kept.loss, &again.loss, sizeof(double));
+        EXPECT_BYTES(of_kept, of_again, bytes);
+        mem_free(of_kept);
+        mem_free(of_again);
+        bench_close(&b);
+        arena_release(&arena);
+    }
+    device_close(device);
+}
+
+/* One token of capacity: every group in parts of one row. 90: some groups whole, most in parts of
+ * several rows. */
+TEST(a_group_computed_in_parts_has_the_same_rewards_and_gradients_but_for_the_order_of_sums)
+{
+    struct device *device = open_device(NULL, 2);
+    for (int trial = 0; trial < 4 * TRIALS; trial++) {
+        struct arena arena = {0};
+        struct bench b;
+        struct step_result of_whole, of_parts;
+        float reward[2][GROUPS * 9];
+        bench_open(&b, device, &arena, trial, trial % (2 * TRIALS) >= TRIALS);
+        struct pass_capacity capacity = b.stepper.acts->capacity;
+        capacity.recompute = trial >= 2 * TRIALS;
+        reserve(&b, &capacity);
+        size_t elements = model_trained_table(b.model)->elements;
+        float *whole = mem_alloc(elements * sizeof(float));
+        float *parts = mem_alloc(elements * sizeof(float));
+        gradients_of(&b, 2, 1 << 20, whole, reward[0], &of_whole);
+        gradients_of(&b, 2, trial % 2 == 0 ? 1 : 90, parts, reward[1], &of_parts);
+        EXPECT_BYTES(reward[0], reward[1], sizeof(float) * (size_t)b.dataset->row_count);
+        EXPECT_CLOSE(of_whole.rank_loss, of_parts.rank_loss, 1e-14);
+        /* A token that two rows imitate weighs a sum of two floats, or each in its part. */
+        EXPECT_CLOSE(of_whole.lm_loss, of_parts.lm_loss, 1e-7 * of_whole.lm_loss);
+        double worst = 0, largest = 0;
+        for (size_t e = 0; e < elements; e++) {
+            largest = fmax(largest, fabs((double)whole[e]));
+            worst = fmax(worst, fabs((double)whole[e] - parts[e]));
+        }
+        if (!(worst <= 1e-5 * largest)) {
+            test_fail(__FILE__, __LINE__, "trial %d: gradients differ by %.2g of the largest",
+                      trial, worst / largest);
+        }
+        mem_free(whole);
+        mem_free(parts);
+        bench_close(&b);
+        arena_release(&arena);
+    }
+    device_close(device);
+}
+
+TEST(a_set_is_scored_to_the_same_bits_by_buffers_that_hold_no_more_than_its_longest_row)
+{
+    struct device *device = open_device(NULL, 2);
+    for (int trial = 0; trial < TRIALS; trial++) {
+        struct arena arena = {0};
+        struct bench b;
+        struct error error;
+        float reward[2][GROUPS * 9];
+        bench_open(&b, device, &arena, trial, false);
+        struct pass_capacity capacity = b.stepper.acts->capacity;
+        for (int small = 0; small < 2; small++) {
+            struct scorer scorer = {.model = b.model,
+                                    .acts = b.stepper.acts,
+                                    .pooling = b.stepper.pooling,
+                                    .mode = PACK_SHARED};
+            EXPECT(scorer_rewards(&scorer, b.dataset, reward[small], &error) == STATUS_OK);
+            capacity.S = b.dataset->row_tokens_max;
+            reserve(&b, &capacity);
+        }
+        EXPECT_BYTES(reward[0], reward[1], sizeof(float) * (size_t)b.dataset->row_count);
         bench_close(&b);
         arena_release(&arena);
     }

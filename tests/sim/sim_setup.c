@@ -273,6 +273,26 @@ void sim_submit(struct sim *sim, uint32_t index)
 
 /* ---- people ---------------------------------------------------------------------------------- */
 
+/* Whatever is asked of a job that is final is refused. */
+static void ask_too_late(struct sim *sim)
+{
+    if (sim->cluster.job_count == 0) {
+        return;
+    }
+    uint64_t index = sim_draw(sim, sim->cluster.job_count);
+    const struct job_run *run = &sim->cluster.jobs[index].run;
+    for (uint64_t i = 0; i < sim->cluster.job_count && !job_is_final(run->state); i++) {
+        run = &sim->cluster.jobs[(index + i) % sim->cluster.job_count].run;
+    }
+    if (job_is_final(run->state) &&
+        (cluster_cancel(&sim->cluster, run->id, sim->now_ms, NULL) == STATUS_OK ||
+         cluster_pause(&sim->cluster, run->id, sim->now_ms, NULL) == STATUS_OK ||
+         cluster_resume(&sim->cluster, run->id, sim->now_ms, NULL) == STATUS_OK)) {
+        sim_breach(sim, "final: job %llu was final and is %s", (unsigned long long)run->id,
+                   job_state_name(run->state));
+    }
+}
+
 void sim_person(struct sim *sim)
 {
     if (sim->submitted == 0) {
@@ -306,6 +326,7 @@ void sim_person(struct sim *sim)
         sim_after(sim, SECOND * (int64_t)(5 + sim_draw(sim, 20)), EVENT_UNDO, UNDO_STORE, 0);
         break;
     default:
+        ask_too_late(sim);
         break;
     }
 }

@@ -25,7 +25,8 @@ ALLOWED = {
     "worker/ops/cpu": ["lib", "worker/ops"],
     "worker/data": ["lib", "proto", "storage/files", "worker/ops/layout.h"],
     "worker/model": ["lib", "proto", "storage/files", "worker/ops", "worker/data"],
-    "worker/trainer": ["lib", "proto", "storage/files", "worker/ops", "worker/data", "worker/model"],
+    "worker/comm": ["lib"],
+    "worker/trainer": ["lib", "proto", "storage/files", "worker/ops", "worker/data", "worker/model", "worker/comm"],
 }
 BANNED = {
     "strcpy": "snprintf", "strcat": "buf_append", "sprintf": "snprintf", "gets": "fgets",

@@ -47,9 +47,9 @@ static enum status write_step(int64_t step, struct error *error)
     unsigned char weights[WEIGHTS], moments[MOMENTS];
     fill(weights, sizeof(weights), step);
     fill(moments, sizeof(moments), step + 1000);
-    struct checkpoint_part parts[] = {{"weights", weights, sizeof(weights)},
-                                      {"m", moments, sizeof(moments)},
-                                      {"constant", "same in every checkpoint", 24}};
+    struct checkpoint_part parts[] = {{"weights", weights, sizeof(weights), 0},
+                                      {"m", moments, sizeof(moments), 0},
+                                      {"constant", "same in every checkpoint", 24, 0}};
     json_t *state =
         json_pack("{s:I, s:f, s:s}", "step", (json_int_t)step, "best", 0.1, "text", "line\nü\x01");
     enum status status = checkpoint_write(run, step, state, parts, 3, error);
@@ -335,6 +335,69 @@ TEST(a_newer_format_is_refused_and_never_pruned)
     EXPECT_I64(STATUS_UNSUPPORTED, checkpoint_prune(run, 1, -1, &error));
     EXPECT_CONTAINS("format_version 2", error.text);
     EXPECT(file_exists(path));
+    run_remove();
+}
+
+/* Each of `ranks` puts its stretch of a block of WEIGHTS bytes; one commits. */
+static enum status write_cut(int64_t step, int ranks, struct error *error)
+{
+    unsigned char weights[WEIGHTS];
+    struct checkpoint_blob blobs[8];
+    fill(weights, sizeof(weights), step);
+    for (int r = 0; r < ranks; r++) {
+        size_t begin = (size_t)(WEIGHTS * r / ranks), end = (size_t)(WEIGHTS * (r + 1) / ranks);
+        struct checkpoint_part part = {"weights", weights + begin, end - begin, begin};
+        TRY(checkpoint_put(run, &part, &blobs[r], error));
+    }
+    json_t *state = json_object();
+    enum status status = checkpoint_commit(run, step, state, blobs, ranks, error);
+    json_decref(state);
+    return status;
+}
+
+TEST(what_any_number_of_ranks_wrote_any_other_number_reads)
+{
+    for (int writers = 1; writers <= 7; writers++) {
+        run_create();
+        struct error error;
+        struct checkpoint *checkpoint;
+        unsigned char expected[WEIGHTS], got[WEIGHTS];
+        fill(expected, sizeof(expected), writers);
+        REQUIRE(write_cut(writers, writers, &error) == STATUS_OK);
+        REQUIRE(checkpoint_open_latest(run, &checkpoint, &error) == STATUS_OK);
+        EXPECT_I64(STATUS_OK, checkpoint_read(checkpoint, "weights", got, WEIGHTS, &error));
+        EXPECT_BYTES(expected, got, WEIGHTS);
+        for (int readers = 1; readers <= 7; readers++) {
+            memset(got, 0, sizeof(got));
+            for (int r = 0; r < readers; r++) {
+                size_t begin = (size_t)(WEIGHTS * r / readers);
+                size_t end = (size_t)(WEIGHTS * (r + 1) / readers);
+                EXPECT_I64(STATUS_OK, checkpoint_read_range(checkpoint, "weights", WEIGHTS, begin,
+                                                            got + begin, end - begin, &error));
+            }
+            EXPECT_BYTES(expected, got, WEIGHTS);
+        }
+        EXPECT_I64(STATUS_CONFLICT,
+                   checkpoint_read_range(checkpoint, "weights", WEIGHTS + 1, 0, got, 1, &error));
+        checkpoint_close(checkpoint);
+        run_remove();
+    }
+}
+
+TEST(a_manifest_whose_stretches_leave_a_gap_is_refused)
+{
+    run_create();
+    struct error error = {0};
+    struct checkpoint *checkpoint;
+    struct checkpoint_blob blobs[2];
+    struct checkpoint_part parts[2] = {{"weights", "abcd", 4, 0}, {"weights", "efgh", 4, 5}};
+    REQUIRE(checkpoint_put(run, &parts[0], &blobs[0], &error) == STATUS_OK);
+    REQUIRE(checkpoint_put(run, &parts[1], &blobs[1], &error) == STATUS_OK);
+    json_t *state = json_object();
+    EXPECT_I64(STATUS_OK, checkpoint_commit(run, 1, state, blobs, 2, &error));
+    json_decref(state);
+    EXPECT_I64(STATUS_FORMAT, checkpoint_open(run, 1, &checkpoint, &error));
+    EXPECT_CONTAINS("\"weights\" has a gap or an overlap at 5", error.text);
     run_remove();
 }
 

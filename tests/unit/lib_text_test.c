@@ -211,4 +211,20 @@ TEST(durations_are_shown_with_two_units_at_most)
     duration_is("nan", NAN);
 }
 
+TEST(hex_digits_become_bytes)
+{
+    uint8_t bytes[3];
+    EXPECT(parse_hex("00ff1e", bytes, 3));
+    EXPECT_I64(0x00, bytes[0]);
+    EXPECT_I64(0xff, bytes[1]);
+    EXPECT_I64(0x1e, bytes[2]);
+    static const char *const bad[] = {"",       "00ff1",  "00ff1e0", "00fg1e",
+                                      "00FF1E", "0x0011", " 0ff1e"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        if (parse_hex(bad[i], bytes, 3)) {
+            test_fail(__FILE__, __LINE__, "\"%s\" was taken for 3 bytes", bad[i]);
+        }
+    }
+}
+
 TEST_MAIN()

@@ -252,6 +252,29 @@ TEST(the_schema_has_every_field_closed_objects_and_resolvable_references)
     buf_release(&text);
 }
 
+TEST(attempts_may_differ_in_their_ranks_and_in_nothing_else)
+{
+    struct arena arena = {0};
+    struct spec *spec;
+    char digests[2][SHA256_HEX_SIZE];
+    const struct spec_override overrides[] = {
+        {.key = "stage", .value = "general"},      {.key = "from", .value = "x"},
+        {.key = "data.train", .value = "y"},       {.key = "resources.ranks", .value = "3"},
+        {.key = "train.zero_stage", .value = "0"}, {.key = "train.seed", .value = "7"}};
+    const struct {
+        int count;
+        bool same;
+    } cases[] = {{3, true}, {4, true}, {5, true}, {6, false}};
+    for (int i = 0; i < 4; i++) {
+        REQUIRE(spec_read(&arena, NULL, overrides, cases[i].count, &spec, NULL) == STATUS_OK);
+        struct spec same = spec_without_ranks(spec);
+        spec_digest(&same, digests[i > 0]);
+        EXPECT(i == 0 || (strcmp(digests[0], digests[1]) == 0) == cases[i].same);
+    }
+    EXPECT_I64(3, spec->resources.ranks);
+    arena_release(&arena);
+}
+
 TEST(the_table_names_only_what_it_has)
 {
     for (int i = 0; spec_default_at(i); i++) {

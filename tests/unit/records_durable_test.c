@@ -22,6 +22,7 @@
 #include "proto/message.h"
 #include "storage/records/checked_file.h"
 #include "storage/records/event_record.h"
+#include "storage/records/records_parts.h"
 #include "tests/disk_fixture.h"
 #include "tests/records_fixture.h"
 #include "tests/test.h"
@@ -306,8 +307,11 @@ static void expect_not_opened(const char *path, enum status expected, const char
 static void execute(const char *path, const char *vfs, const char *text)
 {
     sqlite3 *db;
+    int reserve = CHECKED_RESERVE;
     CHECK(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs) == SQLITE_OK);
     CHECK(sqlite3_exec(db, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL) == SQLITE_OK);
+    if (vfs != NULL)
+        sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
     CHECK(sqlite3_exec(db, text, NULL, NULL, NULL) == SQLITE_OK);
     sqlite3_close(db);
 }
@@ -320,7 +324,8 @@ TEST(a_file_of_a_newer_program_or_of_another_one_is_left_alone)
     records_close(fixture.records);
     execute(fixture.path, CHECKED_VFS, "PRAGMA user_version = 9999");
     expect_not_opened(fixture.path, STATUS_UNSUPPORTED, "written by a newer program", __LINE__);
-    execute(fixture.path, CHECKED_VFS, "PRAGMA user_version = 1");
+    snprintf(other, sizeof(other), "PRAGMA user_version = %d", records_version());
+    execute(fixture.path, CHECKED_VFS, other);
     path_join(other, sizeof(other), fixture.dir, "other.db");
     execute(other, NULL, "CREATE TABLE t (a)");
     expect_not_opened(other, STATUS_FORMAT, "not one of this program's", __LINE__);
@@ -331,6 +336,49 @@ TEST(a_file_of_a_newer_program_or_of_another_one_is_left_alone)
     expect_not_opened(other, STATUS_DENIED, "cannot be opened", __LINE__);
     fixture.records = records_fixture_open_path(fixture.path);
     records_fixture_close(&fixture);
+}
+
+/* A file as version 1 of the schema left it, with a tenant and a job. */
+static void make_version_1(const char *path)
+{
+    checked_file_register();
+    execute(path, CHECKED_VFS, schema_migration(0));
+    execute(path, CHECKED_VFS,
+            "PRAGMA application_id = 0x7461696c; PRAGMA user_version = 1;"
+            "INSERT INTO cluster VALUES (1, 'c-old', 7, 0);"
+            "INSERT INTO tenants (name, created_ms) VALUES ('acme', 0);"
+            "INSERT INTO jobs (tenant, stage, state, state_since_ms, created_ms, queue, priority,"
+            " spec_digest) VALUES ('acme', 3, 1, 0, 0, 'default', 0, 'd')");
+}
+
+TEST(a_file_of_an_older_version_is_brought_up_to_date_or_left_as_it_was)
+{
+    int64_t count;
+    disk_install();
+    for (int k = 0; k < rounds() * 2; k++) { /* k 0: nothing fails */
+        struct records_options options = {.cluster = "c-new"};
+        fixture = (struct records_fixture){.dir = "/tmp/records_test.XXXXXX"};
+        CHECK(mkdtemp(fixture.dir) != NULL);
+        snprintf(fixture.path, sizeof(fixture.path), "%s/records.db", fixture.dir);
+        disk_fail(0, 0, false);
+        make_version_1(fixture.path);
+        disk_fail(k, SQLITE_IOERR_WRITE, true);
+        if (records_open(fixture.path, &options, &fixture.records, &error) == STATUS_OK)
+            records_close(fixture.records);
+        else
+            EXPECT(k > 0);
+        disk_fail(0, 0, false);
+        fixture.records = records_fixture_open_path(fixture.path);
+        REQUIRE(fixture.records != NULL);
+        EXPECT_I64(STATUS_OK, records_check(fixture.records, &error));
+        EXPECT_STR("c-old", records_cluster(fixture.records));
+        EXPECT(records_epoch(fixture.records) >= 8);
+        EXPECT_I64(STATUS_OK, job_record_count_active(fixture.records, "acme", &count, &error));
+        EXPECT_I64(1, count);
+        CHECK(submit_batch(fixture.records, 1, 1) == STATUS_OK); /* which writes to a new table */
+        records_fixture_close(&fixture);
+    }
+    disk_remove();
 }
 
 TEST(a_damaged_file_is_not_opened_or_its_check_says_so)

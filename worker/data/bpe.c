@@ -222,10 +222,11 @@ static size_t merge_short(const struct bpe *bpe, int32_t *symbols, size_t count)
     return count;
 }
 
-static void heap_sink(uint64_t *heap, size_t count, size_t at)
+/* Both return how many levels they went. */
+static uint64_t heap_sink(uint64_t *heap, size_t count, size_t at)
 {
-    uint64_t value = heap[at];
-    for (;;) {
+    uint64_t value = heap[at], levels = 0;
+    for (;; levels++) {
         size_t child = 2 * at + 1;
         if (child >= count) {
             break;
@@ -240,16 +241,18 @@ static void heap_sink(uint64_t *heap, size_t count, size_t at)
         at = child;
     }
     heap[at] = value;
+    return levels;
 }
 
-static void heap_rise(uint64_t *heap, size_t at)
+static uint64_t heap_rise(uint64_t *heap, size_t at)
 {
-    uint64_t value = heap[at];
-    while (at > 0 && heap[(at - 1) / 2] > value) {
+    uint64_t value = heap[at], levels = 0;
+    for (; at > 0 && heap[(at - 1) / 2] > value; levels++) {
         heap[at] = heap[(at - 1) / 2];
         at = (at - 1) / 2;
     }
     heap[at] = value;
+    return levels;
 }
 
 /* Adds the pair at `left` to the end of the heap's array, if it has a rank. */
@@ -295,14 +298,14 @@ static size_t merge_long(const struct bpe *bpe, struct bpe_scratch *scratch, int
         }
     }
     for (size_t i = heap_count / 2; i-- > 0;) {
-        heap_sink(heap, heap_count, i);
+        scratch->steps += heap_sink(heap, heap_count, i);
     }
-    while (heap_count > 0) {
+    for (; heap_count > 0; scratch->steps++) {
         uint32_t rank = (uint32_t)(heap[0] >> 32);
         int32_t left = (int32_t)(uint32_t)heap[0];
         heap[0] = heap[--heap_count];
         if (heap_count > 0) {
-            heap_sink(heap, heap_count, 0);
+            scratch->steps += heap_sink(heap, heap_count, 0);
         }
         int32_t right = symbols[left] >= 0 ? next[left] : -1;
         int32_t joined;
@@ -317,10 +320,10 @@ static size_t merge_long(const struct bpe *bpe, struct bpe_scratch *scratch, int
         }
         if (previous[left] >= 0 &&
             heap_append(bpe, symbols, previous[left], left, heap, &heap_count)) {
-            heap_rise(heap, heap_count - 1);
+            scratch->steps += heap_rise(heap, heap_count - 1);
         }
         if (next[left] >= 0 && heap_append(bpe, symbols, left, next[left], heap, &heap_count)) {
-            heap_rise(heap, heap_count - 1);
+            scratch->steps += heap_rise(heap, heap_count - 1);
         }
     }
     size_t kept = 0;

@@ -56,6 +56,8 @@ struct bpe_scratch {
     size_t links_capacity;
     uint64_t *heap;
     size_t heap_capacity;
+    uint64_t
+        steps; /* of merging long words, ever: entries taken from the heap, levels moved in it */
 };
 
 void bpe_create(struct bpe *bpe); /* no merges, no tokens; leaves the flags alone */

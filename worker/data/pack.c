@@ -163,18 +163,27 @@ void pack_build(struct arena *arena, const struct pack_group *groups, int32_t co
     };
 }
 
-/* A new row adds what lies beyond its longest common prefix with any earlier row. */
+int32_t pack_common_length(const struct pack_group *group, int32_t row, int32_t other)
+{
+    int32_t pair[2] = {row, other};
+    return common_length(group, pair, 2, 0);
+}
+
+int32_t pack_tokens_added(const struct pack_group *group, int32_t row0, int32_t row)
+{
+    int32_t shared = 0;
+    for (int32_t other = row0; other < row; other++) {
+        int32_t length = pack_common_length(group, row, other);
+        shared = length > shared ? length : shared;
+    }
+    return group->counts[row] - shared;
+}
+
 int32_t pack_group_tokens(const struct pack_group *group)
 {
     int32_t tokens = 0;
     for (int32_t i = 0; i < group->rows; i++) {
-        int32_t shared = 0;
-        for (int32_t j = 0; j < i; j++) {
-            int32_t pair[2] = {i, j};
-            int32_t length = common_length(group, pair, 2, 0);
-            shared = length > shared ? length : shared;
-        }
-        tokens += group->counts[i] - shared;
+        tokens += pack_tokens_added(group, 0, i);
     }
     return tokens;
 }

@@ -53,6 +53,11 @@ void pack_build(struct arena *arena, const struct pack_group *groups, int32_t co
 
 /* Tokens the group takes in a shared pack: the number of nodes of its trie. */
 int32_t pack_group_tokens(const struct pack_group *group);
+/* Tokens that `row` adds to the trie of the rows [row0, row) before it: what lies beyond its
+ * longest common prefix with any of them. */
+int32_t pack_tokens_added(const struct pack_group *group, int32_t row0, int32_t row);
+/* How many tokens two rows have in common from their start. */
+int32_t pack_common_length(const struct pack_group *group, int32_t row, int32_t other);
 
 /* The packed index of the token at `position` of a row. */
 int32_t pack_token(const struct pack *pack, const struct pack_row *row, int32_t position);

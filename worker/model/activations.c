@@ -35,14 +35,20 @@ static int32_t *carve_i32(struct carver *carver, size_t count)
     return carve(carver, count, sizeof(int32_t));
 }
 
+static void carve_qkv(struct carver *carver, const struct model_config *c, int32_t S,
+                      struct layer_activations *layer)
+{
+    int64_t width = (int64_t)(c->H + 2 * c->G) * c->D;
+    layer->qkv = carve_real(carver, S, width);
+    layer->qkv_raw = c->qk_norm ? carve_real(carver, S, width) : NULL;
+}
+
 static void carve_layer(struct carver *carver, const struct model_config *c,
                         const struct lora_config *lora, int32_t S, struct layer_activations *layer)
 {
-    int64_t width = (int64_t)(c->H + 2 * c->G) * c->D;
     layer->x = carve_real(carver, S, c->C);
     layer->attention_rstd = carve_float(carver, S, 1);
-    layer->qkv = carve_real(carver, S, width);
-    layer->qkv_raw = c->qk_norm ? carve_real(carver, S, width) : NULL;
+    carve_qkv(carver, c, S, layer);
     layer->q_rstd = c->qk_norm ? carve_float(carver, S, c->H) : NULL;
     layer->k_rstd = c->qk_norm ? carve_float(carver, S, c->G) : NULL;
     layer->o = carve_real(carver, S, (int64_t)c->H * c->D);
@@ -51,6 +57,23 @@ static void carve_layer(struct carver *carver, const struct model_config *c,
     layer->ffn_rstd = carve_float(carver, S, 1);
     layer->gate_up = carve_real(carver, S, 2 * (int64_t)c->F);
     layer->lora_u = lora->r > 0 ? carve_real(carver, S, (int64_t)LORA_TARGETS * lora->r) : NULL;
+}
+
+/* A layer above the lowest, which has buffers of its own for whatever must outlive it. */
+static void carve_upper_layer(struct carver *carver, const struct model_config *c,
+                              const struct lora_config *lora, const struct pass_capacity *capacity,
+                              const struct layer_activations *lowest,
+                              struct layer_activations *layer)
+{
+    *layer = *lowest;
+    if (capacity->backward && !capacity->recompute) {
+        carve_layer(carver, c, lora, capacity->S, layer);
+    } else if (capacity->backward) {
+        layer->x = carve_real(carver, capacity->S, c->C);
+        if (capacity->prefix > 0) { /* every part attends to the prefix's keys and values */
+            carve_qkv(carver, c, capacity->S, layer);
+        }
+    }
 }
 
 static void carve_forward(struct carver *carver, const struct model_config *c,
@@ -73,6 +96,13 @@ static void carve_forward(struct carver *carver, const struct model_config *c,
     a->x_read = carve_real(carver, Q, c->C);
 }
 
+static real *carve_prefix(struct carver *carver, const struct model_config *c,
+                          const struct pass_capacity *capacity)
+{
+    int64_t kv = 2 * (int64_t)c->G * c->D;
+    return capacity->prefix > 0 ? carve_real(carver, capacity->prefix, kv) : NULL;
+}
+
 static void carve_backward(struct carver *carver, const struct model_config *c,
                            const struct pass_capacity *capacity, struct activations *a)
 {
@@ -89,12 +119,13 @@ static void carve_backward(struct carver *carver, const struct model_config *c,
     a->dh = carve_real(carver, S, c->F);
     a->dpooled = carve_real(carver, capacity->R, c->C);
     a->dreward = carve_float(carver, capacity->R, 1);
+    a->kv_gathered = carve_prefix(carver, c, capacity);
 }
 
-static void carve_stage(struct carver *carver, const struct pass_capacity *capacity,
-                        struct activations *a)
+static void carve_stage(struct carver *carver, const struct model_config *c,
+                        const struct pass_capacity *capacity, struct activations *a)
 {
-    size_t S = (size_t)capacity->S, R = (size_t)capacity->R;
+    size_t S = (size_t)capacity->S, R = (size_t)capacity->R, prefix = (size_t)capacity->prefix;
     a->ids = carve_i32(carver, S);
     a->position = carve_i32(carver, S);
     a->segment_of = carve_i32(carver, S);
@@ -111,6 +142,8 @@ static void carve_stage(struct carver *carver, const struct pass_capacity *capac
     a->lm_source = capacity->imitation ? carve_i32(carver, S) : NULL;
     a->lm_target = capacity->imitation ? carve_i32(carver, S) : NULL;
     a->lm_weight = capacity->imitation ? carve_float(carver, capacity->S, 1) : NULL;
+    a->token_index = prefix > 0 ? carve_i32(carver, S) : NULL;
+    a->kv_row = prefix > 0 ? carve_i32(carver, size_mul(prefix, 2 * (size_t)c->G)) : NULL;
 }
 
 /* Returns the bytes used; `layers` gets L entries. */
@@ -119,19 +152,19 @@ static size_t carve_all(char *base, const struct model_config *config,
                         struct activations *a, struct layer_activations *layers, size_t *kept_out)
 {
     struct carver carver = {.base = base};
+    carve_layer(&carver, config, lora, capacity->S, &layers[0]);
+    for (int32_t l = 1; l < config->L; l++) {
+        carve_upper_layer(&carver, config, lora, capacity, &layers[0], &layers[l]);
+    }
     for (int32_t l = 0; l < config->L; l++) {
-        if (l == 0 || capacity->backward) {
-            carve_layer(&carver, config, lora, capacity->S, &layers[l]);
-        } else {
-            layers[l] = layers[0];
-        }
+        layers[l].dkv_prefix = capacity->backward ? carve_prefix(&carver, config, capacity) : NULL;
     }
     *kept_out = carver.used;
     carve_forward(&carver, config, capacity, a);
     if (capacity->backward) {
         carve_backward(&carver, config, capacity, a);
     }
-    carve_stage(&carver, capacity, a);
+    carve_stage(&carver, config, capacity, a);
     return carver.used;
 }
 
@@ -149,6 +182,25 @@ size_t activations_bytes(const struct model_config *config, const struct lora_co
     return bytes;
 }
 
+/* The two lists that do not depend on the pack. */
+static void stage_constants(struct activations *a, const struct model_config *c)
+{
+    int32_t G2 = 2 * c->G, S = a->capacity.S, prefix = a->capacity.prefix;
+    if (prefix == 0) {
+        return;
+    }
+    int32_t *list = mem_alloc(size_mul((size_t)(S > prefix * G2 ? S : prefix * G2), sizeof(*list)));
+    for (int32_t i = 0; i < S; i++) {
+        list[i] = i;
+    }
+    a->device->ops->copy_in(a->device, a->token_index, list, (size_t)S * sizeof(*list));
+    for (int32_t i = 0; i < prefix * G2; i++) {
+        list[i] = i / G2 * (c->H + G2) + c->H + i % G2;
+    }
+    a->device->ops->copy_in(a->device, a->kv_row, list, (size_t)(prefix * G2) * sizeof(*list));
+    mem_free(list);
+}
+
 enum status activations_create(struct device *device, const struct model_config *config,
                                const struct lora_config *lora, const struct pass_capacity *capacity,
                                struct activations **activations_out, struct error *error)
@@ -161,6 +213,7 @@ enum status activations_create(struct device *device, const struct model_config 
         .device = device, .capacity = *capacity, .block = block, .bytes = bytes};
     a->layers = mem_alloc(sizeof(*a->layers) * (size_t)config->L);
     carve_all(block, config, lora, capacity, a, a->layers, &a->kept_bytes);
+    stage_constants(a, config);
     *activations_out = a;
     return STATUS_OK;
 }
@@ -218,4 +271,23 @@ void activations_stage(struct activations *a, const struct pack *pack,
     a->layout.tree_segment = a->tree_segment;
     a->layout.position = a->position;
     a->layout.segment_of = a->segment_of;
+    a->role = PACK_WHOLE;
+    a->first = 0;
+}
+
+void activations_stage_prefix(struct activations *a, const struct pack *pack,
+                              const struct reading *reading)
+{
+    CHECK(pack->layout.tokens <= a->capacity.prefix);
+    activations_stage(a, pack, reading);
+    a->role = PACK_PREFIX;
+}
+
+void activations_stage_part(struct activations *a, const struct pack *pack,
+                            const struct reading *reading, int32_t first)
+{
+    CHECK(first <= a->capacity.prefix && first < pack->layout.tokens);
+    activations_stage(a, pack, reading);
+    a->role = PACK_PART;
+    a->first = first;
 }

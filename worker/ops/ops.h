@@ -228,7 +228,8 @@ struct ops {
     /* Linear cross-entropy without ever holding (count, V): in chunks of rows, forward and backward
      * in one go. For entry i:  z = x[index[i]] · wᵀ;  nll[i] = log Σ exp z − z[target[i]]; g =
      * weight[i]·(softmax(z) − onehot);  dx[index[i]] += g·w;  dw += gᵀ x. dx NULL: forward only; dw
-     * NULL: frozen head. index may repeat. */
+     * NULL: frozen head. index may repeat. The two sums over the vocabulary, Σ exp z and g·w, have
+     * many small terms beside a large one: neither is one chain of floats. */
     void (*cross_entropy)(struct device *device, float *nll, real *dx, float *dw, const real *x,
                           const real *w /*(V,C)*/, const int32_t *index, const int32_t *target,
                           const float *weight, int32_t count, int32_t C, int32_t V);
@@ -270,7 +271,7 @@ extern const struct ops ops_ref;
 extern const struct ops ops_avx2;
 extern const struct ops ops_avx512;
 
-/* "fp32-chain-1" or "bf16-emulated-chain-1": what the bits of a run depend on. All of ref, AVX2 and
+/* "fp32-chain-2" or "bf16-emulated-chain-2": what the bits of a run depend on. All of ref, AVX2 and
  * AVX-512 share one id for the products; the other ops of ref differ from the vector ones, hence
  * "…/ref". */
 const char *device_numerics(const struct device *device);

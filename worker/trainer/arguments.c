@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/limits.h"
+#include "worker/comm/comm.h"
 
 /* clang-format off */
 #define ROW(name, type, member) {name, 0, type, offsetof(struct arguments, member), "VALUE", ""}
@@ -17,6 +18,9 @@ static const struct option_row rows[] = {
     ROW("template", OPTION_STRING, template), ROW("overlong", OPTION_STRING, overlong),
     ROW("pooling", OPTION_STRING, pooling),   ROW("dtype", OPTION_STRING, dtype),
     ROW("format", OPTION_STRING, format),     ROW("output", OPTION_STRING, output),
+    ROW("comm", OPTION_STRING, comm),         ROW("rendezvous", OPTION_STRING, rendezvous),
+    ROW("rank", OPTION_I64, rank),            ROW("ranks", OPTION_I64, ranks),
+    ROW("term", OPTION_I64, term),
     ROW("threads", OPTION_I64, threads),      ROW("line", OPTION_I64, line),
     ROW("worst", OPTION_I64, worst),          ROW("limit", OPTION_I64, limit),
     ROW("max-length", OPTION_I64, max_length),
@@ -33,11 +37,16 @@ static const struct option_row rows[] = {
 enum status arguments_parse(int argc, const char *const *argv, struct arguments *arguments_out,
                             struct error *error)
 {
-    *arguments_out = (struct arguments){.worst = 20, .batch_tokens = 4096};
+    *arguments_out = (struct arguments){.worst = 20, .batch_tokens = 4096, .ranks = 1};
     TRY(option_parse(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, arguments_out,
                      &arguments_out->positional, error));
     if (arguments_out->threads < 0 || arguments_out->threads > POOL_THREADS_MAX) {
         return error_set(error, STATUS_USAGE, "--threads must be 1 to %d", POOL_THREADS_MAX);
+    }
+    if (arguments_out->ranks < 1 || arguments_out->ranks > COMM_WORLD_MAX ||
+        arguments_out->rank < 0 || arguments_out->rank >= arguments_out->ranks) {
+        return error_set(error, STATUS_USAGE, "--ranks must be 1 to %d, --rank below it",
+                         COMM_WORLD_MAX);
     }
     if (arguments_out->batch_tokens < 2 || arguments_out->batch_tokens > PACK_TOKENS_MAX) {
         return error_set(error, STATUS_USAGE, "--max-tokens-per-batch must be 2 to %d",

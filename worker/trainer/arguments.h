@@ -22,6 +22,8 @@ struct arguments {
     const char *spec, *out;
     const char *from, *against, *rows, *domain, *template, *overlong, *pooling, *dtype, *format;
     const char *output;
+    const char *comm, *rendezvous; /* of several ranks */
+    int64_t rank, ranks, term;
     int64_t threads, line, worst, limit, max_length, batch_tokens;
     bool plan, resume, verify_packing, quiet, no_color, pairs, merge, ids;
     struct option_list data, columns;

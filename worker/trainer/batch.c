@@ -129,6 +129,24 @@ void batch_plan(struct arena *arena, struct batch_group *groups, int32_t count,
     *batch_out = batch;
 }
 
+int32_t batch_largest_pack(struct arena *scratch, const struct batch *batch,
+                           int32_t capacity_tokens)
+{
+    int32_t largest = 0;
+    for (int32_t slice = 0; slice < batch->slices; slice++) {
+        int32_t *tokens = arena_array(scratch, int32_t, batch->packs[slice]);
+        for (int32_t i = 0; i < batch->count; i++) {
+            if (batch->groups[i].slice == slice) {
+                tokens[batch->groups[i].pack] += batch->groups[i].tokens;
+            }
+        }
+        for (int32_t p = 0; p < batch->packs[slice]; p++) {
+            largest = tokens[p] > largest && tokens[p] <= capacity_tokens ? tokens[p] : largest;
+        }
+    }
+    return largest;
+}
+
 /* Each imitated row's tokens weigh 1/(|S| · its number of tokens that count). */
 static struct imitation *imitation_weights(struct arena *arena, const struct batch *batch,
                                            const struct batch_pack *built,
@@ -167,7 +185,7 @@ void batch_pack_build(struct arena *arena, const struct batch *batch, int32_t sl
         out->which[out->count++] = i;
     }
     pack_build(arena, groups, out->count, mode, &out->pack);
-    struct imitation *imitation = imitation_weights(arena, batch, out, loss);
-    reading_build(arena, &out->pack, pooling, eos, imitation, !loss->language_model, prune,
+    out->imitation = imitation_weights(arena, batch, out, loss);
+    reading_build(arena, &out->pack, pooling, eos, out->imitation, !loss->language_model, prune,
                   &out->reading);
 }

@@ -4,7 +4,8 @@
  *
  * A *slice* is the fixed unit whose gradients are summed in canonical order: the cut depends on the
  * batch and on `slices` alone, never on how many ranks or packs there are. Groups go longest first
- * to the slice with the fewest tokens; within a slice they are packed first-fit decreasing.
+ * to the slice with the fewest tokens; within a slice they are packed first-fit decreasing. A group
+ * larger than the capacity is alone in its pack, and computed in parts (long_group.h).
  *
  * |P| and |S| are counted here, over the whole batch, before any pass.
  */
@@ -43,10 +44,15 @@ void batch_plan(struct arena *arena, struct batch_group *groups, int32_t count,
                 const struct loss_config *loss, int32_t slices, int32_t capacity_tokens,
                 enum pack_mode mode, struct batch *batch_out);
 
+/* Tokens of the largest pack, groups that are computed in parts left out. */
+int32_t batch_largest_pack(struct arena *scratch, const struct batch *batch,
+                           int32_t capacity_tokens);
+
 /* The groups of one pack, built: which[i] is the index into batch->groups of the pack's group i. */
 struct batch_pack {
     struct pack pack;
     struct reading reading;
+    const struct imitation *imitation; /* (rows of the pack); NULL where the batch imitates none */
     int32_t *which;
     int32_t count;
 };

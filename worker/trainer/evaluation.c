@@ -11,16 +11,26 @@
 #include "lib/arena.h"
 #include "worker/trainer/reward_cache.h"
 
-/* All customers of a parent measure it on the same general data: once is enough. */
+/* All customers of a parent measure it on the same general data: once is enough. Whether it was
+ * measured is for the leader to say: ranks may not see the same files at the same time. */
 static enum status rewards_before(const struct scorer *scorer, struct session *session,
                                   const struct dataset *dataset, float *reward_out,
                                   struct error *error)
 {
     const char *dir = token_cache_dir(&session->arena);
     char key[SHA256_HEX_SIZE];
-    reward_cache_key(scorer->model, scorer->pooling, dataset, key);
-    if (!reward_cache_load(dir, key, reward_out, dataset->row_count)) {
-        TRY(scorer_rewards(scorer, dataset, reward_out, error));
+    bool leads = gang_leads(session->gang), hit = false;
+    if (leads) {
+        reward_cache_key(scorer->model, scorer->pooling, dataset, key);
+        hit = reward_cache_load(dir, key, reward_out, dataset->row_count);
+    }
+    TRY(gang_broadcast(session->gang, &hit, sizeof(hit), 0, error));
+    if (hit) {
+        return gang_broadcast(session->gang, reward_out,
+                              sizeof(*reward_out) * (size_t)dataset->row_count, 0, error);
+    }
+    TRY(scorer_rewards(scorer, dataset, reward_out, error));
+    if (leads) {
         reward_cache_store(dir, key, reward_out, dataset->row_count);
     }
     return STATUS_OK;

@@ -89,10 +89,8 @@ enum status examiner_reserve(struct examiner *e, int32_t tokens, int32_t rows,
 enum status examiner_reserve_for(struct examiner *examiner, const struct dataset *dataset,
                                  int64_t batch_tokens, struct error *error)
 {
-    int64_t tokens = batch_tokens;
-    for (int64_t g = 0; g < dataset->group_count; g++) {
-        tokens = dataset->groups[g].tokens > tokens ? dataset->groups[g].tokens : tokens;
-    }
+    int64_t tokens =
+        batch_tokens > dataset->row_tokens_max ? batch_tokens : dataset->row_tokens_max;
     int32_t rows = dataset->group_rows_max > 256 ? dataset->group_rows_max : 256;
     int32_t longest = dataset->row_tokens_max > 64 ? dataset->row_tokens_max : 64;
     return examiner_reserve(examiner, (int32_t)tokens, rows, longest, error);

@@ -45,28 +45,36 @@ static enum status cut_back(const char *path, int64_t step, struct error *error)
     return status;
 }
 
-enum status journal_open(struct journal *journal, const char *run, int64_t step,
+enum status journal_open(struct journal *journal, const char *run, int64_t step, bool silent,
                          struct error *error)
 {
+    journal->silent = silent;
     path_join(journal->metrics_path, sizeof(journal->metrics_path), run, "metrics.jsonl");
     path_join(journal->events_path, sizeof(journal->events_path), run, "events.jsonl");
+    if (silent) {
+        return STATUS_OK;
+    }
     TRY(cut_back(journal->metrics_path, step, error));
     return cut_back(journal->events_path, step, error);
 }
 
-static enum status append(const char *path, json_t *line, struct error *error)
+static enum status append(const struct journal *journal, const char *path, json_t *line,
+                          struct error *error)
 {
     struct buf text = {0};
+    enum status status = STATUS_OK;
     json_append(&text, line);
     json_decref(line);
-    enum status status = file_append_line(path, text.data, text.length, error);
+    if (!journal->silent) {
+        status = file_append_line(path, text.data, text.length, error);
+    }
     buf_release(&text);
     return status;
 }
 
 enum status journal_metrics(struct journal *journal, json_t *line, struct error *error)
 {
-    return append(journal->metrics_path, line, error);
+    return append(journal, journal->metrics_path, line, error);
 }
 
 enum status journal_event(struct journal *journal, int64_t step, const char *kind,
@@ -82,5 +90,5 @@ enum status journal_event(struct journal *journal, int64_t step, const char *kin
     json_object_set_new(line, "event", json_string(kind));
     json_object_set_new(line, "text", json_string(text));
     json_object_set_new(line, "time", json_integer((json_int_t)time(NULL)));
-    return append(journal->events_path, line, error);
+    return append(journal, journal->events_path, line, error);
 }

@@ -9,16 +9,19 @@
 #define TAILOR_WORKER_TRAINER_JOURNAL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/status.h"
 
 struct journal {
+    bool silent; /* writes nothing: of a rank that does not lead */
     char metrics_path[4096], events_path[4096];
 };
 
-/* Lines of steps beyond `step` are removed (0: a fresh run, both files are emptied). */
-enum status journal_open(struct journal *journal, const char *run, int64_t step,
+/* Lines of steps beyond `step` are removed (0: a fresh run, both files are emptied). A silent
+ * journal touches no file. */
+enum status journal_open(struct journal *journal, const char *run, int64_t step, bool silent,
                          struct error *error);
 /* Takes the reference. Values that are not finite are written as null. */
 enum status journal_metrics(struct journal *journal, json_t *line, struct error *error);

@@ -9,12 +9,17 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "worker/trainer/norm.h"
 
 enum status optimizer_create(struct device *device, const struct params_table *table,
-                             const struct optimizer_config *config,
+                             const struct optimizer_config *config, const struct gang *gang,
                              struct optimizer **optimizer_out, struct error *error)
 {
-    size_t bytes = size_mul(table->elements, sizeof(float));
+    size_t begin = 0, end = table->elements;
+    if (config->cut_state) {
+        gang_block(gang, table->elements, &begin, &end);
+    }
+    size_t bytes = size_mul(end - begin, sizeof(float));
     void *m, *v;
     TRY(device->ops->block_alloc(device, bytes, "first moments", &m, error));
     enum status status = device->ops->block_alloc(device, bytes, "second moments", &v, error);
@@ -23,8 +28,14 @@ enum status optimizer_create(struct device *device, const struct params_table *t
         return status;
     }
     struct optimizer *optimizer = mem_alloc(sizeof(*optimizer));
-    *optimizer =
-        (struct optimizer){.device = device, .table = table, .config = *config, .m = m, .v = v};
+    *optimizer = (struct optimizer){.device = device,
+                                    .table = table,
+                                    .gang = gang,
+                                    .config = *config,
+                                    .begin = begin,
+                                    .end = end,
+                                    .m = m,
+                                    .v = v};
     *optimizer_out = optimizer;
     return STATUS_OK;
 }
@@ -34,23 +45,71 @@ void optimizer_free(struct optimizer *optimizer)
     if (optimizer == NULL) {
         return;
     }
-    size_t bytes = optimizer->table->elements * sizeof(float);
+    size_t bytes = (optimizer->end - optimizer->begin) * sizeof(float);
     optimizer->device->ops->block_free(optimizer->device, optimizer->m, bytes);
     optimizer->device->ops->block_free(optimizer->device, optimizer->v, bytes);
     mem_free(optimizer);
 }
 
-double optimizer_gradient_norm(const struct optimizer *optimizer, const float *gradients)
+static bool alone(const struct optimizer *optimizer)
 {
-    return sqrt(
-        optimizer->device->ops->sumsq(optimizer->device, gradients, optimizer->table->elements));
+    return gang_world(optimizer->gang) == 1;
 }
 
-void optimizer_step(struct optimizer *optimizer, float *weights, const float *gradients,
-                    double norm, double learning_rate)
+enum status optimizer_reduce(const struct optimizer *optimizer, float *gradients,
+                             const struct comm_order *order, struct error *error)
+{
+    if (alone(optimizer)) {
+        return STATUS_OK;
+    }
+    struct comm *comm = optimizer->gang->comm;
+    size_t count = optimizer->table->elements;
+    return optimizer->config.cut_state ? comm_reduce_scatter(comm, gradients, count, order, error)
+                                       : comm_all_reduce(comm, gradients, count, order, error);
+}
+
+enum status optimizer_gradient_norm(const struct optimizer *optimizer, const float *gradients,
+                                    double *norm_out, struct error *error)
+{
+    double sum;
+    size_t count = optimizer->table->elements;
+    if (optimizer->config.cut_state) {
+        TRY(norm_sumsq_of_blocks(optimizer->device, optimizer->gang, gradients, count, &sum,
+                                 error));
+    } else {
+        sum = optimizer->device->ops->sumsq(optimizer->device, gradients, count);
+    }
+    *norm_out = sqrt(sum);
+    return STATUS_OK;
+}
+
+/* One call for each run of neighbours that agree on decay, as far as it lies in the own block. */
+static void update_own(struct optimizer *optimizer, float *weights, const float *gradients,
+                       struct adamw_step *step)
+{
+    const struct params_table *table = optimizer->table;
+    for (int32_t first = 0, next; first < table->count; first = next) {
+        bool decays = table->places[first].decays;
+        for (next = first + 1; next < table->count && table->places[next].decays == decays;) {
+            next++;
+        }
+        size_t begin = table->places[first].offset;
+        size_t end = next < table->count ? table->places[next].offset : table->elements;
+        begin = begin > optimizer->begin ? begin : optimizer->begin;
+        end = end < optimizer->end ? end : optimizer->end;
+        step->weight_decay = decays ? (float)optimizer->config.weight_decay : 0;
+        if (begin < end) {
+            size_t at = begin - optimizer->begin;
+            optimizer->device->ops->adamw(optimizer->device, weights + begin, optimizer->m + at,
+                                          optimizer->v + at, gradients + begin, end - begin, step);
+        }
+    }
+}
+
+enum status optimizer_step(struct optimizer *optimizer, float *weights, const float *gradients,
+                           double norm, double learning_rate, struct error *error)
 {
     const struct optimizer_config *config = &optimizer->config;
-    const struct params_table *table = optimizer->table;
     CHECK(isfinite(norm));
     optimizer->t++;
     double scale = config->max_grad_norm > 0 ? config->max_grad_norm / (norm + 1e-6) : 1;
@@ -63,15 +122,9 @@ void optimizer_step(struct optimizer *optimizer, float *weights, const float *gr
         .correction2 = (float)(1 - pow(config->beta2, (double)optimizer->t)),
         .gradient_scale = (float)fmin(1, scale),
     };
-    for (int32_t first = 0, next; first < table->count; first = next) {
-        bool decays = table->places[first].decays;
-        for (next = first + 1; next < table->count && table->places[next].decays == decays;) {
-            next++;
-        }
-        size_t begin = table->places[first].offset;
-        size_t end = next < table->count ? table->places[next].offset : table->elements;
-        step.weight_decay = decays ? (float)config->weight_decay : 0;
-        optimizer->device->ops->adamw(optimizer->device, weights + begin, optimizer->m + begin,
-                                      optimizer->v + begin, gradients + begin, end - begin, &step);
+    update_own(optimizer, weights, gradients, &step);
+    if (alone(optimizer) || !config->cut_state) {
+        return STATUS_OK;
     }
+    return comm_all_gather(optimizer->gang->comm, weights, optimizer->table->elements, error);
 }

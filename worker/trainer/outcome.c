@@ -173,7 +173,7 @@ enum status outcome_write(struct session *s, const struct train_state *state,
                           struct findings *findings, struct error *error)
 {
     struct gate gate = {0};
-    struct journal journal;
+    struct journal journal = {0};
     char path[4096];
     path_join(journal.events_path, sizeof(journal.events_path), s->run, "events.jsonl");
     if (!session_is_lm(s)) {

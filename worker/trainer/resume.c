@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The digests of spec and data are in the state: resuming something else under the same directory
- * is refused, not guessed at. Under other numerics the run may go on, and says from which step bits
- * differ.
+ * is refused, not guessed at; but how many ranks there are may change. Under other numerics the run
+ * may go on, and says from which step bits differ.
  */
 #include "worker/trainer/resume.h"
 
@@ -15,21 +15,28 @@
 #include "lib/log.h"
 #include "storage/files/checkpoint.h"
 
-enum { PARTS = 3 };
+enum { PARTS = 3, WEIGHTS_ONLY = 1 };
 
-/* The blocks of a checkpoint, in its order. CPU blocks are host memory. */
-static void parts_of(const struct session *s, struct checkpoint_part parts[PARTS])
+/* One of the blocks of a checkpoint, as this rank holds it. CPU blocks are host memory. */
+struct held {
+    const char *name;
+    float *data;
+    size_t begin; /* which element of the whole block data[0] is */
+};
+
+static void held_parts(const struct session *s, struct held held[PARTS])
 {
-    size_t size = model_trained_table(s->model)->elements * sizeof(float);
-    parts[0] = (struct checkpoint_part){"weights", model_trained_weights(s->model), size};
-    parts[1] = (struct checkpoint_part){"m", s->optimizer->m, size};
-    parts[2] = (struct checkpoint_part){"v", s->optimizer->v, size};
+    const struct optimizer *optimizer = s->optimizer;
+    held[0] = (struct held){"weights", model_trained_weights(s->model), 0};
+    held[1] = (struct held){"m", optimizer->m, optimizer->begin};
+    held[2] = (struct held){"v", optimizer->v, optimizer->begin};
 }
 
 static json_t *state_json(const struct session *s, const struct train_state *state)
 {
     char digest[SHA256_HEX_SIZE];
-    spec_digest(s->spec, digest);
+    struct spec spec = spec_without_ranks(s->spec);
+    spec_digest(&spec, digest);
     json_t *json = json_object();
     json_object_set_new(json, "spec", json_string(digest));
     json_object_set_new(json, "data", json_string(s->part[MIX_OWN]->digest));
@@ -57,17 +64,49 @@ static json_t *state_json(const struct session *s, const struct train_state *sta
     return json;
 }
 
+/* Puts this rank's block of the first `parts` parts into the store. */
+static enum status put_own(const struct session *s, const char *dir, int parts,
+                           struct checkpoint_blob *blobs, struct error *error)
+{
+    struct held held[PARTS];
+    size_t begin, end;
+    held_parts(s, held);
+    gang_block(s->gang, model_trained_table(s->model)->elements, &begin, &end);
+    for (int i = 0; i < parts; i++) {
+        struct checkpoint_part part = {.name = held[i].name,
+                                       .data = held[i].data + (begin - held[i].begin),
+                                       .size = (end - begin) * sizeof(float),
+                                       .offset = begin * sizeof(float)};
+        TRY(checkpoint_put(dir, &part, &blobs[i], error));
+    }
+    return STATUS_OK;
+}
+
+/* The leader commits when every rank's blobs are durable, and no rank goes on before it did. */
+static enum status save(struct session *s, const char *dir, const struct train_state *state,
+                        int parts, int keep_last, int64_t keep_step, struct error *error)
+{
+    struct checkpoint_blob own[PARTS], *all;
+    int32_t world = gang_world(s->gang);
+    TRY(put_own(s, dir, parts, own, error));
+    size_t bytes = sizeof(*own) * (size_t)parts;
+    all = mem_alloc(bytes * (size_t)world);
+    enum status status = gang_gather(s->gang, own, bytes, all, error);
+    if (status == STATUS_OK && gang_leads(s->gang)) {
+        json_t *json = state_json(s, state);
+        status = checkpoint_commit(dir, state->step, json, all, parts * world, error);
+        json_decref(json);
+        if (status == STATUS_OK) {
+            status = checkpoint_prune(dir, keep_last, keep_step, error);
+        }
+    }
+    mem_free(all);
+    return status == STATUS_OK ? gang_barrier(s->gang, error) : status;
+}
+
 enum status resume_save(struct session *s, const struct train_state *state, struct error *error)
 {
-    struct checkpoint_part parts[PARTS];
-    parts_of(s, parts);
-    json_t *json = state_json(s, state);
-    enum status status = checkpoint_write(s->run, state->step, json, parts, PARTS, error);
-    json_decref(json);
-    if (status == STATUS_OK) {
-        status = checkpoint_prune(s->run, (int)s->spec->checkpoint.keep_last, -1, error);
-    }
-    return status;
+    return save(s, s->run, state, PARTS, (int)s->spec->checkpoint.keep_last, -1, error);
 }
 
 static enum status refuse_other(const json_t *json, const char *key, const char *expected,
@@ -87,7 +126,8 @@ static enum status state_read(const struct session *s, const json_t *json,
                               struct train_state *state, struct error *error)
 {
     char digest[SHA256_HEX_SIZE];
-    spec_digest(s->spec, digest);
+    struct spec spec = spec_without_ranks(s->spec);
+    spec_digest(&spec, digest);
     TRY(refuse_other(json, "spec", digest, "another spec", error));
     TRY(refuse_other(json, "data", s->part[MIX_OWN]->digest, "other data", error));
     TRY(refuse_other(json, "parent", s->parent_digest, "another model to start from", error));
@@ -112,23 +152,58 @@ static enum status state_read(const struct session *s, const json_t *json,
     return json_get_f64(json, "seconds", &state->seconds, error);
 }
 
+/* What this rank holds of the first `parts` parts. */
+static enum status read_parts(struct session *s, const struct checkpoint *checkpoint, int parts,
+                              struct error *error)
+{
+    struct held held[PARTS];
+    size_t whole = model_trained_table(s->model)->elements;
+    held_parts(s, held);
+    for (int i = 0; i < parts; i++) {
+        size_t count = i == 0 ? whole : s->optimizer->end - s->optimizer->begin;
+        TRY(checkpoint_read_range(checkpoint, held[i].name, whole * sizeof(float),
+                                  held[i].begin * sizeof(float), held[i].data,
+                                  count * sizeof(float), error));
+    }
+    return STATUS_OK;
+}
+
+/* The leader chooses: the newest whose blobs verify. NULL where there is none. */
+static enum status open_newest(struct session *s, struct checkpoint **checkpoint_out,
+                               struct error *error)
+{
+    int64_t step = -1;
+    struct checkpoint *checkpoint = NULL;
+    if (gang_leads(s->gang)) {
+        enum status status = checkpoint_open_latest(s->run, &checkpoint, error);
+        if (status != STATUS_OK && status != STATUS_NOT_FOUND) {
+            return status;
+        }
+        step = status == STATUS_OK ? checkpoint_step(checkpoint) : -1;
+    }
+    enum status status = gang_broadcast(s->gang, &step, sizeof(step), 0, error);
+    if (status == STATUS_OK && step >= 0 && checkpoint == NULL) {
+        status = checkpoint_open(s->run, step, &checkpoint, error);
+    }
+    if (status != STATUS_OK) {
+        checkpoint_close(checkpoint);
+        return status;
+    }
+    *checkpoint_out = checkpoint;
+    return STATUS_OK;
+}
+
 enum status resume_load(struct session *s, struct train_state *state, struct error *error)
 {
     struct checkpoint *checkpoint;
-    enum status status = checkpoint_open_latest(s->run, &checkpoint, error);
-    if (status == STATUS_NOT_FOUND) {
+    TRY(open_newest(s, &checkpoint, error));
+    if (checkpoint == NULL) {
         return STATUS_OK;
     }
-    if (status != STATUS_OK) {
-        return status;
-    }
     struct train_state loaded = *state;
-    struct checkpoint_part parts[PARTS];
-    parts_of(s, parts);
-    status = state_read(s, checkpoint_state(checkpoint), &loaded, error);
-    for (int i = 0; i < PARTS && status == STATUS_OK; i++) {
-        status =
-            checkpoint_read(checkpoint, parts[i].name, (void *)parts[i].data, parts[i].size, error);
+    enum status status = state_read(s, checkpoint_state(checkpoint), &loaded, error);
+    if (status == STATUS_OK) {
+        status = read_parts(s, checkpoint, PARTS, error);
     }
     checkpoint_close(checkpoint);
     if (status == STATUS_OK) {
@@ -145,29 +220,17 @@ static void best_dir(const struct session *s, char out[4096])
 enum status best_save(struct session *s, const struct train_state *state, struct error *error)
 {
     char dir[4096];
-    struct checkpoint_part parts[PARTS];
     best_dir(s, dir);
-    parts_of(s, parts);
-    TRY(dir_create(dir, error));
-    json_t *json = state_json(s, state);
-    enum status status = checkpoint_write(dir, state->step, json, parts, 1, error);
-    json_decref(json);
-    if (status == STATUS_OK) {
-        status = checkpoint_prune(dir, 1, state->step, error);
-    }
-    return status;
+    return save(s, dir, state, WEIGHTS_ONLY, 1, state->step, error);
 }
 
 enum status best_load(struct session *s, const struct train_state *state, struct error *error)
 {
     char dir[4096];
     struct checkpoint *checkpoint;
-    struct checkpoint_part parts[PARTS];
     best_dir(s, dir);
-    parts_of(s, parts);
     TRY(checkpoint_open(dir, state->best_step, &checkpoint, error));
-    enum status status =
-        checkpoint_read(checkpoint, "weights", (void *)parts[0].data, parts[0].size, error);
+    enum status status = read_parts(s, checkpoint, WEIGHTS_ONLY, error);
     checkpoint_close(checkpoint);
     return status;
 }

@@ -5,6 +5,9 @@
  * Order of samples, learning rate and enrichment are functions of the step, so the state is small:
  * the step, AdamW's count of updates, and counters. The rest is three blocks: trained weights, m,
  * v. The best weights are kept apart, in RUN/best, without moments.
+ *
+ * Each rank writes its own block of all three, whatever it holds; so a checkpoint of any number of
+ * ranks, with the optimizer's state cut or not, is read by any other. All functions are collective.
  */
 #ifndef TAILOR_WORKER_TRAINER_RESUME_H
 #define TAILOR_WORKER_TRAINER_RESUME_H

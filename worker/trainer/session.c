@@ -213,15 +213,28 @@ static void session_set_numbers(struct session *s)
                                                     .beta2 = spec->train.adam_beta2,
                                                     .epsilon = spec->train.adam_epsilon,
                                                     .weight_decay = spec->train.weight_decay,
-                                                    .max_grad_norm = spec->train.max_grad_norm};
+                                                    .max_grad_norm = spec->train.max_grad_norm,
+                                                    .cut_state = spec->train.zero_stage == 1};
 }
 
-enum status session_open(const struct spec *spec, const char *run, int threads, FILE *notes,
-                         struct session **session_out, struct error *error)
+static enum status open_data_in_turn(struct session *s, FILE *notes, struct error *error)
+{
+    if (!gang_leads(s->gang)) {
+        TRY(gang_barrier(s->gang, error));
+        return session_open_data(s, notes, error);
+    }
+    TRY(session_open_data(s, notes, error));
+    return gang_barrier(s->gang, error);
+}
+
+enum status session_open(const struct spec *spec, const char *run, const struct gang *gang,
+                         int threads, FILE *notes, struct session **session_out,
+                         struct error *error)
 {
     struct session *s = mem_alloc(sizeof(*s));
     s->spec = spec;
     s->run = run;
+    s->gang = gang;
     struct device_options options = {.threads = threads,
                                      .dtype = spec->train.dtype == SPEC_DTYPE_BF16 ? DTYPE_BF16
                                                                                    : DTYPE_FP32};
@@ -233,7 +246,7 @@ enum status session_open(const struct spec *spec, const char *run, int threads, 
         status = session_open_format(s, error);
     }
     if (status == STATUS_OK) {
-        status = session_open_data(s, notes, error);
+        status = open_data_in_turn(s, notes, error);
     }
     if (status == STATUS_OK) {
         status = session_open_model(s, error);

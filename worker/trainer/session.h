@@ -2,7 +2,7 @@
  *
  * session: everything one training run holds, opened from a resolved spec.
  *
- *     session_open     device, tokenizer, text format, data (admitted), model, continuity checked
+ *     session_open     device, tokenizer, text format, data (admitted), model
  *     session_plan     how big a pack may be, and the memory ledger
  *     session_allocate the big blocks
  *     … train.h …
@@ -26,6 +26,7 @@
 #include "worker/model/activations.h"
 #include "worker/model/model.h"
 #include "worker/trainer/figures.h"
+#include "worker/trainer/gang.h"
 #include "worker/trainer/scorer.h"
 #include "worker/trainer/step.h"
 
@@ -50,12 +51,15 @@ struct ledger {
     } rows[LEDGER_ROWS_MAX];
     int count;
     size_t total;
+    size_t available; /* that this process may still take; 0: not known */
+    bool recompute;   /* layers are computed again in the backward pass */
 };
 
 struct session {
     struct arena arena;
     const struct spec *spec; /* borrowed */
     const char *run;         /* the run's directory; borrowed */
+    const struct gang *gang; /* borrowed */
     struct device *device;
     struct tokenizer *tokenizer;
     struct text_format format;
@@ -86,9 +90,10 @@ struct session {
 };
 
 /* Sentences for people while opening (verdicts, what was inherited) go to `notes`, NULL for none.
- */
-enum status session_open(const struct spec *spec, const char *run, int threads, FILE *notes,
-                         struct session **session_out, struct error *error);
+ * In a gang the leader opens the data first: the others then find its token cache. */
+enum status session_open(const struct spec *spec, const char *run, const struct gang *gang,
+                         int threads, FILE *notes, struct session **session_out,
+                         struct error *error);
 void session_close(struct session *session);
 
 /* Fills capacity, scratch and ledger. */

@@ -1,31 +1,104 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The plan: every big block and its size before the first is allocated. A pack must hold the
- * largest group, even one above train.max_tokens_per_batch; all else follows from that.
+ * The plan: every big block and its size before the first is allocated.
+ *
+ * Which groups a step takes and how they are packed is a pure function of the spec and the data, so
+ * the plan packs the whole run beforehand: the buffers hold its largest pack and no token more. A
+ * run of more than PLAN_GROUPS_MAX samples gets buffers of train.max_tokens_per_batch.
+ *
+ * What the process holds already (program, tokenizer, data) is not summed up from its parts but
+ * asked of the kernel.
  */
 #include <string.h>
 
 #include "lib/check.h"
-#include "lib/text.h"
+#include "lib/limits.h"
+#include "lib/memory.h"
+#include "worker/data/pack_parts.h"
 #include "worker/trainer/batch.h"
 #include "worker/trainer/session.h"
 
-static void capacity_for_dataset(const struct dataset *dataset, struct pass_capacity *capacity)
+static int32_t larger(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Room for a group: whole where it fits a pack, else for its largest part and, when it is trained
+ * on, for the prefix of its parts. */
+static void capacity_for_group(struct arena *arena, const struct dataset *dataset, int64_t group,
+                               int32_t pack_tokens, bool trained, struct pass_capacity *capacity)
+{
+    struct arena_mark mark = arena_mark(arena);
+    struct pack_group rows;
+    group_rows(arena, dataset, group, &rows);
+    int32_t tokens = pack_group_tokens(&rows);
+    if (tokens > pack_tokens && rows.rows > 1) {
+        struct pack_parts parts;
+        pack_parts_plan(arena, &rows, pack_tokens, &parts);
+        tokens = parts.tokens_max;
+        capacity->prefix = larger(capacity->prefix, trained ? parts.prefix : 0);
+    }
+    capacity->S = larger(capacity->S, tokens);
+    arena_reset(arena, mark);
+}
+
+static void capacity_for_groups(struct arena *arena, const struct dataset *dataset,
+                                int32_t pack_tokens, bool trained, struct pass_capacity *capacity)
+{
+    for (int64_t g = 0; dataset != NULL && g < dataset->group_count; g++) {
+        capacity_for_group(arena, dataset, g, pack_tokens, trained, capacity);
+    }
+}
+
+static void capacity_for_rows(const struct dataset *dataset, struct pass_capacity *capacity)
+{
+    if (dataset != NULL) {
+        capacity->R = larger(capacity->R, dataset->group_rows_max);
+        capacity->row_tokens_max = larger(capacity->row_tokens_max, dataset->row_tokens_max);
+    }
+}
+
+static void capacity_for_step(struct arena *arena, const struct session *s, int64_t step,
+                              struct pass_capacity *capacity)
+{
+    int32_t limit = (int32_t)s->spec->train.max_tokens_per_batch;
+    struct sample *samples = arena_array(arena, struct sample, s->sampler.batch_groups);
+    int64_t count = sampler_batch(&s->sampler, step, samples);
+    struct batch_group *groups = arena_array(arena, struct batch_group, count);
+    for (int64_t i = 0; i < count; i++) {
+        groups[i] = (struct batch_group){.dataset = s->part[samples[i].part],
+                                         .group = samples[i].group,
+                                         .part = samples[i].part};
+    }
+    struct batch batch;
+    batch_plan(arena, groups, (int32_t)count, &s->loss, (int32_t)s->spec->train.slices, limit,
+               PACK_SHARED, &batch);
+    capacity->S = larger(capacity->S, batch_largest_pack(arena, &batch, limit));
+    for (int64_t i = 0; i < count; i++) {
+        if (groups[i].tokens > limit) {
+            capacity_for_group(arena, groups[i].dataset, groups[i].group, limit, true, capacity);
+        }
+    }
+}
+
+static void capacity_for_steps(const struct session *s, struct pass_capacity *capacity)
 {
     struct arena arena = {0};
-    for (int64_t g = 0; dataset != NULL && g < dataset->group_count; g++) {
+    int32_t limit = (int32_t)s->spec->train.max_tokens_per_batch;
+    if (s->sampler.places > PLAN_GROUPS_MAX) {
+        capacity->S = limit;
+        for (int part = 0; part < MIX_PARTS; part++) {
+            capacity_for_groups(&arena, s->part[part], limit, true, capacity);
+        }
+    }
+    for (int64_t step = 0; step < s->sampler.steps && s->sampler.places <= PLAN_GROUPS_MAX;
+         step++) {
         struct arena_mark mark = arena_mark(&arena);
-        struct pack_group rows;
-        group_rows(&arena, dataset, g, &rows);
-        int32_t tokens = pack_group_tokens(&rows);
-        capacity->S = tokens > capacity->S ? tokens : capacity->S;
+        capacity_for_step(&arena, s, step, capacity);
         arena_reset(&arena, mark);
     }
-    if (dataset != NULL && dataset->group_rows_max > capacity->R) {
-        capacity->R = dataset->group_rows_max;
-    }
-    if (dataset != NULL && dataset->row_tokens_max > capacity->row_tokens_max) {
-        capacity->row_tokens_max = dataset->row_tokens_max;
+    for (int i = 0; i < s->eval_count; i++) {
+        capacity_for_groups(&arena, s->eval[i].dataset, limit, false, capacity);
     }
     arena_release(&arena);
 }
@@ -38,13 +111,12 @@ static void ledger_add(struct ledger *ledger, const char *what, size_t bytes)
     ledger->total = size_add(ledger->total, bytes);
 }
 
-static size_t dataset_bytes(const struct dataset *dataset)
+/* Slices that this rank computes. */
+static int32_t own_slices(const struct session *s)
 {
-    if (dataset == NULL) {
-        return 0;
-    }
-    return (size_t)dataset->group_count * sizeof(struct data_group) +
-           (size_t)dataset->row_count * sizeof(struct data_row);
+    struct deal deal;
+    deal_slices((int32_t)s->spec->train.slices, gang_world(s->gang), &deal);
+    return deal.part[gang_rank(s->gang)].count;
 }
 
 static void session_plan_ledger(struct session *s)
@@ -60,18 +132,28 @@ static void session_plan_ledger(struct session *s)
         ledger_add(ledger, "adapter", block);
     }
     ledger_add(ledger, "gradients (slice tree)",
-               size_mul(block, (size_t)slice_tree_blocks((int32_t)s->spec->train.slices)));
-    ledger_add(ledger, "AdamW moments", 2 * block);
+               size_mul(block, (size_t)slice_tree_blocks(own_slices(s))));
+    size_t owners = s->optimizer_config.cut_state ? (size_t)gang_world(s->gang) : 1;
+    ledger_add(ledger, "AdamW moments", 2 * block / owners);
     ledger_add(ledger, "activations kept for backward", kept);
     ledger_add(ledger, "activations of one layer", activations - kept);
     ledger_add(ledger, "scratch of the ops", s->device->ops->scratch_bytes(s->device, &s->scratch));
-    ledger_add(ledger, "rotary tables",
-               sizeof(float) * (size_t)m->rope_positions * (size_t)m->config.D);
-    size_t data = dataset_bytes(s->part[MIX_OWN]) + dataset_bytes(s->part[MIX_GENERAL]);
-    for (int i = 0; i < s->eval_count; i++) {
-        data += dataset_bytes(s->eval[i].dataset);
-    }
-    ledger_add(ledger, "data index", data);
+    size_t rotary = sizeof(float) * (size_t)m->rope_positions * (size_t)m->config.D;
+    ledger_add(ledger, "rotary tables", rotary);
+    /* What is there by now: the model, and all that is not a big block. */
+    size_t held = m->table.elements * sizeof(float) + rotary + (m->adapter != NULL ? block : 0);
+    size_t anonymous = memory_anonymous("");
+    ledger_add(ledger, "program, tokenizer, data", anonymous > held ? anonymous - held : 0);
+    ledger->available = memory_available("");
+    ledger->recompute = s->capacity.recompute;
+}
+
+/* Does what is not yet allocated exceed what this process may still take? */
+static bool ledger_exceeds(const struct ledger *ledger)
+{
+    size_t anonymous = memory_anonymous("");
+    return ledger->available > 0 && ledger->total > anonymous &&
+           ledger->total - anonymous > ledger->available;
 }
 
 void session_plan(struct session *s)
@@ -80,19 +162,21 @@ void session_plan(struct session *s)
     const struct model_config *c = &s->model->config;
     struct pass_capacity *capacity = &s->capacity;
     *capacity = (struct pass_capacity){
-        .S = (int32_t)spec->train.max_tokens_per_batch,
         .backward = true,
+        .recompute = spec->train.recompute == SPEC_RECOMPUTE_LAYER,
         .all_tokens = s->format.pooling == POOLING_MEAN || s->format.pooling == POOLING_MAX,
         .imitation = session_is_lm(s) || spec->loss.lm_loss_coeff > 0};
     for (int part = 0; part < MIX_PARTS; part++) {
-        capacity_for_dataset(s->part[part], capacity);
+        capacity_for_rows(s->part[part], capacity);
     }
     for (int i = 0; i < s->eval_count; i++) {
-        capacity_for_dataset(s->eval[i].dataset, capacity);
+        capacity_for_rows(s->eval[i].dataset, capacity);
     }
+    capacity_for_steps(s, capacity);
     if (capacity->row_tokens_max < s->format.max_length && s->parent_card != NULL) {
         capacity->row_tokens_max = s->format.max_length; /* the parent's probes */
     }
+    capacity->S = larger(capacity->S, capacity->row_tokens_max);
     /* A pack holds at most the whole batch, and every group has a token of its own. */
     int64_t groups =
         spec->train.batch_groups < capacity->S ? spec->train.batch_groups : capacity->S;
@@ -108,18 +192,35 @@ void session_plan(struct session *s)
                                         .lora_rank = s->model->lora.r,
                                         .backward = true,
                                         .cross_entropy = capacity->imitation};
+    memory_trim();
     session_plan_ledger(s);
+    if (spec->train.recompute == SPEC_RECOMPUTE_AUTO && ledger_exceeds(&s->ledger)) {
+        capacity->recompute = true;
+        session_plan_ledger(s);
+    }
+}
+
+/* One unit for all, so that a person can add. */
+static void ledger_line(FILE *out, const char *what, size_t bytes)
+{
+    fprintf(out, "  %-32s %10.1f MiB\n", what, (double)bytes / (double)MIB);
 }
 
 void ledger_print(const struct ledger *ledger, FILE *out)
 {
-    char size[16];
     for (int i = 0; i < ledger->count; i++) {
-        format_bytes((double)ledger->rows[i].bytes, size);
-        fprintf(out, "  %-32s %12s\n", ledger->rows[i].what, size);
+        ledger_line(out, ledger->rows[i].what, ledger->rows[i].bytes);
     }
-    format_bytes((double)ledger->total, size);
-    fprintf(out, "  %-32s %12s\n", "total", size);
+    ledger_line(out, "total", ledger->total);
+    if (ledger->available > 0) {
+        ledger_line(out, "still available on this machine", ledger->available);
+    }
+    if (ledger->recompute) {
+        fprintf(out, "  layers are computed again in the backward pass (train.recompute)\n");
+    }
+    if (ledger_exceeds(ledger)) {
+        fprintf(out, "  this is more than there is: lower train.max_tokens_per_batch\n");
+    }
 }
 
 enum status session_allocate(struct session *s, struct error *error)
@@ -128,17 +229,18 @@ enum status session_allocate(struct session *s, struct error *error)
     const struct params_table *trained = model_trained_table(m);
     TRY(s->device->ops->scratch_reserve(s->device, &s->scratch, error));
     TRY(activations_create(s->device, &m->config, &m->lora, &s->capacity, &s->acts, error));
-    TRY(slice_tree_create(s->device, trained->elements, (int32_t)s->spec->train.slices, &s->tree,
-                          error));
-    TRY(optimizer_create(s->device, trained, &s->optimizer_config, &s->optimizer, error));
+    TRY(slice_tree_create(s->device, trained->elements, own_slices(s), &s->tree, error));
+    TRY(optimizer_create(s->device, trained, &s->optimizer_config, s->gang, &s->optimizer, error));
     s->stepper = (struct stepper){.model = s->model,
                                   .acts = s->acts,
                                   .tree = s->tree,
                                   .optimizer = s->optimizer,
+                                  .gang = s->gang,
                                   .schedule = &s->schedule,
                                   .loss = &s->loss,
                                   .pooling = s->format.pooling,
                                   .slices = (int32_t)s->spec->train.slices,
+                                  .recheck_steps = GANG_RECHECK_STEPS,
                                   .capacity_tokens = (int32_t)s->spec->train.max_tokens_per_batch,
                                   .mode = PACK_SHARED};
     return STATUS_OK;
@@ -148,6 +250,7 @@ struct scorer session_scorer(struct session *session)
 {
     return (struct scorer){.model = session->model,
                            .acts = session->acts,
+                           .gang = session->gang,
                            .pooling = session->format.pooling,
                            .mode = PACK_SHARED};
 }

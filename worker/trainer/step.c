@@ -3,6 +3,9 @@
  * Losses are divided by |P| and |S| of the whole batch, which batch_plan counted before the first
  * pass; so how the batch is cut into slices and packs changes no gradient but the order of its
  * sums, and that order is fixed by the slice tree.
+ *
+ * A slice that is rechecked is computed first, into the tree's first block, and forgotten: no
+ * memory of its own.
  */
 #include "worker/trainer/step.h"
 
@@ -12,6 +15,7 @@
 #include "lib/arena.h"
 #include "lib/check.h"
 #include "worker/model/transformer.h"
+#include "worker/trainer/long_group.h"
 
 static double now_seconds(void)
 {
@@ -20,13 +24,28 @@ static double now_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* What one slice adds to the losses. */
+struct slice_sums {
+    struct ranking_sums ranking[MIX_PARTS];
+    double lm_loss;
+};
+
+/* What a rank tells the others of its slices. */
+struct report {
+    uint64_t fingerprint;       /* of the rechecked slice's gradients, from its owner and checker */
+    struct slice_sums slices[]; /* (deal_most) its own, in order */
+};
+
 /* What one step carries from pack to pack. */
 struct running {
     const struct stepper *stepper;
     const struct batch *batch;
+    struct deal deal;
+    struct deal_recheck recheck;
     struct arena arena;
-    float *reward_out;   /* by group and row, or NULL */
-    const int64_t *row0; /* (groups) first row of each group in reward_out */
+    float *reward_out;       /* by group and row, or NULL */
+    const int64_t *row0;     /* (groups) first row of each group in reward_out */
+    struct slice_sums *sums; /* of the slice at hand */
     struct step_result *result;
 };
 
@@ -40,17 +59,35 @@ static void pack_losses(struct running *run, const struct batch_pack *built, con
         int32_t which = built->which[built->pack.rows[r].group];
         const struct batch_group *group = &run->batch->groups[which];
         const struct data_group *g = &group->dataset->groups[group->group];
-        struct part_sums *sums = &run->result->part[group->part];
         ranking_loss(reward + r, &group->dataset->rows[g->row0], g->rows, pair_weight,
-                     loss->center_rewards_coefficient, dreward + r, &sums->ranking);
+                     loss->center_rewards_coefficient, dreward + r,
+                     &run->sums->ranking[group->part]);
         for (int32_t k = 0; run->reward_out != NULL && k < g->rows; k++) {
             run->reward_out[run->row0[which] + k] = reward[r + k];
         }
         r += g->rows;
     }
     for (int32_t i = 0; i < built->reading.lm_count; i++) {
-        run->result->lm_loss += (double)nll[i] * built->reading.lm_weight[i];
+        run->sums->lm_loss += (double)nll[i] * built->reading.lm_weight[i];
     }
+}
+
+/* A group that does not fit a pack. */
+static void long_pass(struct running *run, const struct batch_pack *built, float *gradients)
+{
+    struct long_group group;
+    struct batch_pack rewards_only = *built; /* the group sums its imitation itself */
+    float *reward = arena_array(&run->arena, float, built->pack.row_count);
+    float *dreward = arena_array(&run->arena, float, built->pack.row_count);
+    double start = now_seconds();
+    rewards_only.reading.lm_count = 0;
+    long_group_rewards(&group, run->stepper, run->batch, built, &run->arena, gradients, reward,
+                       &run->result->lm_loss);
+    pack_losses(run, &rewards_only, reward, NULL, dreward);
+    double forward = now_seconds();
+    long_group_backward(&group, dreward, gradients, &run->result->lm_loss);
+    run->result->forward_seconds += forward - start;
+    run->result->backward_seconds += now_seconds() - forward;
 }
 
 static void pack_pass(struct running *run, int32_t slice, int32_t index, float *gradients)
@@ -61,6 +98,11 @@ static void pack_pass(struct running *run, int32_t slice, int32_t index, float *
     struct batch_pack built;
     batch_pack_build(&run->arena, run->batch, slice, index, s->loss, s->pooling,
                      s->model->config.eos, s->mode, true, &built);
+    if (long_group_is(s, &built)) {
+        long_pass(run, &built, gradients);
+        arena_reset(&run->arena, mark);
+        return;
+    }
     activations_stage(s->acts, &built.pack, &built.reading);
     float *reward = arena_array(&run->arena, float, built.pack.row_count);
     float *dreward = arena_array(&run->arena, float, built.pack.row_count);
@@ -77,6 +119,88 @@ static void pack_pass(struct running *run, int32_t slice, int32_t index, float *
     arena_reset(&run->arena, mark);
 }
 
+static void slice_pass(struct running *run, int32_t slice, struct slice_sums *sums,
+                       float *gradients)
+{
+    *sums = (struct slice_sums){0};
+    for (int part = 0; part < MIX_PARTS; part++) {
+        ranking_sums_clear(&sums->ranking[part]);
+    }
+    run->sums = sums;
+    for (int32_t i = 0; i < run->batch->packs[slice]; i++) {
+        pack_pass(run, slice, i, gradients);
+    }
+}
+
+/* Another rank's slice, only for its fingerprint; rewards and sums are the owner's to tell. */
+static uint64_t recheck_pass(struct running *run, size_t elements)
+{
+    struct slice_sums sums;
+    struct slice_tree *tree = run->stepper->tree;
+    float *reward_out = run->reward_out;
+    slice_tree_clear(tree);
+    float *gradients = slice_tree_begin(tree);
+    run->reward_out = NULL;
+    slice_pass(run, run->recheck.slice, &sums, gradients);
+    run->reward_out = reward_out;
+    return gang_fingerprint(gradients, elements);
+}
+
+static void own_slices(struct running *run, struct report *report)
+{
+    const struct stepper *s = run->stepper;
+    int32_t rank = gang_rank(s->gang);
+    size_t elements = model_trained_table(s->model)->elements;
+    if (run->recheck.slice >= 0 && run->recheck.checker == rank) {
+        report->fingerprint = recheck_pass(run, elements);
+    }
+    slice_tree_clear(s->tree);
+    for (int32_t i = 0; i < run->deal.part[rank].count; i++) {
+        int32_t slice = run->deal.part[rank].first + i;
+        float *gradients = slice_tree_begin(s->tree);
+        slice_pass(run, slice, &report->slices[i], gradients);
+        if (slice == run->recheck.slice) {
+            report->fingerprint = gang_fingerprint(gradients, elements);
+        }
+        slice_tree_end(s->tree);
+    }
+}
+
+static const struct report *report_of(const void *all, size_t bytes, int32_t rank)
+{
+    return (const void *)((const char *)all + bytes * (size_t)rank);
+}
+
+static enum status recheck_judge(const struct running *run, const void *all, size_t bytes,
+                                 int64_t step, struct error *error)
+{
+    const struct deal_recheck *recheck = &run->recheck;
+    if (recheck->slice < 0 || report_of(all, bytes, recheck->owner)->fingerprint ==
+                                  report_of(all, bytes, recheck->checker)->fingerprint) {
+        return STATUS_OK;
+    }
+    return error_set(
+        error, STATUS_NUMERIC,
+        "rank %d and rank %d computed different gradients for slice %d of step %lld: a "
+        "memory or processor there gives wrong bits; resume elsewhere",
+        recheck->owner, recheck->checker, recheck->slice, (long long)step + 1);
+}
+
+/* Sums of all slices, in their order. */
+static void add_slices(const struct running *run, const void *all, size_t bytes)
+{
+    struct step_result *result = run->result;
+    for (int32_t rank = 0; rank < run->deal.ranks; rank++) {
+        const struct report *report = report_of(all, bytes, rank);
+        for (int32_t i = 0; i < run->deal.part[rank].count; i++) {
+            for (int part = 0; part < MIX_PARTS; part++) {
+                ranking_sums_add(&result->part[part].ranking, &report->slices[i].ranking[part]);
+            }
+            result->lm_loss += report->slices[i].lm_loss;
+        }
+    }
+}
+
 /* total = ranking + centring + coefficient · imitation */
 static void losses_total(const struct loss_config *loss, const struct batch *batch,
                          struct step_result *result)
@@ -91,10 +215,34 @@ static void losses_total(const struct loss_config *loss, const struct batch *bat
     result->centring_loss = all.centring / pairs;
     result->loss = result->rank_loss + result->centring_loss +
                    (loss->language_model ? 1 : loss->lm_loss_coeff) * result->lm_loss;
+    result->tokens = batch->tokens;
+    result->tokens_packed = batch->tokens_packed;
+    result->pairs = batch->pairs;
+    result->imitated = batch->imitated;
 }
 
-void stepper_gradients(const struct stepper *stepper, struct batch_group *groups, int32_t count,
-                       float *reward_out, struct step_result *result_out)
+/* Computes this rank's slices and exchanges the reports. */
+static enum status slices_pass(struct running *run, int64_t step, struct error *error)
+{
+    const struct stepper *s = run->stepper;
+    size_t bytes =
+        sizeof(struct report) + sizeof(struct slice_sums) * (size_t)deal_most(&run->deal);
+    struct report *mine = arena_alloc(&run->arena, bytes);
+    void *all = arena_alloc(&run->arena, bytes * (size_t)run->deal.ranks);
+    own_slices(run, mine);
+    double start = now_seconds();
+    TRY(gang_gather(s->gang, mine, bytes, all, error));
+    run->result->reduce_seconds += now_seconds() - start;
+    TRY(recheck_judge(run, all, bytes, step, error));
+    add_slices(run, all, bytes);
+    losses_total(s->loss, run->batch, run->result);
+    return STATUS_OK;
+}
+
+/* step −1: no slice is rechecked. */
+static enum status gradients_of(const struct stepper *stepper, int64_t step,
+                                struct batch_group *groups, int32_t count, float *reward_out,
+                                struct step_result *result_out, struct error *error)
 {
     *result_out = (struct step_result){0};
     for (int part = 0; part < MIX_PARTS; part++) {
@@ -103,6 +251,8 @@ void stepper_gradients(const struct stepper *stepper, struct batch_group *groups
     struct batch batch;
     struct running run = {
         .stepper = stepper, .batch = &batch, .reward_out = reward_out, .result = result_out};
+    deal_slices(stepper->slices, gang_world(stepper->gang), &run.deal);
+    run.recheck = deal_recheck_at(&run.deal, step, step < 0 ? 0 : stepper->recheck_steps);
     batch_plan(&run.arena, groups, count, stepper->loss, stepper->slices, stepper->capacity_tokens,
                stepper->mode, &batch);
     int64_t *row0 = arena_array(&run.arena, int64_t, count + 1);
@@ -112,34 +262,36 @@ void stepper_gradients(const struct stepper *stepper, struct batch_group *groups
         result_out->part[groups[i].part].tokens += g->tokens;
     }
     run.row0 = row0;
-    slice_tree_clear(stepper->tree);
-    for (int32_t slice = 0; slice < batch.slices; slice++) {
-        float *gradients = slice_tree_begin(stepper->tree);
-        for (int32_t i = 0; i < batch.packs[slice]; i++) {
-            pack_pass(&run, slice, i, gradients);
-        }
-        slice_tree_end(stepper->tree);
-    }
-    losses_total(stepper->loss, &batch, result_out);
-    result_out->tokens = batch.tokens;
-    result_out->tokens_packed = batch.tokens_packed;
-    result_out->pairs = batch.pairs;
-    result_out->imitated = batch.imitated;
+    enum status status = slices_pass(&run, step, error);
     arena_release(&run.arena);
+    return status;
 }
 
-void stepper_step(const struct stepper *stepper, int64_t step, struct batch_group *groups,
-                  int32_t count, struct step_result *result_out)
+enum status stepper_gradients(const struct stepper *stepper, struct batch_group *groups,
+                              int32_t count, float *reward_out, struct step_result *result_out,
+                              struct error *error)
 {
-    stepper_gradients(stepper, groups, count, NULL, result_out);
+    return gradients_of(stepper, -1, groups, count, reward_out, result_out, error);
+}
+
+enum status stepper_step(const struct stepper *stepper, int64_t step, struct batch_group *groups,
+                         int32_t count, struct step_result *result_out, struct error *error)
+{
+    struct deal deal;
+    TRY(gradients_of(stepper, step, groups, count, NULL, result_out, error));
     double start = now_seconds();
-    const float *gradients = slice_tree_sum(stepper->tree);
-    result_out->gradient_norm = optimizer_gradient_norm(stepper->optimizer, gradients);
+    deal_slices(stepper->slices, gang_world(stepper->gang), &deal);
+    float *gradients = slice_tree_sum(stepper->tree);
+    TRY(optimizer_reduce(stepper->optimizer, gradients, &deal.order, error));
+    double reduced = now_seconds();
+    TRY(optimizer_gradient_norm(stepper->optimizer, gradients, &result_out->gradient_norm, error));
     result_out->learning_rate = schedule_rate(stepper->schedule, step);
     result_out->skipped = !isfinite(result_out->loss) || !isfinite(result_out->gradient_norm);
     if (!result_out->skipped) {
-        optimizer_step(stepper->optimizer, model_trained_weights(stepper->model), gradients,
-                       result_out->gradient_norm, result_out->learning_rate);
+        TRY(optimizer_step(stepper->optimizer, model_trained_weights(stepper->model), gradients,
+                           result_out->gradient_norm, result_out->learning_rate, error));
     }
-    result_out->optimizer_seconds = now_seconds() - start;
+    result_out->reduce_seconds += reduced - start;
+    result_out->optimizer_seconds = now_seconds() - reduced;
+    return STATUS_OK;
 }

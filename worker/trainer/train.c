@@ -5,7 +5,8 @@
  *
  * Invariant: nothing between two steps changes a bit of the next: evaluation, checkpoints, signals
  * and the clock may come and go. So a run that was killed and resumed has the losses it would have
- * had.
+ * had. What depends on a signal or a clock is the leader's decision, told to all ranks: they take
+ * every turn of the loop together.
  */
 #include "worker/trainer/train.h"
 
@@ -34,9 +35,9 @@ static void on_signal(int signal_number)
     stop_requested = 1;
 }
 
-static void signals_install(void)
+static void signals_install(const struct gang *gang)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = gang_leads(gang) ? on_signal : SIG_IGN};
     stop_requested = 0;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -61,7 +62,8 @@ static bool evaluation_progress(void *argument, int64_t rows_done, int64_t rows)
 {
     struct training *t = argument;
     char detail[64];
-    snprintf(detail, sizeof(detail), "rows of this set");
+    snprintf(detail, sizeof(detail), "rows of %s",
+             gang_world(t->session->gang) > 1 ? "rank 0's part of this set" : "this set");
     t->progress.total = rows;
     progress_update(&t->progress, rows_done, detail);
     return stop_requested == 0;
@@ -140,20 +142,40 @@ static bool evaluation_due(const struct training *t)
 /* ---- checkpoints
  * --------------------------------------------------------------------------------------- */
 
+static enum status compare_weights(struct training *t, struct error *error)
+{
+    const struct model *model = t->session->model;
+    return gang_compare(t->session->gang, model_trained_weights(model),
+                        model_trained_table(model)->elements, t->state.step, error);
+}
+
+/* Weights that the ranks do not agree on are never kept. */
 static enum status checkpoint_now(struct training *t, struct error *error)
 {
+    TRY(compare_weights(t, error));
     TRY(resume_save(t->session, &t->state, error));
     t->checkpoint_at = monotonic_seconds();
     return journal_event(&t->journal, t->state.step, "checkpoint", error,
                          "checkpoint written at step %lld", (long long)t->state.step);
 }
 
-static bool checkpoint_due(const struct training *t)
+/* What is done after a step, beside evaluations. */
+struct turn {
+    bool stop, checkpoint;
+};
+
+static enum status turn_decide(struct training *t, struct turn *turn_out, struct error *error)
 {
     double every_s = t->session->spec->checkpoint.every;
     int64_t every_steps = t->session->spec->checkpoint.every_steps;
-    return (every_s > 0 && monotonic_seconds() - t->checkpoint_at >= every_s) ||
-           (every_steps > 0 && t->state.step % every_steps == 0);
+    bool last = t->state.step == t->session->sampler.steps;
+    struct turn turn = {
+        .stop = stop_requested && !last,
+        .checkpoint = last || (every_s > 0 && monotonic_seconds() - t->checkpoint_at >= every_s) ||
+                      (every_steps > 0 && t->state.step % every_steps == 0)};
+    TRY(gang_broadcast(t->session->gang, &turn, sizeof(turn), 0, error));
+    *turn_out = turn;
+    return STATUS_OK;
 }
 
 /* ---- one step
@@ -216,6 +238,7 @@ static json_t *metrics_line(const struct training *t, const struct step_result *
     put(phases, "data", result->data_seconds);
     put(phases, "forward", result->forward_seconds);
     put(phases, "backward", result->backward_seconds);
+    put(phases, "reduce", result->reduce_seconds);
     put(phases, "optimizer", result->optimizer_seconds);
     json_object_set_new(line, "step_seconds", phases);
     return line;
@@ -278,9 +301,12 @@ static enum status one_step(struct training *t, struct error *error)
     }
     struct step_result result;
     double start = monotonic_seconds();
-    stepper_step(&s->stepper, t->state.step, groups, (int32_t)count, &result);
+    enum status status =
+        stepper_step(&s->stepper, t->state.step, groups, (int32_t)count, &result, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
     double seconds = monotonic_seconds() - start;
-    enum status status = STATUS_OK;
     t->state.nonfinite_in_a_row = result.skipped ? t->state.nonfinite_in_a_row + 1 : 0;
     t->state.nonfinite += result.skipped;
     if (result.skipped) {
@@ -319,6 +345,7 @@ static enum status stopped(struct training *t, struct error *error)
 static enum status loop(struct training *t, struct error *error)
 {
     int64_t steps = t->session->sampler.steps;
+    struct turn turn;
     progress_start(&t->progress, "train", t->state.step, steps, t->options->quiet);
     t->checkpoint_at = monotonic_seconds();
     while (t->state.step < steps) {
@@ -326,11 +353,14 @@ static enum status loop(struct training *t, struct error *error)
         if (evaluation_due(t)) {
             TRY(evaluate_now(t, error));
         }
-        if (stop_requested && t->state.step < steps) {
+        TRY(turn_decide(t, &turn, error));
+        if (turn.stop) {
             return stopped(t, error);
         }
-        if (checkpoint_due(t) || t->state.step == steps) {
+        if (turn.checkpoint) {
             TRY(checkpoint_now(t, error));
+        } else if (t->state.step % GANG_COMPARE_STEPS == 0) {
+            TRY(compare_weights(t, error));
         }
     }
     progress_end(&t->progress);
@@ -348,7 +378,7 @@ static enum status begin(struct training *t, struct error *error)
     if (t->options->resume) {
         TRY(resume_load(s, &t->state, error));
     }
-    TRY(journal_open(&t->journal, s->run, t->state.step, error));
+    TRY(journal_open(&t->journal, s->run, t->state.step, !gang_leads(s->gang), error));
     if (t->state.step > 0) {
         fprintf(stderr, "resuming at step %lld of %lld\n", (long long)t->state.step,
                 (long long)s->sampler.steps);
@@ -376,7 +406,7 @@ enum status train_run(struct session *session, const struct train_options *optio
                       struct error *error)
 {
     struct training t = {.session = session, .options = options};
-    signals_install();
+    signals_install(session->gang);
     findings_init(&t.findings);
     enum status status = outcome_begin(session, error);
     /* Before training the adapter's B is zero and the weights are the parent's: measured first,
@@ -396,7 +426,7 @@ enum status train_run(struct session *session, const struct train_options *optio
     if (status == STATUS_OK) {
         status = evaluate_full(&t, EVALUATION_AFTER, error);
     }
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK && gang_leads(session->gang)) {
         status = outcome_write(session, &t.state, &t.findings, error);
     }
     arena_release(&t.arena);

@@ -21,15 +21,18 @@ static void print_plan(const struct session *s, FILE *out)
     char parameters[16], trained[16];
     format_count((double)s->model->table.elements, parameters);
     format_count((double)model_trained_table(s->model)->elements, trained);
-    fprintf(out, "model: %d layers, %d channels, %s parameters, %s trained; %s, %d threads, %s\n",
-            c->L, c->C, parameters, trained, s->device->ops->name, pool_threads(s->device->pool),
-            device_numerics(s->device));
+    fprintf(out,
+            "model: %d layers, %d channels, %s parameters, %s trained; %s, %d ranks, %d threads "
+            "each, %s\n",
+            c->L, c->C, parameters, trained, s->device->ops->name, gang_world(s->gang),
+            pool_threads(s->device->pool), device_numerics(s->device));
     fprintf(out,
             "data: %lld groups, %lld pairs, longest row %d tokens; %lld steps of %lld groups\n",
             (long long)s->part[MIX_OWN]->group_count, (long long)s->part[MIX_OWN]->pair_count,
             s->capacity.row_tokens_max, (long long)s->sampler.steps,
             (long long)s->sampler.batch_groups);
-    fprintf(out, "packs of up to %d tokens; memory:\n", s->capacity.S);
+    fprintf(out, "packs of up to %d tokens; memory%s:\n", s->capacity.S,
+            gang_world(s->gang) > 1 ? " of rank 0" : "");
     ledger_print(&s->ledger, out);
 }
 
@@ -37,7 +40,7 @@ static enum status run(struct session *session, const struct arguments *argument
                        struct error *error)
 {
     session_plan(session);
-    if (!arguments->quiet || arguments->plan) {
+    if (gang_leads(session->gang) && (!arguments->quiet || arguments->plan)) {
         print_plan(session, arguments->plan ? stdout : stderr);
     }
     if (arguments->plan) {
@@ -45,7 +48,7 @@ static enum status run(struct session *session, const struct arguments *argument
     }
     TRY(session_allocate(session, error));
     struct train_options options = {.resume = arguments->resume,
-                                    .quiet = arguments->quiet,
+                                    .quiet = arguments->quiet || !gang_leads(session->gang),
                                     .verify_packing = arguments->verify_packing};
     return train_run(session, &options, error);
 }
@@ -66,6 +69,41 @@ static enum status run_lock(const char *run, struct error *error)
     return STATUS_OK; /* held until exit */
 }
 
+static enum status train(const struct spec *spec, const struct arguments *arguments,
+                         const struct gang *gang, struct error *error)
+{
+    struct session *session = NULL;
+    bool quiet = arguments->quiet || !gang_leads(gang);
+    enum status status = STATUS_OK;
+    if (gang_leads(gang)) {
+        status = run_lock(arguments->out, error);
+    }
+    if (status == STATUS_OK) {
+        status = session_open(spec, arguments->out, gang, (int)arguments->threads,
+                              quiet ? NULL : stderr, &session, error);
+    }
+    if (status == STATUS_OK) {
+        status = run(session, arguments, error);
+    }
+    session_close(session);
+    return status;
+}
+
+/* Only to be planned, a gang need not be there. */
+static enum status join(const struct arguments *arguments, struct gang *gang, struct error *error)
+{
+    const struct gang_options options = {.rank = (int32_t)arguments->rank,
+                                         .world = (int32_t)arguments->ranks,
+                                         .comm = arguments->comm,
+                                         .rendezvous = arguments->rendezvous,
+                                         .term = (uint64_t)arguments->term};
+    if (arguments->plan) {
+        *gang = (struct gang){.rank = options.rank, .world = options.world};
+        return STATUS_OK;
+    }
+    return gang_open(&options, gang, error);
+}
+
 enum status verb_train(const struct arguments *arguments, struct error *error)
 {
     if (arguments->spec == NULL || arguments->out == NULL) {
@@ -73,22 +111,22 @@ enum status verb_train(const struct arguments *arguments, struct error *error)
     }
     struct arena arena = {0};
     struct spec *spec;
-    struct session *session = NULL;
+    struct gang gang = {.world = 1};
     enum status status = spec_read(&arena, arguments->spec, NULL, 0, &spec, error);
+    if (status == STATUS_OK && spec->train.slices < arguments->ranks) {
+        status = error_set(error, STATUS_USAGE, "train.slices is %lld, fewer than %lld ranks",
+                           (long long)spec->train.slices, (long long)arguments->ranks);
+    }
     if (status == STATUS_OK) {
         status = dir_create(arguments->out, error);
     }
     if (status == STATUS_OK) {
-        status = run_lock(arguments->out, error);
+        status = join(arguments, &gang, error);
     }
     if (status == STATUS_OK) {
-        status = session_open(spec, arguments->out, (int)arguments->threads,
-                              arguments->quiet ? NULL : stderr, &session, error);
+        status = train(spec, arguments, &gang, error);
     }
-    if (status == STATUS_OK) {
-        status = run(session, arguments, error);
-    }
-    session_close(session);
+    gang_close(&gang, status == STATUS_OK ? NULL : error);
     arena_release(&arena);
     return status;
 }

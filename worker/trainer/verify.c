@@ -14,19 +14,26 @@
 enum { VERIFY_GROUPS_MAX = 4 };
 #define VERIFY_GRADIENT_WORST 1e-4
 
-/* One pass over the batch; rewards and a copy of the gradients. */
-static void run_side(const struct stepper *base, enum pack_mode mode, struct batch_group *groups,
-                     int32_t count, float *reward, float *gradients, size_t elements)
+/* One pass over the batch, by this rank alone whatever its gang; rewards and a copy of the
+ * gradients. */
+static enum status run_side(const struct stepper *base, enum pack_mode mode,
+                            struct batch_group *groups, int32_t count, float *reward,
+                            float *gradients, size_t elements, struct error *error)
 {
     struct stepper side = *base;
     struct step_result result;
+    struct deal deal;
+    deal_slices(base->slices, gang_world(base->gang), &deal);
+    side.gang = NULL;
+    side.slices = deal.part[gang_rank(base->gang)].count; /* as many as the tree has room for */
     side.mode = mode;
     /* Alone: a pack per group of rows laid end to end is still many rows; 1 token of capacity gives
      * every group a pack of its own. */
     side.capacity_tokens = mode == PACK_SHARED ? base->capacity_tokens : 1;
-    stepper_gradients(&side, groups, count, reward, &result);
+    TRY(stepper_gradients(&side, groups, count, reward, &result, error));
     base->model->device->ops->copy_out(base->model->device, gradients, slice_tree_sum(side.tree),
                                        elements * sizeof(float));
+    return STATUS_OK;
 }
 
 static double worst_difference(const struct params_table *table, const float *a, const float *b)
@@ -64,18 +71,25 @@ enum status packing_compare(const struct stepper *stepper, struct batch_group *g
         return status;
     }
     float *reward = mem_alloc(sizeof(float) * 2 * (size_t)rows);
-    run_side(stepper, PACK_SHARED, groups, count, reward, shared, table->elements);
-    run_side(stepper, PACK_UNSHARED, groups, count, reward + rows, alone, table->elements);
+    status = run_side(stepper, PACK_SHARED, groups, count, reward, shared, table->elements, error);
+    if (status == STATUS_OK) {
+        status = run_side(stepper, PACK_UNSHARED, groups, count, reward + rows, alone,
+                          table->elements, error);
+    }
     struct packing_difference difference = {.rewards = rows};
     for (int64_t r = 0; r < rows; r++) {
         difference.rewards_differing += memcmp(&reward[r], &reward[rows + r], sizeof(float)) != 0;
     }
-    difference.gradient_worst = worst_difference(table, shared, alone);
+    if (status == STATUS_OK) {
+        difference.gradient_worst = worst_difference(table, shared, alone);
+    }
     mem_free(reward);
     mem_unmap(shared, bytes);
     mem_unmap(alone, bytes);
-    *difference_out = difference;
-    return STATUS_OK;
+    if (status == STATUS_OK) {
+        *difference_out = difference;
+    }
+    return status;
 }
 
 enum status verify_packing(struct session *s, FILE *out, struct error *error)

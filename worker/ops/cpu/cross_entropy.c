@@ -8,9 +8,11 @@
  * logits stay in a cache, was rejected: the softmax needs all of a row before its first gradient,
  * so the products would be computed twice.
  *
- * dw is one chain over all entries in order, whatever the chunk. The gradient of an entry's x is a
- * chain over the vocabulary from 0, then added to dx[index]: entries that share an index may be in
- * one chunk.
+ * dw is one chain over all entries in order, whatever the chunk. The gradient of an entry's x is
+ * the target's row of w and what nearly outweighs it, many tiny parts of all rows: chains over
+ * blocks of VOCABULARY_BLOCK tokens, each added to dx[index] when it is done. In one chain over the
+ * whole vocabulary the tiny parts are rounded against the target's, by 1e-3 of the gradient where
+ * rows of w have much in common. Entries that share an index may be in one chunk.
  */
 #include "worker/ops/cpu/cross_entropy.h"
 
@@ -24,6 +26,7 @@
 #include "worker/ops/cpu/scratch.h"
 
 enum { CHUNK_MIN = 32, CHUNK_MAX = 256, LOGITS_FLOATS = 12 << 20 /* 48 MiB */ };
+enum { VOCABULARY_BLOCK = 1024 };
 
 struct chunk {
     float *logits; /* (rows, V), then their gradient */
@@ -57,17 +60,22 @@ static float first_lane(struct lanes a)
     return values[0];
 }
 
-/* log Σ exp z; the maximum is taken out so that exp cannot overflow. */
+/* log Σ exp z; the maximum is taken out so that exp cannot overflow. What each addition rounds away
+ * is carried into the next (Kahan): a plain chain loses the many small terms of a large vocabulary
+ * one by one, and then the probabilities do not add up to 1. */
 static float log_sum_exp(const float *z, int64_t V)
 {
-    struct lanes largest = lanes_set1(-INFINITY), sum = lanes_zero();
+    struct lanes largest = lanes_set1(-INFINITY), sum = lanes_zero(), excess = lanes_zero();
     for (int64_t v = 0; v < V; v += LANES) {
         largest = lanes_max(largest, lanes_load_some(z + v, V - v, -INFINITY));
     }
     const float max = lanes_largest(largest);
     for (int64_t v = 0; v < V; v += LANES) {
         struct lanes value = lanes_load_some(z + v, V - v, -INFINITY);
-        sum = lanes_add(sum, lanes_exp(lanes_sub(value, lanes_set1(max))));
+        struct lanes term = lanes_sub(lanes_exp(lanes_sub(value, lanes_set1(max))), excess);
+        struct lanes next = lanes_add(sum, term);
+        excess = lanes_sub(lanes_sub(next, sum), term);
+        sum = next;
     }
     struct lanes log = lanes_log(lanes_set1(lanes_sum(sum)));
     return max + first_lane(log);
@@ -119,12 +127,15 @@ static void chunk_backward(struct device *device, const struct chunk *chunk, rea
     product.c = x;
     product.a_row = chunk->V;
     product.a_k = 1;
-    product.b = w;
     product.M = rows;
-    product.K = chunk->V;
     product.accumulate = false;
-    OPS_FN(gemm)(device->pool, &product, packing);
-    OPS_FN(scatter_add_rows)(device, dx, x, index, (int32_t)rows, (int32_t)C);
+    for (int64_t v = 0; v < chunk->V; v += VOCABULARY_BLOCK) {
+        product.a = chunk->logits + v;
+        product.b = w + v * C;
+        product.K = chunk->V - v < VOCABULARY_BLOCK ? chunk->V - v : VOCABULARY_BLOCK;
+        OPS_FN(gemm)(device->pool, &product, packing);
+        OPS_FN(scatter_add_rows)(device, dx, x, index, (int32_t)rows, (int32_t)C);
+    }
 }
 
 void OPS_FN(cross_entropy)(struct device *device, float *nll, real *dx, float *dw, const real *x,

@@ -49,8 +49,10 @@ size_t ref_scratch_bytes(const struct device *device, const struct scratch_shape
     size_t bytes = size_mul((size_t)shape->row_tokens_max, sizeof(int32_t) + sizeof(float));
     /* lora: du of one row */
     size_t lora = size_mul((size_t)shape->lora_rank, sizeof(float));
-    /* cross_entropy: the logits of one entry */
-    size_t logits = shape->cross_entropy ? size_mul((size_t)shape->V, sizeof(float)) : 0;
+    /* cross_entropy: the logits of one entry, and the sum that its gradient is */
+    size_t logits = shape->cross_entropy ? size_add(size_mul((size_t)shape->V, sizeof(float)),
+                                                    size_mul((size_t)shape->C, sizeof(double)))
+                                         : 0;
     bytes = bytes > lora ? bytes : lora;
     return bytes > logits ? bytes : logits;
 }

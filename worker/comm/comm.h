@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * comm: the wire between the ranks of one attempt. Nothing above it knows which backend carries it.
+ *
+ *     struct comm *comm;
+ *     TRY(comm_open(&(struct comm_options){.backend = COMM_SHM, .rank = 1, .world = 2, .term = 7,
+ *                                          .name = "support-7", .timeout_ms = 30000}, &comm,
+ * error)); TRY(comm_all_reduce(comm, gradient, count, &order, error)); comm_close(comm);
+ *
+ * Every function but comm_block, comm_abort and the getters is collective: all ranks call the same
+ * functions in the same order with the same counts, roots and orders. Ranks that disagree get an
+ * error, not wrong numbers.
+ *
+ * SUMS have one order, which is an argument: the same bits from every backend, and for a world of
+ * any size whose orders are cuts of one tree (struct comm_order).
+ *
+ * FAILURE. Any error of a member poisons the group: all members' present and later calls return
+ * STATUS_COMMUNICATION and name the same first rank that failed. A process that is gone, or a
+ * connection that is closed, is noticed at once; a rank that hangs, after timeout_ms without
+ * progress. After an error data are undefined; what is left to do is comm_close. A stranger who
+ * connects, whatever it sends, poisons nothing and delays nobody.
+ *
+ * SECURITY. tcp: both ends of a connection prove that they know the term's secret by
+ * HMAC-SHA256 over fresh challenges; the payload is then sent in clear, so the network between
+ * workers must be trusted to carry it unchanged. shm: a segment of the user alone (mode 0600), with
+ * the same proof in it, without a name as soon as all have joined.
+ *
+ * Threads: one caller at a time; comm_abort from any thread. Memory: `data` are the caller's, at
+ * any alignment of a float. Hosts of one group have one byte order.
+ */
+#ifndef TAILOR_WORKER_COMM_COMM_H
+#define TAILOR_WORKER_COMM_COMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/status.h"
+
+enum {
+    COMM_WORLD_MAX = 64,
+    COMM_SECRET_BYTES = 32,
+    COMM_BLOCK_FLOATS = 16 /* borders of blocks are multiples of this: 64 bytes */
+};
+
+struct comm;
+
+enum comm_backend {
+    COMM_LOCAL, /* a world of one: nothing moves */
+    COMM_SHM,   /* processes of one host and user, over POSIX shared memory */
+    COMM_TCP    /* processes anywhere; a connection between any two of them */
+};
+
+struct comm_options {
+    enum comm_backend backend;
+    int32_t rank, world;               /* 0 ≤ rank < world ≤ COMM_WORLD_MAX */
+    uint64_t term;                     /* of the attempt: members of another term are strangers */
+    uint8_t secret[COMM_SECRET_BYTES]; /* of the term, the same for all ranks */
+    const char *name;                  /* shm: of the segment, [A-Za-z0-9._-], unique on the host */
+    const char *const *endpoints;      /* tcp: (world) "host:port" or "[address]:port", by rank:
+                                        * where each rank listens until all have joined */
+    int64_t timeout_ms;                /* > 0: of joining, and of a collective without progress */
+};
+
+/* In which order contributions are summed. x[r] is rank r's contribution; for each merge in turn
+ *     x[into] = x[into] + x[from]        (element by element, fp32)
+ * and the result is x[0]. count = world − 1; each rank but 0 is `from` once and not used after. */
+struct comm_order {
+    int32_t count;
+    struct {
+        int32_t into, from;
+    } merge[COMM_WORLD_MAX - 1];
+};
+
+/* All ranks join, or all that came return STATUS_COMMUNICATION by the deadline and the text names
+ * who is missing. By tcp a rank returns when it has joined every other; that two others cannot join
+ * each other then shows in its first collective. STATUS_CONFLICT: name or port is taken;
+ * STATUS_MEMORY: the segment does not fit; STATUS_USAGE: an endpoint cannot be parsed or resolved.
+ */
+enum status comm_open(const struct comm_options *options, struct comm **comm_out,
+                      struct error *error);
+/* Waits for a collective in flight (at most its deadline). Never waits for other ranks otherwise.
+ */
+void comm_close(struct comm *comm); /* NULL is allowed */
+
+int32_t comm_rank(const struct comm *comm);
+int32_t comm_world(const struct comm *comm);
+/* Rank `rank` owns elements [*begin, *end) of `count`: blocks are ascending, disjoint, together
+ * everything, equal to within COMM_BLOCK_FLOATS; may be empty. */
+void comm_block(const struct comm *comm, size_t count, int32_t rank, size_t *begin, size_t *end);
+
+/* On return the own block of `data` (count) holds the sum over ranks; the rest is as before. */
+enum status comm_reduce_scatter(struct comm *comm, float *data, size_t count,
+                                const struct comm_order *order, struct error *error);
+/* Every rank's own block of `data` (count) goes to all. */
+enum status comm_all_gather(struct comm *comm, float *data, size_t count, struct error *error);
+/* The sum over ranks, everywhere. */
+enum status comm_all_reduce(struct comm *comm, float *data, size_t count,
+                            const struct comm_order *order, struct error *error);
+/* `all` (world * bytes) gets every rank's `mine` (bytes), by rank. For counts, doubles, hashes. */
+enum status comm_all_gather_bytes(struct comm *comm, const void *mine, size_t bytes, void *all,
+                                  struct error *error);
+enum status comm_broadcast(struct comm *comm, void *data, size_t bytes, int32_t root,
+                           struct error *error);
+enum status comm_barrier(struct comm *comm, struct error *error);
+
+/* comm_all_reduce beside the caller's compute, by a thread of the comm. From _start until
+ * comm_wait returns the caller touches neither `data` nor `order`, and calls nothing but
+ * comm_wait, comm_abort and comm_close. comm_wait returns what comm_all_reduce would have. */
+enum status comm_all_reduce_start(struct comm *comm, float *data, size_t count,
+                                  const struct comm_order *order, struct error *error);
+enum status comm_wait(struct comm *comm, struct error *error);
+
+/* The first rank that failed, once any call has returned STATUS_COMMUNICATION; otherwise −1, and
+ * also −1 where ranks disagree about the collective. */
+int32_t comm_failed_rank(const struct comm *comm);
+/* Poisons the group in this rank's name: every member's present and later calls fail with `reason`
+ * (cut at 95 bytes). */
+void comm_abort(struct comm *comm, const char *reason);
+
+#endif
