@@ -20,19 +20,20 @@ for _ in range(16):
     print(json.dumps({"prompt": sentence(14), "responses": [sentence(draw.randint(1, 12)) for _ in range(6)],
                       "scores": draw.sample(range(6), 6)}))
 PY
+groups=(general --from "$base" --train "$work/groups.jsonl" --set train.batch_groups=4 --set model.template=dsp
+    --set model.max_length=160 --set train.learning_rate=1e-3 --set train.max_steps=3 --set loss.lm_loss_coeff=0.1)
 train() { # train NAME EXTRA…
     local out="$work/$1"
     shift
-    tailor run general --from "$base" --train "$work/groups.jsonl" --out "$out" -q "${tiny[@]}" --set train.max_steps=3 \
-        --set loss.lm_loss_coeff=0.1 "$@"
+    tailor run "${groups[@]}" --out "$out" -q "$@"
 }
 loss_of() { python3 -c 'import json, sys; print(json.loads(open(sys.argv[1] + "/metrics.jsonl").readline())["loss"])' "$1"; }
 expect "a run that keeps its layers" train kept --set train.recompute=none
 expect "a run that computes them again" train again --set train.recompute=layer
 expect "both leave the same bits of the model" cmp "$work/kept/model/model.safetensors" "$work/again/model/model.safetensors"
 expect "a run whose groups are larger than a pack" train parts --set train.max_tokens_per_batch=160
-expect "its plan says so" grep -qE 'packs of up to 1[0-6][0-9] tokens' <(tailor run general --from "$base" \
-    --train "$work/groups.jsonl" --out "$work/plan" "${tiny[@]}" --set train.max_tokens_per_batch=160 --plan)
+expect "its plan says so" grep -qE 'packs of up to 1[0-6][0-9] tokens' <(tailor run "${groups[@]}" \
+    --out "$work/plan" --set train.max_tokens_per_batch=160 --plan)
 expect "its first loss is that of whole groups" python3 -c 'import sys; a, b = map(float, sys.argv[1:]); sys.exit(abs(a - b) > 1e-6 * a)' \
     "$(loss_of "$work/kept")" "$(loss_of "$work/parts")"
 finish
