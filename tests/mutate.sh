@@ -32,7 +32,7 @@ an adapter's gradient without its scale | ops_gradient_test | worker/ops/ref/lor
 a gate's slope without its curve | ops_gradient_rows_test | worker/ops/ref/elementwise.c | (1.0f + g * (1.0f - sigmoid)) | 1.0f
 a softmax that misses its target | ops_gradient_rows_test | worker/ops/ref/cross_entropy.c | (v == target[i] ? 1.0f : 0.0f) | 0.0f
 a mean over one token too many | ops_gradient_rows_test | worker/ops/ref/pool.c | mean[c] /= (float)(offset[r + 1] - offset[r]); | mean[c] /= (float)(offset[r + 1] - offset[r] + 1);
-a weight gradient that forgets the pack before | ops_backends_test | worker/ops/cpu/gemm.c | if (first && !job->g.accumulate) { | if (first) {
+a weight gradient that forgets the pack before | ops_backends_test | worker/ops/cpu/gemm.c | if (first && !job->g.accumulate) { | if (first || job->g.accumulate) {
 a fast norm without epsilon | ops_backends_rows_test | worker/ops/cpu/norm.c | squares / (float)n + norm->eps | squares / (float)n
 a softmax that loses its small terms | ops_backends_test | worker/ops/cpu/cross_entropy.c | excess = lanes_sub(lanes_sub(next, sum), term); | excess = lanes_zero();
 a head's gradient in one long chain | ops_backends_test | worker/ops/cpu/cross_entropy.c | VOCABULARY_BLOCK = 1024 | VOCABULARY_BLOCK = 1 << 20
