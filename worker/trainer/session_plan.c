@@ -144,15 +144,16 @@ static void session_plan_ledger(struct session *s)
     size_t anonymous = memory_anonymous("");
     ledger_add(ledger, "program, tokenizer, data", anonymous > held ? anonymous - held : 0);
     ledger->available = memory_available("");
+    ledger->ranks = gang_world(s->gang);
     ledger->recompute = s->capacity.recompute;
 }
 
-/* Does what is not yet allocated exceed what this process may still take? */
+/* Does what is not yet allocated, by every rank here, exceed what may still be taken? */
 static bool ledger_exceeds(const struct ledger *ledger)
 {
     size_t anonymous = memory_anonymous("");
     return ledger->available > 0 && ledger->total > anonymous &&
-           ledger->total - anonymous > ledger->available;
+           ledger->total - anonymous > ledger->available / (size_t)ledger->ranks;
 }
 
 void session_plan(struct session *s)
