@@ -21,7 +21,8 @@ static int64_t running_job(struct fake_worker *worker)
     int64_t id = service_submit_plain(&service);
     int64_t until_ms = coordinator_now_ms() + WAIT_MS;
     worker->automatic = true;
-    while (service_state(&service, id) != RUNNING && coordinator_now_ms() < until_ms)
+    while ((service_state(&service, id) != RUNNING || fake_newest(worker, id)->outbox_count > 0) &&
+           coordinator_now_ms() < until_ms)
         service_turn(&service);
     worker->automatic = false;
     return id;
