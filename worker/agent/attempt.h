@@ -65,8 +65,9 @@ struct attempt {
     const struct attempt_place *place;
     int64_t job, term, world;
     char tenant[64], dir[PATH_MAX], secret[2 * 64 + 1];
-    char *spec;                       /* as assigned */
-    char rendezvous[RENDEZVOUS_RANKS_MAX * 257]; /* of several workers: every rank's host, with commas */
+    char *spec; /* as assigned */
+    char rendezvous[RENDEZVOUS_RANKS_MAX *
+                    257];             /* of several workers: every rank's host, with commas */
     char checkpoint[SHA256_HEX_SIZE]; /* to resume from; "": none */
     char (*inputs)[SHA256_HEX_SIZE];
     int input_count;

@@ -77,21 +77,22 @@ static enum status publish(struct bundle *bundle, int mark, struct error *error)
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
-/* The manifest at `prefix`checkpoints/`name`, and its parts. */
+/* The parts, then the manifest at `prefix`checkpoints/`name`: the store takes none before its
+ * parts. */
 static enum status take_checkpoint(struct bundle *bundle, const char *prefix, const char *name,
                                    struct error *error)
 {
-    char path[PATH_MAX], file[MANIFEST_NAME_MAX];
+    char path[PATH_MAX], file[MANIFEST_NAME_MAX], own[PATH_MAX], own_file[MANIFEST_NAME_MAX];
     json_t *json;
-    snprintf(file, sizeof(file), "%scheckpoints/%s", prefix, name);
-    path_join(path, sizeof(path), bundle->attempt->dir, file);
-    TRY(json_read_file(path, CONFIG_BYTES_MAX, &json, error));
-    enum status status = take(bundle, path, file, NULL, error);
+    enum status status = STATUS_OK;
+    snprintf(own_file, sizeof(own_file), "%scheckpoints/%s", prefix, name);
+    path_join(own, sizeof(own), bundle->attempt->dir, own_file);
+    TRY(json_read_file(own, CONFIG_BYTES_MAX, &json, error));
     const json_t *parts = json_object_get(json, "parts");
     for (size_t i = 0; status == STATUS_OK && i < json_array_size(parts); i++) {
         const char *digest = json_string_value(json_object_get(json_array_get(parts, i), "sha256"));
         if (digest == NULL || strlen(digest) != SHA256_HEX_SIZE - 1) {
-            status = error_set(error, STATUS_FORMAT, "%s: a part has no digest", path);
+            status = error_set(error, STATUS_FORMAT, "%s: a part has no digest", own);
             break;
         }
         snprintf(file, sizeof(file), "%sstore/%.2s/%s", prefix, digest, digest);
@@ -99,7 +100,7 @@ static enum status take_checkpoint(struct bundle *bundle, const char *prefix, co
         status = take(bundle, path, file, digest, error);
     }
     json_decref(json);
-    return status;
+    return status == STATUS_OK ? take(bundle, own, own_file, NULL, error) : status;
 }
 
 static enum status take_best(struct bundle *bundle, struct error *error)
