@@ -26,6 +26,7 @@ ALLOWED = {
     "worker/data": ["lib", "proto", "storage/files", "worker/ops/layout.h"],
     "worker/model": ["lib", "proto", "storage/files", "worker/ops", "worker/data"],
     "worker/comm": ["lib"],
+    "worker/agent": ["lib", "proto", "storage/files"],
     "worker/trainer": ["lib", "proto", "storage/files", "worker/ops", "worker/data", "worker/model", "worker/comm"],
 }
 BANNED = {

@@ -4,6 +4,7 @@
  */
 #include "worker/trainer/arguments.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "lib/limits.h"
@@ -20,7 +21,7 @@ static const struct option_row rows[] = {
     ROW("format", OPTION_STRING, format),     ROW("output", OPTION_STRING, output),
     ROW("comm", OPTION_STRING, comm),         ROW("rendezvous", OPTION_STRING, rendezvous),
     ROW("rank", OPTION_I64, rank),            ROW("ranks", OPTION_I64, ranks),
-    ROW("term", OPTION_I64, term),
+    ROW("term", OPTION_I64, term),            ROW("report-fd", OPTION_I64, report_fd),
     ROW("threads", OPTION_I64, threads),      ROW("line", OPTION_I64, line),
     ROW("worst", OPTION_I64, worst),          ROW("limit", OPTION_I64, limit),
     ROW("max-length", OPTION_I64, max_length),
@@ -37,7 +38,8 @@ static const struct option_row rows[] = {
 enum status arguments_parse(int argc, const char *const *argv, struct arguments *arguments_out,
                             struct error *error)
 {
-    *arguments_out = (struct arguments){.worst = 20, .batch_tokens = 4096, .ranks = 1};
+    *arguments_out = (struct arguments){
+        .worst = 20, .batch_tokens = 4096, .ranks = 1, .report_fd = -1};
     TRY(option_parse(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, arguments_out,
                      &arguments_out->positional, error));
     if (arguments_out->threads < 0 || arguments_out->threads > POOL_THREADS_MAX) {
@@ -47,6 +49,9 @@ enum status arguments_parse(int argc, const char *const *argv, struct arguments 
         arguments_out->rank < 0 || arguments_out->rank >= arguments_out->ranks) {
         return error_set(error, STATUS_USAGE, "--ranks must be 1 to %d, --rank below it",
                          COMM_WORLD_MAX);
+    }
+    if (arguments_out->report_fd < -1 || arguments_out->report_fd > INT_MAX) {
+        return error_set(error, STATUS_USAGE, "--report-fd must be an open descriptor");
     }
     if (arguments_out->batch_tokens < 2 || arguments_out->batch_tokens > PACK_TOKENS_MAX) {
         return error_set(error, STATUS_USAGE, "--max-tokens-per-batch must be 2 to %d",

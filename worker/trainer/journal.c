@@ -14,6 +14,7 @@
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/limits.h"
+#include "worker/trainer/relay.h"
 
 /* Keeps the lines whose "step" is at most `step`. */
 static enum status cut_back(const char *path, int64_t step, struct error *error)
@@ -58,10 +59,13 @@ enum status journal_open(struct journal *journal, const char *run, int64_t step,
     return cut_back(journal->events_path, step, error);
 }
 
-static enum status append(const struct journal *journal, const char *path, json_t *line,
-                          struct error *error)
+static enum status append(const struct journal *journal, const char *path, const char *type,
+                          json_t *line, struct error *error)
 {
     struct buf text = {0};
+    if (!journal->silent) {
+        relay_line(type, line);
+    }
     enum status status = STATUS_OK;
     json_append(&text, line);
     json_decref(line);
@@ -74,7 +78,7 @@ static enum status append(const struct journal *journal, const char *path, json_
 
 enum status journal_metrics(struct journal *journal, json_t *line, struct error *error)
 {
-    return append(journal, journal->metrics_path, line, error);
+    return append(journal, journal->metrics_path, "metrics", line, error);
 }
 
 enum status journal_event(struct journal *journal, int64_t step, const char *kind,
@@ -90,5 +94,5 @@ enum status journal_event(struct journal *journal, int64_t step, const char *kin
     json_object_set_new(line, "event", json_string(kind));
     json_object_set_new(line, "text", json_string(text));
     json_object_set_new(line, "time", json_integer((json_int_t)time(NULL)));
-    return append(journal, journal->events_path, line, error);
+    return append(journal, journal->events_path, "event", line, error);
 }

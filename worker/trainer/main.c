@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/check.h"
+#include "worker/trainer/relay.h"
 #include "worker/trainer/verbs.h"
 
 static const struct verb {
@@ -14,7 +15,7 @@ static const struct verb {
     verb_run *run;
     const char *help;
 } VERBS[] = {
-    {"train", verb_train, "--spec FILE --out RUN [--plan] [--resume] [--verify-packing]"},
+    {"train", verb_train, "--spec FILE --out RUN [--plan] [--resume] [--verify-packing] [--report-fd N]"},
     {"evaluate", verb_evaluate, "DIR --data FILE"},
     {"compare", verb_compare, "DIR DIR --data FILE"},
     {"score", verb_score, "DIR [FILE|-]"},
@@ -62,9 +63,13 @@ int main(int argc, char **argv)
         return usage(stdout, 0);
     }
     if (status == STATUS_OK) {
+        status = relay_open((int)arguments.report_fd, &error);
+    }
+    if (status == STATUS_OK) {
         status = verb->run(&arguments, &error);
     }
     if (status != STATUS_OK) {
+        relay_failure(status, error.text);
         fatal(status_exit_code(status), "%s", error.text);
     }
     return 0;

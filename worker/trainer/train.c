@@ -24,6 +24,7 @@
 #include "worker/trainer/journal.h"
 #include "worker/trainer/outcome.h"
 #include "worker/trainer/progress.h"
+#include "worker/trainer/relay.h"
 #include "worker/trainer/resume.h"
 #include "worker/trainer/verify.h"
 
@@ -348,6 +349,7 @@ static enum status loop(struct training *t, struct error *error)
     struct turn turn;
     progress_start(&t->progress, "train", t->state.step, steps, t->options->quiet);
     t->checkpoint_at = monotonic_seconds();
+    relay_running(t->state.step, steps);
     while (t->state.step < steps) {
         TRY(one_step(t, error));
         if (evaluation_due(t)) {
