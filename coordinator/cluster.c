@@ -248,15 +248,23 @@ static void after_copy(struct cluster *cluster, struct cluster_job *job)
     job->ask.after = job->after;
 }
 
-enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32_t attempts_max,
-                           int64_t now_ms, uint64_t *id_out, struct error *error)
+enum status cluster_admit(const struct cluster *cluster, const struct ask *ask, int32_t more,
+                          struct error *error)
+{
+    CHECK(ask->tenant < cluster->tenant_count);
+    const struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
+    return quota_admit(&tenant->quota, tenant->waiting + more, ask->min_ranks, error);
+}
+
+void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask,
+                     int32_t attempts_max, int64_t now_ms)
 {
     CHECK(ask->tenant < cluster->tenant_count);
     CHECK(ask->queue < cluster->queue_count);
     CHECK(ask->min_ranks >= 1 && ask->min_ranks <= ask->ranks);
     CHECK(ask->ranks <= GANG_RANKS_MAX);
+    CHECK(id >= cluster->next_job);
     struct cluster_tenant *tenant = &cluster->tenants[ask->tenant];
-    TRY(quota_admit(&tenant->quota, tenant->waiting, ask->min_ranks, error));
     if (tenant->unfinished == 0) {
         fair_share_charge(&tenant->share, 0, now_ms, cluster->options.half_life_ms);
         fair_share_enter(&tenant->share, least_level(cluster));
@@ -264,12 +272,20 @@ enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32
     struct cluster_job *job = cluster_job_add(cluster);
     *job = (struct cluster_job){.ask = *ask, .wait = {.since_ms = now_ms}};
     job->ask.submitted_ms = now_ms;
-    job_init(&job->run, cluster->next_job++, attempts_max, now_ms);
+    job_init(&job->run, id, attempts_max, now_ms);
     after_copy(cluster, job);
+    cluster->next_job = id + 1;
     tenant->waiting++;
     tenant->unfinished++;
     cluster->dirty = true;
-    *id_out = job->run.id;
+}
+
+enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32_t attempts_max,
+                           int64_t now_ms, uint64_t *id_out, struct error *error)
+{
+    TRY(cluster_admit(cluster, ask, 0, error));
+    *id_out = cluster->next_job;
+    cluster_add_job(cluster, *id_out, ask, attempts_max, now_ms);
     return STATUS_OK;
 }
 

@@ -101,6 +101,7 @@ struct job_change {
 
 struct beat_gang {
     uint64_t job, term;
+    bool started; /* all its ranks there train */
 };
 
 struct heartbeat {
@@ -116,7 +117,8 @@ enum report_kind {
     REPORT_CHECKPOINT, /* `step` is registered */
     REPORT_FINISHED,   /* the work is done and its results are registered */
     REPORT_FAILED,     /* a rank ended badly: `failure` */
-    REPORT_GONE        /* no rank of (job, term) is left on this worker */
+    REPORT_GONE,       /* no rank of (job, term) is left on this worker */
+    REPORT_NOTE        /* for the records only: a finding, a model */
 };
 
 struct report {
@@ -173,6 +175,12 @@ void cluster_restore_job(struct cluster *cluster, const struct cluster_job *save
  * sentence. ask->after is copied; its states are the caller's where the job is no longer here. */
 enum status cluster_submit(struct cluster *cluster, const struct ask *ask, int32_t attempts_max,
                            int64_t now_ms, uint64_t *id_out, struct error *error);
+/* The two halves of a submit, with a commit in between: may it (`more` others of the tenant are on
+ * their way)? and then: here it is, under the id that the records gave it, above all before. */
+enum status cluster_admit(const struct cluster *cluster, const struct ask *ask, int32_t more,
+                          struct error *error);
+void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask,
+                     int32_t attempts_max, int64_t now_ms);
 enum status cluster_cancel(struct cluster *cluster, uint64_t id, int64_t now_ms,
                            struct error *error);
 enum status cluster_pause(struct cluster *cluster, uint64_t id, int64_t now_ms,
@@ -184,6 +192,16 @@ enum status cluster_resume(struct cluster *cluster, uint64_t id, int64_t now_ms,
 void cluster_heartbeat(struct cluster *cluster, const struct heartbeat *beat, int64_t now_ms);
 enum fence_verdict cluster_report(struct cluster *cluster, const struct report *report,
                                   int64_t now_ms);
+/* No process of (job, term) is left on the worker, whatever was said before and whether or not the
+ * attempt is live. Another report of the same worker told why. */
+void cluster_ranks_gone(struct cluster *cluster, uint64_t worker, uint64_t job, uint64_t term,
+                        int64_t now_ms);
+/* The worker will not begin the attempt. */
+void cluster_refuse(struct cluster *cluster, uint64_t worker, uint64_t job, uint64_t term,
+                    int64_t now_ms);
+/* What cannot be begun for a reason of ours. */
+void cluster_fail(struct cluster *cluster, uint64_t job, uint64_t term, enum failure failure,
+                  int64_t now_ms);
 void cluster_warm(struct cluster *cluster, uint32_t worker, uint32_t object);
 void cluster_drain(struct cluster *cluster, uint32_t worker, bool draining);
 void cluster_forget(struct cluster *cluster, uint32_t worker, int64_t now_ms);

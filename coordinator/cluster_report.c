@@ -76,6 +76,22 @@ static void member_gone(struct cluster *cluster, struct cluster_job *job, uint32
     }
 }
 
+static void started(struct cluster *cluster, struct cluster_job *job, struct gang_member *member,
+                    int64_t now_ms)
+{
+    member->started = true;
+    cluster_warm(cluster, member->worker, job->ask.warm);
+    if (job->run.state != JOB_STATE_STARTING) {
+        return;
+    }
+    for (int32_t i = 0; i < job->member_count; i++) {
+        if (!job->members[i].started) {
+            return;
+        }
+    }
+    cluster_move(cluster, job, JOB_EVENT_START, now_ms);
+}
+
 /* The worker has seen the command to begin, and doesn't run the gang. */
 static void absent(struct cluster *cluster, uint32_t worker, const struct hold *hold,
                    int64_t now_ms)
@@ -98,14 +114,18 @@ static void absent(struct cluster *cluster, uint32_t worker, const struct hold *
 }
 
 /* The worker runs the gang: is that what should be? */
-static void present(struct cluster *cluster, uint32_t worker, uint64_t id, uint64_t term)
+static void present(struct cluster *cluster, uint32_t worker, const struct beat_gang *gang,
+                    int64_t now_ms)
 {
+    uint64_t id = gang->job, term = gang->term;
     struct cluster_job *job = cluster_live(cluster, id, term);
     struct gang_member *member = job ? member_of(job, worker) : NULL;
     if (!member || job->run.state == JOB_STATE_CANCELLING) {
         cluster_command_stop(cluster, worker, id, term);
     } else if (job->run.state == JOB_STATE_PAUSING) {
         cluster_command(cluster, COMMAND_YIELD, job, member);
+    } else if (gang->started && !member->started) {
+        started(cluster, job, member, now_ms); /* its report was lost with our memory */
     }
 }
 
@@ -130,27 +150,11 @@ void cluster_heartbeat(struct cluster *cluster, const struct heartbeat *beat, in
         }
     }
     for (int32_t i = 0; i < beat->gang_count; i++) {
-        present(cluster, worker, beat->gangs[i].job, beat->gangs[i].term);
+        present(cluster, worker, &beat->gangs[i], now_ms);
     }
 }
 
 /* ---- reports --------------------------------------------------------------------------------- */
-
-static void started(struct cluster *cluster, struct cluster_job *job, struct gang_member *member,
-                    int64_t now_ms)
-{
-    member->started = true;
-    cluster_warm(cluster, member->worker, job->ask.warm);
-    if (job->run.state != JOB_STATE_STARTING) {
-        return;
-    }
-    for (int32_t i = 0; i < job->member_count; i++) {
-        if (!job->members[i].started) {
-            return;
-        }
-    }
-    cluster_move(cluster, job, JOB_EVENT_START, now_ms);
-}
 
 static void finished(struct cluster *cluster, struct cluster_job *job, int64_t now_ms)
 {
@@ -216,8 +220,48 @@ enum fence_verdict cluster_report(struct cluster *cluster, const struct report *
     case REPORT_GONE:
         gone(cluster, live, worker, report, now_ms);
         break;
+    case REPORT_NOTE:
+        break;
     }
     return verdict;
+}
+
+void cluster_ranks_gone(struct cluster *cluster, uint64_t worker, uint64_t job, uint64_t term,
+                        int64_t now_ms)
+{
+    uint32_t index;
+    if (registry_find(&cluster->registry, worker, &index)) {
+        struct report report = {.worker = worker, .job = job, .term = term};
+        gone(cluster, cluster_live(cluster, job, term), index, &report, now_ms);
+    }
+}
+
+void cluster_refuse(struct cluster *cluster, uint64_t worker, uint64_t job, uint64_t term,
+                    int64_t now_ms)
+{
+    uint32_t index;
+    struct cluster_job *live = cluster_live(cluster, job, term);
+    if (!registry_find(&cluster->registry, worker, &index) ||
+        worker_give(&cluster->registry.workers[index], job, term) == 0) {
+        return;
+    }
+    cluster->dirty = true;
+    struct gang_member *member = live ? member_of(live, index) : NULL;
+    if (member && live->run.state == JOB_STATE_STARTING) {
+        member->ended = true;
+        cluster_attempt_failed(cluster, live, FAILURE_WORKER_LOST, worker, now_ms);
+    } else if (member) {
+        member_gone(cluster, live, index, now_ms);
+    }
+}
+
+void cluster_fail(struct cluster *cluster, uint64_t job, uint64_t term, enum failure failure,
+                  int64_t now_ms)
+{
+    struct cluster_job *live = cluster_live(cluster, job, term);
+    if (live) {
+        cluster_attempt_failed(cluster, live, failure, 0, now_ms);
+    }
 }
 
 void cluster_warm(struct cluster *cluster, uint32_t worker, uint32_t object)

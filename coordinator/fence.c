@@ -16,6 +16,9 @@ enum fence_verdict fence_judge(uint64_t term, bool live, uint64_t taken, uint64_
     if (message_term < term || !live) {
         return FENCE_STALE;
     }
+    if (taken == FENCE_TAKEN_UNKNOWN) {
+        return FENCE_ACCEPT;
+    }
     if (message_sequence <= taken) {
         return FENCE_DUPLICATE;
     }

@@ -6,12 +6,19 @@
  * and sends it again after a silence. The coordinator keeps, per (job, term, worker), the number
  * that it took last. An attempt that was given up (its worker was silent, then came back) speaks
  * under a term that is no longer the job's: whatever it says changes nothing, and is counted.
+ *
+ * The numbers are kept in memory only. After a restart of the coordinator `taken` is not known, and
+ * the first message, which is the oldest one without an acknowledgement, is taken as it comes: at
+ * worst it repeats one that took effect just before the end, and so each effect is written to be the
+ * same when it is repeated.
  */
 #ifndef TAILOR_COORDINATOR_FENCE_H
 #define TAILOR_COORDINATOR_FENCE_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#define FENCE_TAKEN_UNKNOWN UINT64_MAX
 
 enum fence_verdict {
     FENCE_ACCEPT,    /* the next one: record it, acknowledge after the commit */

@@ -52,7 +52,7 @@ enum status blob_put(const char *store, const void *data, size_t size,
 }
 
 /* Where a blob of this digest lies or would lie. */
-static enum status blob_path(const char *store, const char *digest, char out[PATH_MAX],
+enum status blob_path(const char *store, const char *digest, char out[PATH_MAX],
                              struct error *error)
 {
     if (!is_hex(digest, SHA256_HEX_SIZE - 1))

@@ -37,6 +37,9 @@ enum status blob_remove(const char *store, const char *digest, struct error *err
 /* Calls visit for each blob of the store, with its age in the file system (ms since 1970). */
 void blob_each(const char *store,
                void (*visit)(const char *digest, int64_t time_ms, void *argument), void *argument);
+/* Where a blob lies, or would; STATUS_FORMAT for a digest that is none. */
+enum status blob_path(const char *store, const char *digest, char out[PATH_MAX],
+                      struct error *error);
 /* Where a tenant's blobs lie below the service's root; "" is the cluster's own. */
 void blob_tenant_path(const char *root, const char *tenant, char out[PATH_MAX]);
 /* Removes every blob that `keep` does not hold (and left-over temporaries). Returns how many. */

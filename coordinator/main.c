@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tailord: the coordinator. Options, objects, the loop, and everything again in reverse.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "coordinator/coordinator.h"
+#include "lib/check.h"
+#include "lib/log.h"
+#include "lib/option.h"
+#include "lib/text.h"
+
+struct options {
+    const char *data, *workers, *advertise;
+    const char *heartbeat, *lost_after, *stop_after, *backoff, *start_after, *yield_after;
+    bool no_preemption, version;
+};
+
+#define FIELD(name) offsetof(struct options, name)
+
+static const struct option_row ROWS[] = {
+    {"data", 'd', OPTION_STRING, FIELD(data), "DIR", "where all state lies (needed)"},
+    {"workers", 0, OPTION_STRING, FIELD(workers), "HOST:PORT",
+     "where workers connect; 127.0.0.1:7701"},
+    {"advertise", 0, OPTION_STRING, FIELD(advertise), "HOST:PORT",
+     "the same as workers reach it; stands in join tokens"},
+    {"heartbeat", 0, OPTION_STRING, FIELD(heartbeat), "TIME", "how often workers speak; 1s"},
+    {"lost-after", 0, OPTION_STRING, FIELD(lost_after), "TIME",
+     "a worker that is silent so long is lost; 10s"},
+    {"stop-after", 0, OPTION_STRING, FIELD(stop_after), "TIME",
+     "workers train on alone so long; 1h"},
+    {"backoff", 0, OPTION_STRING, FIELD(backoff), "TIME", "before a second attempt; doubles; 1s"},
+    {"start-after", 0, OPTION_STRING, FIELD(start_after), "TIME",
+     "an attempt has to start within; 10m"},
+    {"yield-after", 0, OPTION_STRING, FIELD(yield_after), "TIME",
+     "an attempt that is told to stop has to stop within; 5m"},
+    {"no-preemption", 0, OPTION_FLAG, FIELD(no_preemption), NULL,
+     "nobody is told to give slots away"},
+    {"version", 0, OPTION_FLAG, FIELD(version), NULL, "print the version"},
+};
+enum { ROW_COUNT = sizeof(ROWS) / sizeof(ROWS[0]) };
+
+static void usage(FILE *out)
+{
+    fputs("tailord --data DIR: the coordinator of one cluster.\n\n", out);
+    option_print_help(out, ROWS, ROW_COUNT);
+}
+
+static void take_duration(const char *name, const char *text, int64_t *out_ms)
+{
+    double seconds;
+    if (text == NULL)
+        return;
+    if (!parse_duration_s(text, &seconds) || seconds <= 0 || seconds > 30 * 24 * 3600.0)
+        fatal(2, "--%s: \"%s\" is no time, such as 500ms, 10s or 2m", name, text);
+    *out_ms = (int64_t)(seconds * 1000);
+}
+
+static void coordinator_options(const struct options *given, struct coordinator_options *options)
+{
+    coordinator_options_default(options);
+    options->data = given->data;
+    options->workers = given->workers != NULL ? given->workers : "127.0.0.1:7701";
+    options->advertise = given->advertise;
+    options->preempt = !given->no_preemption;
+    take_duration("heartbeat", given->heartbeat, &options->heartbeat_ms);
+    take_duration("lost-after", given->lost_after, &options->lost_after_ms);
+    take_duration("stop-after", given->stop_after, &options->stop_after_ms);
+    take_duration("backoff", given->backoff, &options->backoff_base_ms);
+    take_duration("start-after", given->start_after, &options->start_after_ms);
+    take_duration("yield-after", given->yield_after, &options->yield_after_ms);
+    if (options->lost_after_ms < 3 * options->heartbeat_ms)
+        fatal(2, "--lost-after must be at least three times --heartbeat");
+}
+
+static void on_signal(evutil_socket_t number, short what, void *argument)
+{
+    (void)what;
+    log_info("stopping signal %d", (int)number);
+    event_base_loopbreak(argument);
+}
+
+static void serve(const struct coordinator_options *options)
+{
+    static const int numbers[] = {SIGTERM, SIGINT};
+    struct event *signals[2];
+    struct coordinator *coordinator;
+    struct error error;
+    struct event_base *base = event_base_new();
+    CHECK(base != NULL);
+    signal(SIGPIPE, SIG_IGN);
+    enum status status = coordinator_open(options, base, &coordinator, &error);
+    if (status != STATUS_OK)
+        fatal(status_exit_code(status), "%s", error.text);
+    for (int i = 0; i < 2; i++) {
+        signals[i] = evsignal_new(base, numbers[i], on_signal, base);
+        event_add(signals[i], NULL);
+    }
+    log_info("listening for workers on %s", coordinator_workers_address(coordinator));
+    event_base_dispatch(base);
+    for (int i = 0; i < 2; i++)
+        event_free(signals[i]);
+    coordinator_close(coordinator);
+    event_base_free(base);
+}
+
+int main(int argc, char **argv)
+{
+    static struct options given;
+    static struct option_list positional;
+    static struct coordinator_options options;
+    struct error error;
+    enum status status = option_parse(ROWS, ROW_COUNT, argc - 1, (const char *const *)argv + 1,
+                                      &given, &positional, &error);
+    if (status == STATUS_CANCELLED) {
+        usage(stdout);
+        return 0;
+    }
+    if (status != STATUS_OK)
+        fatal(2, "%s", error.text);
+    if (given.version) {
+        puts("tailord " TAILOR_VERSION);
+        return 0;
+    }
+    if (positional.count > 0)
+        fatal(2, "\"%s\": tailord takes options only; see --help", positional.items[0]);
+    if (given.data == NULL) {
+        usage(stderr);
+        return 2;
+    }
+    coordinator_options(&given, &options);
+    serve(&options);
+    return 0;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * state: struct coordinator, for the files that are it. Private to this folder; the loop thread's.
+ *
+ *   boot.c       records → memory                  change.c    memory → records, in one savepoint
+ *   on_worker.c  a worker comes, speaks, goes      on_report.c what it reports of an attempt
+ *   cycle.c      the tick                          commands.c  what is sent to workers
+ *   requests.c   what people ask                   blobs.c     chunks from and to workers
+ *
+ * cluster.h decides; here are the sockets and the files around it. Memory changes first; its record
+ * follows as work that *must* be committed (background.h); nothing leaves (no answer, no Ack, no
+ * command) before its commit. So what somebody was told is always on the disk.
+ */
+#ifndef TAILOR_COORDINATOR_STATE_H
+#define TAILOR_COORDINATOR_STATE_H
+
+#include "coordinator/background.h"
+#include "coordinator/cluster.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/job.h"
+#include "coordinator/keys.h"
+#include "coordinator/worker_socket.h"
+#include "lib/limits.h"
+
+struct tenant { /* at the index of the cluster's */
+    int64_t id;
+    char name[NAME_BYTES_MAX + 1];
+    int32_t submitting;                  /* submits on their way to the records */
+    int64_t slot_ms, productive_slot_ms; /* used and not yet recorded */
+};
+
+struct queue { /* at the index of the cluster's */
+    char name[NAME_BYTES_MAX + 1];
+};
+
+struct slot_use {
+    uint64_t job, term;
+    int64_t slots[RANKS_MAX];
+    int32_t count;
+};
+
+/* A worker as people see it; the registry has its lease and its holds, under the same id. */
+struct member {
+    int64_t id;
+    Api__Worker *row; /* in the arena */
+    struct arena arena;
+    char address[256];  /* where other ranks reach it */
+    uint64_t boot;      /* of its process; 0: not heard since our own boot */
+    struct worker_offer offer;
+    bool offered;       /* it said what it has */
+    bool attached;      /* it said what it runs: its heartbeats count */
+    bool was_draining;  /* when it was lost */
+    int64_t seen_ms, free_bytes;
+    struct slot_use *uses; /* which slots its holds have; those without a hold are stale */
+    int32_t use_count, use_capacity;
+};
+
+/* Bits of worker_offer.labels and ask.labels. */
+#define LABEL_CUDA UINT64_C(1)
+
+struct names { /* interned: number ↔ text; 0 is none */
+    struct map *map;
+};
+
+struct counters {
+    int64_t submitted, finished[3], attempts[FAILURE_COUNT], duplicates;
+    int64_t workers_lost, gate_passed, gate_held, cycles;
+    double cycle_seconds;
+};
+
+struct coordinator {
+    struct coordinator_options options;
+    struct event_base *base;
+    char data[2048];
+    int lock_fd;
+    char cluster_name[65];
+    int64_t epoch; /* grows with every boot */
+    int64_t booted_ms;
+    struct key_pair key;
+    struct keys *keys;
+    struct worker_socket *socket;
+    char address[JOIN_ADDRESS_MAX];
+
+    struct records *records; /* the database thread's */
+    struct store *store;     /* the store thread's */
+    struct series *series;   /* the store thread's */
+    struct background *database, *store_thread;
+    struct joins *joins;
+
+    struct cluster cluster;
+    struct job_list jobs;
+    struct member **members;
+    uint32_t member_count, member_capacity;
+    struct tenant *tenants;
+    uint32_t tenant_capacity;
+    struct queue *queues;
+    uint32_t queue_capacity;
+    struct names pools, numerics, warm;
+
+    struct event *tick;
+    int64_t now_ms; /* of this turn; since 1970, never back */
+    int64_t used_ms, recorded_ms; /* slot time is counted, is recorded up to here */
+    int64_t idle_ms;              /* of slots, not yet recorded */
+    struct watch *watches;
+    struct counters counters;
+    bool closing;
+};
+
+int64_t now_read(struct coordinator *coordinator); /* reads the clock into now_ms */
+
+/* ---- names ---- */
+uint32_t names_number(struct names *names, const char *text); /* NULL or "": 0 */
+const char *names_text(const struct names *names, uint32_t number);
+void names_release(struct names *names);
+
+/* A deep copy that lives in the arena. */
+void *message_copy(struct arena *arena, const ProtobufCMessage *message);
+
+/* ---- tables ---- */
+enum { NO_TENANT = -1 };
+int32_t tenant_find(const struct coordinator *coordinator, const char *name); /* or NO_TENANT */
+int32_t tenant_add(struct coordinator *coordinator, const Api__Tenant *row);
+/* Quotas and weight that are set in the row. */
+void tenant_set(struct coordinator *coordinator, int32_t tenant, const Api__Tenant *row);
+uint32_t queue_get(struct coordinator *coordinator, const char *name); /* made if new */
+struct member *member_find(const struct coordinator *coordinator, int64_t id); /* or NULL */
+struct member *member_add(struct coordinator *coordinator, const Api__Worker *row);
+void member_remove(struct coordinator *coordinator, struct member *member);
+/* Index in the registry; false: not there. */
+bool member_index(const struct coordinator *coordinator, const struct member *member,
+                  uint32_t *index_out);
+/* Slots for ranks that the registry has just given it; the same again when asked again. */
+const struct slot_use *member_slots(struct coordinator *coordinator, struct member *member,
+                                    uint64_t job, uint64_t term, int32_t count);
+/* What the records knew of the slots, at boot. */
+void member_slots_restore(struct member *member, uint64_t job, uint64_t term, int64_t slot);
+
+/* ---- cycle.c ---- */
+void cycle_start(struct coordinator *coordinator);
+void cycle_stop(struct coordinator *coordinator);
+void cycle_soon(struct coordinator *coordinator); /* the tick comes within milliseconds */
+
+/* ---- on_worker.c, on_report.c, blobs.c: by message; each called with a known worker ---- */
+void on_message(void *argument, struct identity from, const struct worker_message *row,
+                const void *message);
+void on_report(struct coordinator *coordinator, struct member *member,
+               const struct worker_message *row, const void *message);
+void on_blob(struct coordinator *coordinator, struct identity from,
+             const struct worker_message *row, const void *message);
+struct identity worker_identity(int64_t worker);
+
+/* ---- watch.c ---- */
+void watch_wake(struct coordinator *coordinator, enum watch_kind kind, int64_t job);
+
+/* ---- boot.c ---- */
+enum status boot_from_records(struct coordinator *coordinator, struct error *error);
+/* What a job's spec asks of the scheduler; `after` in the arena, with states not known. */
+enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, const Api__Job *row,
+                          struct ask *ask_out, struct job *job, struct error *error);
+
+#endif

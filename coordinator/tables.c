@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tables: names to numbers, tenants, queues, members. Small arrays, searched from the front: two
+ * hundred tenants and a thousand workers are looked up a few times a message at most.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "coordinator/state.h"
+#include "lib/check.h"
+#include "lib/map.h"
+#include "proto/message.h"
+
+static int64_t clock_ms(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The calendar's time at the first call, and from there the steady clock's: a clock that somebody
+ * sets must not end leases or back-offs. */
+int64_t coordinator_now_ms(void)
+{
+    static int64_t offset;
+    if (offset == 0)
+        offset = clock_ms(CLOCK_REALTIME) - clock_ms(CLOCK_BOOTTIME);
+    return offset + clock_ms(CLOCK_BOOTTIME);
+}
+
+int64_t now_read(struct coordinator *coordinator)
+{
+    int64_t now = coordinator_now_ms();
+    coordinator->now_ms = now > coordinator->now_ms ? now : coordinator->now_ms;
+    return coordinator->now_ms;
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+uint32_t names_number(struct names *names, const char *text)
+{
+    if (text == NULL || text[0] == '\0')
+        return 0;
+    if (names->map == NULL)
+        names->map = map_create(0);
+    uint64_t *number;
+    map_put(names->map, text, strlen(text), map_count(names->map) + 1, &number);
+    return (uint32_t)*number;
+}
+
+const char *names_text(const struct names *names, uint32_t number)
+{
+    size_t length;
+    uint64_t value;
+    return number == 0 ? "" : map_at(names->map, number - 1, &length, &value);
+}
+
+void names_release(struct names *names)
+{
+    if (names->map != NULL)
+        map_free(names->map);
+    names->map = NULL;
+}
+
+void *message_copy(struct arena *arena, const ProtobufCMessage *message)
+{
+    struct error error;
+    struct buf bytes = {0};
+    void *copy;
+    message_pack(message, &bytes);
+    enum status status = message_unpack(arena, message->descriptor, bytes.data, bytes.length,
+                                        bytes.length, &copy, &error);
+    CHECK(status == STATUS_OK);
+    buf_release(&bytes);
+    return copy;
+}
+
+/* ---- tenants and queues ---------------------------------------------------------------------- */
+
+int32_t tenant_find(const struct coordinator *coordinator, const char *name)
+{
+    for (uint32_t i = 0; i < coordinator->cluster.tenant_count; i++)
+        if (strcmp(coordinator->tenants[i].name, name) == 0)
+            return (int32_t)i;
+    return NO_TENANT;
+}
+
+void tenant_set(struct coordinator *coordinator, int32_t tenant, const Api__Tenant *row)
+{
+    struct cluster_tenant *it = &coordinator->cluster.tenants[tenant];
+    if (row->has_weight && row->weight > 0)
+        it->share.weight = row->weight;
+    if (row->has_running_slots_max)
+        it->quota.running_slots_max = (int32_t)row->running_slots_max;
+    if (row->has_queued_jobs_max)
+        it->quota.queued_jobs_max = (int32_t)row->queued_jobs_max;
+    if (row->has_slot_hours_month_max)
+        it->quota.month_slot_hours_max = (double)row->slot_hours_month_max;
+    coordinator->cluster.dirty = true;
+}
+
+int32_t tenant_add(struct coordinator *coordinator, const Api__Tenant *row)
+{
+    struct quota quota = {0};
+    CHECK(tenant_find(coordinator, row->name) == NO_TENANT);
+    uint32_t index = cluster_add_tenant(&coordinator->cluster, 1, &quota, coordinator->now_ms);
+    if (index == coordinator->tenant_capacity) {
+        coordinator->tenant_capacity = index != 0 ? 2 * index : 16;
+        coordinator->tenants =
+            mem_grow(coordinator->tenants,
+                     size_mul(coordinator->tenant_capacity, sizeof(*coordinator->tenants)));
+    }
+    struct tenant *tenant = &coordinator->tenants[index];
+    *tenant = (struct tenant){.id = row->id};
+    snprintf(tenant->name, sizeof(tenant->name), "%s", row->name);
+    tenant_set(coordinator, (int32_t)index, row);
+    return (int32_t)index;
+}
+
+uint32_t queue_get(struct coordinator *coordinator, const char *name)
+{
+    for (uint32_t i = 0; i < coordinator->cluster.queue_count; i++)
+        if (strcmp(coordinator->queues[i].name, name) == 0)
+            return i;
+    uint32_t index = cluster_add_queue(&coordinator->cluster, 0);
+    if (index == coordinator->queue_capacity) {
+        coordinator->queue_capacity = index != 0 ? 2 * index : 8;
+        coordinator->queues =
+            mem_grow(coordinator->queues,
+                     size_mul(coordinator->queue_capacity, sizeof(*coordinator->queues)));
+    }
+    snprintf(coordinator->queues[index].name, sizeof(coordinator->queues[index].name), "%s", name);
+    return index;
+}
+
+/* ---- members --------------------------------------------------------------------------------- */
+
+struct member *member_find(const struct coordinator *coordinator, int64_t id)
+{
+    for (uint32_t i = 0; i < coordinator->member_count; i++)
+        if (coordinator->members[i]->id == id)
+            return coordinator->members[i];
+    return NULL;
+}
+
+struct member *member_add(struct coordinator *coordinator, const Api__Worker *row)
+{
+    if (coordinator->member_count == coordinator->member_capacity) {
+        coordinator->member_capacity =
+            coordinator->member_capacity != 0 ? 2 * coordinator->member_capacity : 16;
+        coordinator->members =
+            mem_grow(coordinator->members,
+                     size_mul(coordinator->member_capacity, sizeof(*coordinator->members)));
+    }
+    struct member *member = mem_alloc(sizeof(*member));
+    *member = (struct member){.id = row->id};
+    member->row = message_copy(&member->arena, &row->base);
+    coordinator->members[coordinator->member_count++] = member;
+    return member;
+}
+
+void member_remove(struct coordinator *coordinator, struct member *member)
+{
+    uint32_t at = 0;
+    while (coordinator->members[at] != member)
+        at++;
+    coordinator->members[at] = coordinator->members[--coordinator->member_count];
+    mem_free(member->uses);
+    arena_release(&member->arena);
+    mem_free(member);
+}
+
+bool member_index(const struct coordinator *coordinator, const struct member *member,
+                  uint32_t *index_out)
+{
+    return registry_find(&coordinator->cluster.registry, (uint64_t)member->id, index_out);
+}
+
+/* ---- slots ----------------------------------------------------------------------------------- */
+
+static struct slot_use *use_find(struct member *member, uint64_t job, uint64_t term)
+{
+    for (int32_t i = 0; i < member->use_count; i++)
+        if (member->uses[i].job == job && member->uses[i].term == term)
+            return &member->uses[i];
+    return NULL;
+}
+
+static struct slot_use *use_add(struct member *member, uint64_t job, uint64_t term)
+{
+    if (member->use_count == member->use_capacity) {
+        member->use_capacity = member->use_capacity != 0 ? 2 * member->use_capacity : 4;
+        member->uses =
+            mem_grow(member->uses, size_mul((size_t)member->use_capacity, sizeof(*member->uses)));
+    }
+    struct slot_use *use = &member->uses[member->use_count++];
+    *use = (struct slot_use){.job = job, .term = term};
+    return use;
+}
+
+void member_slots_restore(struct member *member, uint64_t job, uint64_t term, int64_t slot)
+{
+    struct slot_use *use = use_find(member, job, term);
+    use = use != NULL ? use : use_add(member, job, term);
+    if (use->count < RANKS_MAX)
+        use->slots[use->count++] = slot;
+}
+
+static bool slot_is_used(const struct member *member, int64_t slot)
+{
+    for (int32_t i = 0; i < member->use_count; i++)
+        for (int32_t k = 0; k < member->uses[i].count; k++)
+            if (member->uses[i].slots[k] == slot)
+                return true;
+    return false;
+}
+
+const struct slot_use *member_slots(struct coordinator *coordinator, struct member *member,
+                                    uint64_t job, uint64_t term, int32_t count)
+{
+    uint32_t index;
+    CHECK(count <= RANKS_MAX);
+    CHECK(member_index(coordinator, member, &index));
+    struct worker *worker = &coordinator->cluster.registry.workers[index];
+    for (int32_t i = 0; i < member->use_count;) {
+        if (worker_hold(worker, member->uses[i].job, member->uses[i].term) == NULL)
+            member->uses[i] = member->uses[--member->use_count];
+        else
+            i++;
+    }
+    struct slot_use *use = use_find(member, job, term);
+    if (use != NULL)
+        return use;
+    use = use_add(member, job, term);
+    for (int64_t slot = 0; use->count < count; slot++) {
+        CHECK(slot < WORKER_SLOTS_MAX);
+        if (!slot_is_used(member, slot))
+            use->slots[use->count++] = slot;
+    }
+    return use;
+}
