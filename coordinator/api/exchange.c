@@ -367,12 +367,13 @@ static enum status read_request(struct exchange *exchange, struct error *error)
     const char *body = length > 0 ? (const char *)evbuffer_pullup(input, -1) : "";
     if (length > 0 && route->body == ROUTE_BODY_NONE)
         return error_set(error, STATUS_USAGE, "%s takes no body", route->name);
-    if (length > route->bytes_max)
-        exchange->code = 413;
     if (route->role != 0)
         TRY(read_token(exchange, error)); /* a stranger learns nothing of the fields */
-    TRY(request_read(&exchange->arena, &exchange->match, evhttp_uri_get_query(uri), body, length,
-                     &exchange->request, error));
+    enum status status = request_read(&exchange->arena, &exchange->match, evhttp_uri_get_query(uri),
+                                      body, length, &exchange->request, error);
+    if (status == STATUS_LIMIT)
+        exchange->code = 413;
+    TRY(status);
     exchange->body = body;
     exchange->body_length = length;
     return put_idempotency_key(exchange, error);

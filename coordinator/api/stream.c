@@ -206,7 +206,7 @@ static void on_over(void *argument, enum status status, const struct error *erro
     if (status != STATUS_OK)
         stream->over = true; /* it is gone */
     if (stream->exchange->api->stopping)
-        finish(stream);
+        stream_end(stream);
     else
         pump(stream); /* if it is over: a page more, which may have come in between */
 }
@@ -229,7 +229,9 @@ static void on_page(void *argument, enum status status, const struct error *erro
         return;
     }
     evbuffer_free(chunk);
-    if (was_over || stopping) {
+    if (stopping) {
+        stream_end(stream); /* no "end": who follows comes again */
+    } else if (was_over) {
         finish(stream);
     } else if (stream->query.job != 0) {
         stream->reading = true;
