@@ -60,13 +60,11 @@ static enum status add_parents(struct records *records, struct assign_rows *rows
     return STATUS_OK;
 }
 
-enum status assign_rows_read(struct records *records, struct assign_rows *rows,
-                             struct error *error)
+enum status assign_rows_read(struct records *records, struct assign_rows *rows, struct error *error)
 {
     Api__Job *job;
     struct spec *spec;
-    Api__CheckpointList *checkpoints =
-        message_new(rows->arena, &api__checkpoint_list__descriptor);
+    Api__CheckpointList *checkpoints = message_new(rows->arena, &api__checkpoint_list__descriptor);
     TRY(job_record_get(records, SCOPE_ALL, rows->job, true, rows->arena, &job, error));
     if (job->spec == NULL)
         return error_set(error, STATUS_NOT_FOUND, "the job has no spec");
@@ -79,6 +77,7 @@ enum status assign_rows_read(struct records *records, struct assign_rows *rows,
     TRY(add_sources(rows, &spec->data.enrich.sources, error));
     TRY(add_parents(records, rows, error));
     TRY(checkpoint_record_list(records, SCOPE_ALL, rows->job, rows->arena, checkpoints, error));
-    rows->checkpoint = checkpoints->n_checkpoints > 0 ? checkpoints->checkpoints[0]->manifest : NULL;
+    rows->checkpoint =
+        checkpoints->n_checkpoints > 0 ? checkpoints->checkpoints[0]->manifest : NULL;
     return STATUS_OK;
 }

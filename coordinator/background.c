@@ -189,8 +189,10 @@ static void run_list(struct background *background, struct list *list)
         bool last_chance = is_closing(background);
         refuse_writes(background, list, &error);
         if (last_chance) {
-            for (struct work *work = list->first; work != NULL; work = work->next)
+            for (struct work *work = list->first; work != NULL; work = work->next) {
                 work->status = STATUS_IO;
+                work->error = error;
+            }
             finish(background, list);
             return;
         }

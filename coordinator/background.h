@@ -6,8 +6,8 @@
  *                                         ←─ loop: done ────────────  eventfd
  *
  * `run` is called on the thread with the thread's own `context` (struct records, struct store) and
- * may block; `done` is called on the loop, in the order of adding. A work is the caller's memory and
- * is nobody else's between background_add and `done`; `done` may free it.
+ * may block; `done` is called on the loop, in the order of adding. A work is the caller's memory
+ * and is nobody else's between background_add and `done`; `done` may free it.
  *
  * A thread may have a *batch*: the works that are waiting are run between its begin and end, and no
  * `done` is called before `end` has returned. Fails one with STATUS_IO, or `end` itself, then

@@ -65,8 +65,7 @@ static enum status upload_record(void *context, void *argument, struct error *er
     TRY(blob_store_register(context, it->root, &row, it->now_ms, error));
     if (it->part_count == 0)
         return STATUS_OK;
-    return blob_record_put_parts(context, it->tenant, it->digest, it->parts, it->part_count,
-                                 error);
+    return blob_record_put_parts(context, it->tenant, it->digest, it->parts, it->part_count, error);
 }
 
 static void upload_end(struct upload *it, enum status status, const struct error *error)
@@ -87,8 +86,7 @@ static void on_recorded(void *argument, enum status status, const struct error *
 static void on_stored(void *argument, enum status status, const struct error *error)
 {
     struct upload *it = argument;
-    if (status != STATUS_OK || !it->state.complete || it->only_show ||
-        it->coordinator->closing) {
+    if (status != STATUS_OK || !it->state.complete || it->only_show || it->coordinator->closing) {
         upload_end(it, status, error);
         return;
     }
@@ -294,7 +292,8 @@ void on_blob(struct coordinator *coordinator, struct identity from,
     }
 }
 
-/* ---- garbage: on the database's thread, which registers blobs too ------------------------------ */
+/* ---- garbage: on the database's thread, which registers blobs too ------------------------------
+ */
 
 struct collection {
     struct work work;

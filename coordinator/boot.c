@@ -153,8 +153,7 @@ static uint32_t worker_restore(struct coordinator *coordinator, int64_t id, int3
             .labels = member->row->gpus > 0 ? LABEL_CUDA : 0};
     if (!registry_find(registry, (uint64_t)id, &index))
         index = cluster_restore_worker(&coordinator->cluster, (uint64_t)id, &offer,
-                                       member != NULL && member->was_draining,
-                                       coordinator->now_ms);
+                                       member != NULL && member->was_draining, coordinator->now_ms);
     struct worker *worker = &registry->workers[index];
     if (worker->offer.slots < worker->held + more_slots)
         worker->offer.slots = worker->held + more_slots; /* it offers fewer now: until it says so */
@@ -164,8 +163,8 @@ static uint32_t worker_restore(struct coordinator *coordinator, int64_t id, int3
 static int32_t part_size(const Api__Attempt *attempt, size_t begin)
 {
     size_t end = begin;
-    while (end < attempt->n_ranks && attempt->ranks[end]->worker_id ==
-                                         attempt->ranks[begin]->worker_id)
+    while (end < attempt->n_ranks &&
+           attempt->ranks[end]->worker_id == attempt->ranks[begin]->worker_id)
         end++;
     return (int32_t)(end - begin);
 }
@@ -203,8 +202,8 @@ static void gang_restore(struct coordinator *coordinator, struct arena *arena,
 static void counts_restore(struct job_run *run, const Api__AttemptList *attempts,
                            const Api__CheckpointList *checkpoints)
 {
-    int64_t checkpoint_term = checkpoints->n_checkpoints > 0 ? checkpoints->checkpoints[0]->term
-                                                             : 0;
+    int64_t checkpoint_term =
+        checkpoints->n_checkpoints > 0 ? checkpoints->checkpoints[0]->term : 0;
     bool in_a_row = true;
     run->progress = checkpoints->n_checkpoints > 0 ? checkpoints->checkpoints[0]->step : 0;
     for (size_t i = 0; i < attempts->n_attempts; i++) {

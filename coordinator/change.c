@@ -261,8 +261,7 @@ static void attempt_begins(struct change *change, const struct job_change *it,
                            const struct cluster_job *core)
 {
     struct coordinator *coordinator = change->coordinator;
-    Api__Attempt *attempt =
-        attempt_row(change, it, API__ATTEMPT_STATE__ATTEMPT_STATE_STARTING);
+    Api__Attempt *attempt = attempt_row(change, it, API__ATTEMPT_STATE__ATTEMPT_STATE_STARTING);
     attempt->has_created_ms = true;
     attempt->created_ms = coordinator->now_ms;
     attempt->reason = text_of(change, begin_reason(it, core));
@@ -286,8 +285,8 @@ static void attempt_begins(struct change *change, const struct job_change *it,
     row_add(change, ROW_ATTEMPT_BEGIN)->attempt = attempt;
 }
 
-static void attempt_ends(struct change *change, const struct job_change *it,
-                         const struct job *job, Api__AttemptState state)
+static void attempt_ends(struct change *change, const struct job_change *it, const struct job *job,
+                         Api__AttemptState state)
 {
     const struct cluster_job *core = cluster_job(&change->coordinator->cluster, it->job);
     Api__Attempt *attempt = attempt_row(change, it, state);
@@ -310,8 +309,7 @@ static void attempt_moves(struct change *change, const struct job_change *it, st
         attempt_begins(change, it, core);
         break;
     case JOB_EVENT_START: {
-        Api__Attempt *attempt =
-            attempt_row(change, it, API__ATTEMPT_STATE__ATTEMPT_STATE_RUNNING);
+        Api__Attempt *attempt = attempt_row(change, it, API__ATTEMPT_STATE__ATTEMPT_STATE_RUNNING);
         attempt->has_started_ms = true;
         attempt->started_ms = change->coordinator->now_ms;
         row_add(change, ROW_ATTEMPT)->attempt = attempt;

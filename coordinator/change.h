@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * change: what one message, request or tick changes in the records, applied in one savepoint, in the
- * order in which changes are committed.
+ * change: what one message, request or tick changes in the records, applied in one savepoint, in
+ * the order in which changes are committed.
  *
  *     struct change *change = change_begin(coordinator);
  *     verdict = cluster_report(&coordinator->cluster, &report, now_ms);
  *     change_checkpoint(change, job, message);
  *     change_commit(change, send_ack, argument);      // `send_ack` is called after the commit
  *
- * change_commit also takes what the cluster has decided meanwhile: its changes of states become rows
- * of jobs, attempts and events; its commands are sent behind the commit, in order, the rows that an
- * Assign needs being read in the same savepoint. Rows are copied when they are put into the change,
- * so memory may move on.
+ * change_commit also takes what the cluster has decided meanwhile: its changes of states become
+ * rows of jobs, attempts and events; its commands are sent behind the commit, in order, the rows
+ * that an Assign needs being read in the same savepoint. Rows are copied when they are put into the
+ * change, so memory may move on.
  *
  * Every effect is written so that to repeat it changes nothing (fence.h says why).
  */
@@ -43,8 +43,8 @@ void change_worker(struct change *change, struct member *member);
 void change_also(struct change *change, coordinator_run *run, void *argument);
 
 /* Hands it over; the change is gone behind `done` (or NULL). `done` gets STATUS_OK; STATUS_IO means
- * that the coordinator ends with a full disk, and then nobody may be told anything; anything else is
- * why a worker's claim (a checkpoint, a model) was not taken, while the rest was. */
+ * that the coordinator ends with a full disk, and then nobody may be told anything; anything else
+ * is why a worker's claim (a checkpoint, a model) was not taken, while the rest was. */
 void change_commit(struct change *change, coordinator_done *done, void *argument);
 /* The same, with the job's row behind what the cluster did to it. */
 void change_commit_job(struct change *change, const struct job *job, coordinator_done *done,

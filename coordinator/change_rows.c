@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A worker's claim about what is in the store (a checkpoint, a model) may be wrong: that is refused.
- * Its checks come before its first write, so nothing of it is left. Everything else is ours and has
- * to succeed.
+ * A worker's claim about what is in the store (a checkpoint, a model) may be wrong: that is
+ * refused. Its checks come before its first write, so nothing of it is left. Everything else is
+ * ours and has to succeed.
  */
 #include "coordinator/change_rows.h"
 

@@ -118,8 +118,8 @@ static void dependencies_refresh(struct cluster *cluster)
             job->after[k].state = after ? after->run.state : job->after[k].state;
         }
     }
-    if (final < FINAL_KEPT || final < cluster->job_count / 2) {
-        return;
+    if (final < FINAL_KEPT || final < cluster->job_count / 2 || cluster->change_count > 0) {
+        return; /* who reads the changes may still look at their jobs */
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < cluster->job_count; i++) {

@@ -111,10 +111,9 @@ struct command_list *commands_take(struct coordinator *coordinator, struct arena
         if (member == NULL || (begins && !still_begins(coordinator, command, command->worker)))
             continue;
         struct command_item *item = &list->items[list->count++];
-        *item = (struct command_item){
-            .command = *command,
-            .worker = worker,
-            .rows = {.arena = arena, .job = (int64_t)command->job}};
+        *item = (struct command_item){.command = *command,
+                                      .worker = worker,
+                                      .rows = {.arena = arena, .job = (int64_t)command->job}};
         if (begins)
             item->assign = assign_make(coordinator, arena, command, member);
     }

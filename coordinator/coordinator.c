@@ -177,8 +177,8 @@ static enum status open_all(struct coordinator *coordinator, struct error *error
     path_join(path, sizeof(path), coordinator->data, "store");
     coordinator->store = store_create(path);
     coordinator->series = series_create();
-    coordinator->database = background_start("the records", coordinator->base,
-                                             coordinator->records, &BATCH);
+    coordinator->database =
+        background_start("the records", coordinator->base, coordinator->records, &BATCH);
     coordinator->store_thread =
         background_start("the store", coordinator->base, coordinator->store, NULL);
     TRY(worker_socket_open(coordinator->base, coordinator->options.workers, &coordinator->key,

@@ -13,10 +13,10 @@
  * Nothing here blocks: what must touch the database or the store becomes *work* of one of two
  * threads, and its `done` is called later, exactly once, never from inside the call that asked.
  *
- * Durability. Work that writes joins the batch of its turn of the loop: one transaction, a savepoint
- * each. `done` with STATUS_OK means committed and fsynced. If the commit fails (a full disk), `done`
- * says STATUS_IO and nothing has happened. Work of one thread runs in the order in which it was
- * asked for; a read sees every write that was asked for before it.
+ * Durability. Work that writes joins the batch of its turn of the loop: one transaction, a
+ * savepoint each. `done` with STATUS_OK means committed and fsynced. If the commit fails (a full
+ * disk), `done` says STATUS_IO and nothing has happened. Work of one thread runs in the order in
+ * which it was asked for; a read sees every write that was asked for before it.
  *
  * Ownership. Pointers in arguments are borrowed until `done`; the memory behind them belongs to the
  * other thread in between: do not touch it. There is no cancelling: a connection that goes away
@@ -57,7 +57,7 @@ struct coordinator_options {
     int64_t yield_after_ms;  /* to write a checkpoint and stop */
     bool preempt;            /* may a job be told to give its slots to a more urgent one? */
     int64_t preempt_after_ms, preempt_min_run_ms; /* it waited, they ran, so long at least */
-    uint64_t seed; /* of the jitter */
+    uint64_t seed;                                /* of the jitter */
 };
 
 /* The defaults of all but the two texts. */
@@ -103,13 +103,13 @@ struct job_submission {
      * min_ranks, preemptible, not_before_ms, max_attempts, pool, batch_id, batch_row. Id, state,
      * times are the coordinator's. */
     Api__Job *job;
-    const char *idempotency_key; /* NULL: none; counts within the tenant */
-    const char *request_digest;  /* with a key: of what was asked, 64 hex digits */
+    const char *idempotency_key;    /* NULL: none; counts within the tenant */
+    const char *request_digest;     /* with a key: of what was asked, 64 hex digits */
     const struct job_input *inputs; /* what it reads, as resolved (storage/records/job_record.h) */
     int input_count;
     /* Results, with STATUS_OK: */
     int64_t id;
-    bool created;           /* false: the key had been used for the same request; id is that job's */
+    bool created; /* false: the key had been used for the same request; id is that job's */
     int64_t queue_position; /* jobs of its queue that wait, itself included */
 };
 
@@ -145,8 +145,8 @@ void coordinator_worker_verb(struct coordinator *coordinator, enum worker_verb v
 void coordinator_workers(struct coordinator *coordinator, struct arena *arena, int64_t id,
                          Api__WorkerList *workers_out);
 /* A token with which one worker may join, once: address, server key, a key pair of its own. It is
- * the only time that the text is to be had. `token` is at least JOIN_TOKEN_MAX bytes, written before
- * `done`. */
+ * the only time that the text is to be had. `token` is at least JOIN_TOKEN_MAX bytes, written
+ * before `done`. */
 enum { JOIN_TOKEN_MAX = 257 };
 void coordinator_join_token(struct coordinator *coordinator, const char *pool, int64_t expires_ms,
                             char *token, coordinator_done *done, void *argument);
@@ -194,13 +194,13 @@ void coordinator_logs_read(struct coordinator *coordinator, const struct series_
  * set. */
 void coordinator_upload_show(struct coordinator *coordinator, Api__Upload *upload,
                              coordinator_done *done, void *argument);
-/* Takes one chunk at upload->offset of a blob of upload->bytes. STATUS_CONFLICT with the offset that
- * is wanted in *upload; STATUS_FORMAT when all is there and has another digest (the upload is thrown
- * away then). At its end *upload says how much is there. */
+/* Takes one chunk at upload->offset of a blob of upload->bytes. STATUS_CONFLICT with the offset
+ * that is wanted in *upload; STATUS_FORMAT when all is there and has another digest (the upload is
+ * thrown away then). At its end *upload says how much is there. */
 void coordinator_upload_put(struct coordinator *coordinator, Api__Upload *upload, const void *data,
                             size_t length, coordinator_done *done, void *argument);
-/* Appends at most `length` bytes from `offset` of a finished blob; STATUS_NOT_FOUND. `size_out` gets
- * the size of the whole blob. */
+/* Appends at most `length` bytes from `offset` of a finished blob; STATUS_NOT_FOUND. `size_out`
+ * gets the size of the whole blob. */
 void coordinator_blob_read(struct coordinator *coordinator, const char *tenant, const char *digest,
                            int64_t offset, size_t length, struct buf *out, int64_t *size_out,
                            coordinator_done *done, void *argument);

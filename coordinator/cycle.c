@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cycle: the tick of the loop: time passes in the cluster, and what it decides is committed and sent.
+ * cycle: the tick of the loop: time passes in the cluster, and what it decides is committed and
+ * sent.
  *
  * Slot time is counted here, by what each worker's holds are at this moment, so the rows of all
  * tenants and of the idle add up to the whole capacity exactly.

@@ -9,8 +9,8 @@
  *
  * The numbers are kept in memory only. After a restart of the coordinator `taken` is not known, and
  * the first message, which is the oldest one without an acknowledgement, is taken as it comes: at
- * worst it repeats one that took effect just before the end, and so each effect is written to be the
- * same when it is repeated.
+ * worst it repeats one that took effect just before the end, and so each effect is written to be
+ * the same when it is repeated.
  */
 #ifndef TAILOR_COORDINATOR_FENCE_H
 #define TAILOR_COORDINATOR_FENCE_H

@@ -68,8 +68,12 @@ static void answer(struct gatekeeper *gatekeeper, const struct frame *frames, in
         identity_format(identity, user);
     else
         gatekeeper->refused++;
-    const char *reply[] = {"1.0", count > REQUEST_ID ? frames[REQUEST_ID].bytes : "",
-                           known ? "200" : "400", known ? "OK" : "this key is not known", user, ""};
+    const char *reply[] = {"1.0",
+                           count > REQUEST_ID ? frames[REQUEST_ID].bytes : "",
+                           known ? "200" : "400",
+                           known ? "OK" : "this key is not known",
+                           user,
+                           ""};
     enum { REPLY_FRAMES = sizeof(reply) / sizeof(reply[0]) };
     for (int i = 0; i < REPLY_FRAMES; i++)
         zmq_send(gatekeeper->socket, reply[i], strlen(reply[i]),

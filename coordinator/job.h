@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * job: what the coordinator keeps in memory of a job besides cluster.h's part: names, the outcome on
- * its way, the words of its last failure. What is needed at rest (spec, labels) is in the records.
+ * job: what the coordinator keeps in memory of a job besides cluster.h's part: names, the outcome
+ * on its way, the words of its last failure. What is needed at rest (spec, labels) is in the
+ * records.
  *
  * The list holds exactly the jobs that the cluster knows; both are in order of id.
  */
@@ -22,17 +23,17 @@ struct job {
     int64_t keep_last;                 /* checkpoints */
     bool pause_wanted, cancel_wanted;  /* by a person */
 
-    int64_t step, steps_total;         /* of the live attempt, as last reported */
-    int64_t started_ms, finished_ms;   /* the first attempt's start; the end; 0: not yet */
+    int64_t step, steps_total;       /* of the live attempt, as last reported */
+    int64_t started_ms, finished_ms; /* the first attempt's start; the end; 0: not yet */
     Api__GateDecision gate;
     char *gate_figures;
     char *failure_message, *failure_hint, *failure_log;
-    uint64_t failure_term;             /* that these words are of */
-    int64_t failure_rank;              /* −1: none */
+    uint64_t failure_term; /* that these words are of */
+    int64_t failure_rank;  /* −1: none */
 };
 
 struct job *job_create(uint64_t id, const char *tenant);
-void job_free(struct job *job); /* of no list */
+void job_free(struct job *job);                    /* of no list */
 void text_replace(char **text, const char *value); /* frees the old, copies the new (NULL: none) */
 
 struct job_list {

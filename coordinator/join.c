@@ -19,8 +19,8 @@
 #include "lib/text.h"
 #include "storage/records/worker_record.h"
 
-#define PREFIX      "join-"
-#define EXPIRES_MAX (30LL * 24 * 3600 * 1000)
+#define PREFIX          "join-"
+#define EXPIRES_MAX     (30LL * 24 * 3600 * 1000)
 #define EXPIRES_DEFAULT (24LL * 3600 * 1000)
 
 struct join {
@@ -129,8 +129,7 @@ static enum status make_file(void *context, void *argument, struct error *error)
     struct making *making = argument;
     char text[128];
     (void)context;
-    int length =
-        snprintf(text, sizeof(text), "%" PRId64 " %s", making->expires_ms, making->pool);
+    int length = snprintf(text, sizeof(text), "%" PRId64 " %s", making->expires_ms, making->pool);
     return file_write_atomic(making->path, text, (size_t)length, error);
 }
 
@@ -143,9 +142,9 @@ static void on_made(void *argument, enum status status, const struct error *erro
         join_add(coordinator->joins, making->pair.public, making->pool, making->expires_ms);
         memcpy(token.server_key, coordinator->key.public, CURVE_KEY_SIZE);
         memcpy(token.secret, making->pair.secret, CURVE_KEY_SIZE);
-        snprintf(token.address, sizeof(token.address), "%s", coordinator->options.advertise != NULL
-                                                                 ? coordinator->options.advertise
-                                                                 : coordinator->address);
+        snprintf(token.address, sizeof(token.address), "%s",
+                 coordinator->options.advertise != NULL ? coordinator->options.advertise
+                                                        : coordinator->address);
         join_token_format(&token, making->token);
     }
     making->done(making->argument, status, error);
@@ -160,8 +159,8 @@ void coordinator_join_token(struct coordinator *coordinator, const char *pool, i
     *making = (struct making){
         .work = {.kind = WORK_WRITE, .run = make_file, .done = on_made, .argument = making},
         .coordinator = coordinator,
-        .expires_ms = expires_ms > now && expires_ms < now + EXPIRES_MAX ? expires_ms
-                                                                         : now + EXPIRES_DEFAULT,
+        .expires_ms =
+            expires_ms > now && expires_ms < now + EXPIRES_MAX ? expires_ms : now + EXPIRES_DEFAULT,
         .token = token,
         .done = done,
         .argument = argument};
@@ -187,8 +186,7 @@ struct joining {
 static void joining_end(struct joining *joining, enum status status, const struct error *error)
 {
     joining->join->busy = false;
-    joining->done(joining->joins->coordinator, joining->from, joining->join->worker, status,
-                  error);
+    joining->done(joining->joins->coordinator, joining->from, joining->join->worker, status, error);
     arena_release(&joining->arena);
     mem_free(joining);
 }
@@ -268,8 +266,7 @@ static enum status join_judge(const struct join *join, const Wire__Hello *hello,
     if (join->worker == 0 && join->expires_ms <= now_ms)
         return error_set(error, STATUS_DENIED,
                          "this join token has expired: `tailor worker join-token` makes a new one");
-    if (join->worker != 0 &&
-        memcmp(join->own_key, hello->public_key.data, CURVE_KEY_SIZE) != 0)
+    if (join->worker != 0 && memcmp(join->own_key, hello->public_key.data, CURVE_KEY_SIZE) != 0)
         return error_set(error, STATUS_DENIED, "this join token was used by another worker");
     return STATUS_OK;
 }

@@ -3,8 +3,9 @@
  * join: how a machine becomes a worker: tokens, and the exchange of the token's key for its own.
  *
  * A token is a key pair of one use. Its public half is a file, keys/join-<64 hex>, until it is used
- * or expired; the secret half is in the token alone. Using it removes the file *before* the worker's
- * row is committed: a crash in between costs a token, and never lets two workers join with one.
+ * or expired; the secret half is in the token alone. Using it removes the file *before* the
+ * worker's row is committed: a crash in between costs a token, and never lets two workers join with
+ * one.
  */
 #ifndef TAILOR_COORDINATOR_JOIN_H
 #define TAILOR_COORDINATOR_JOIN_H

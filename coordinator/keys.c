@@ -72,8 +72,8 @@ enum status keys_open(const char *dir, struct key_pair *server_out, struct error
         return error_set(error, STATUS_DENIED,
                          "%s can be read by others: take that away with chmod 600", path);
     TRY(file_read(path, 4096, &text, error));
-    bool ok = text.length == SECRET_DIGITS &&
-              hex_parse(text.data, CURVE_KEY_SIZE, server_out->secret);
+    bool ok =
+        text.length == SECRET_DIGITS && hex_parse(text.data, CURVE_KEY_SIZE, server_out->secret);
     buf_release(&text);
     if (!ok)
         return error_set(error, STATUS_FORMAT, "%s is no key of ours: restore it from a backup",

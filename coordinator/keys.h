@@ -2,8 +2,8 @@
  *
  * keys: the coordinator's own CURVE key pair, and the names that a worker's key stands for.
  *
- * DIR/keys/server.key holds the secret key, mode 0600, made once. To lose it is to have every worker
- * join again.
+ * DIR/keys/server.key holds the secret key, mode 0600, made once. To lose it is to have every
+ * worker join again.
  *
  * A public key maps to an *identity*, which the transport then carries with each message: worker
  * "w-17", or the join key of a token, "k-3", which may say hello and nothing else. The table is in

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "coordinator/api/api.h"
 #include "coordinator/coordinator.h"
 #include "lib/check.h"
 #include "lib/log.h"
@@ -13,9 +14,9 @@
 #include "lib/text.h"
 
 struct options {
-    const char *data, *workers, *advertise;
+    const char *data, *workers, *advertise, *http;
     const char *heartbeat, *lost_after, *stop_after, *backoff, *start_after, *yield_after;
-    bool no_preemption, version;
+    bool no_preemption, http_proxied, version;
 };
 
 #define FIELD(name) offsetof(struct options, name)
@@ -26,6 +27,10 @@ static const struct option_row ROWS[] = {
      "where workers connect; 127.0.0.1:7701"},
     {"advertise", 0, OPTION_STRING, FIELD(advertise), "HOST:PORT",
      "the same as workers reach it; stands in join tokens"},
+    {"http", 0, OPTION_STRING, FIELD(http), "HOST:PORT",
+     "where people and programs ask; 127.0.0.1:7700"},
+    {"http-proxied", 0, OPTION_FLAG, FIELD(http_proxied), NULL,
+     "a proxy that speaks TLS is in front: --http need not be loopback"},
     {"heartbeat", 0, OPTION_STRING, FIELD(heartbeat), "TIME", "how often workers speak; 1s"},
     {"lost-after", 0, OPTION_STRING, FIELD(lost_after), "TIME",
      "a worker that is silent so long is lost; 10s"},
@@ -82,11 +87,12 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
     event_base_loopbreak(argument);
 }
 
-static void serve(const struct coordinator_options *options)
+static void serve(const struct coordinator_options *options, const struct api_options *http)
 {
     static const int numbers[] = {SIGTERM, SIGINT};
     struct event *signals[2];
     struct coordinator *coordinator;
+    struct api *api;
     struct error error;
     struct event_base *base = event_base_new();
     CHECK(base != NULL);
@@ -94,15 +100,23 @@ static void serve(const struct coordinator_options *options)
     enum status status = coordinator_open(options, base, &coordinator, &error);
     if (status != STATUS_OK)
         fatal(status_exit_code(status), "%s", error.text);
+    status = api_open(http, coordinator, base, &api, &error);
+    if (status != STATUS_OK) {
+        coordinator_close(coordinator);
+        fatal(status_exit_code(status), "%s", error.text);
+    }
     for (int i = 0; i < 2; i++) {
         signals[i] = evsignal_new(base, numbers[i], on_signal, base);
         event_add(signals[i], NULL);
     }
     log_info("listening for workers on %s", coordinator_workers_address(coordinator));
+    log_info("listening for people on %s", api_address(api));
     event_base_dispatch(base);
     for (int i = 0; i < 2; i++)
         event_free(signals[i]);
+    api_stop(api);
     coordinator_close(coordinator);
+    api_close(api);
     event_base_free(base);
 }
 
@@ -131,6 +145,9 @@ int main(int argc, char **argv)
         return 2;
     }
     coordinator_options(&given, &options);
-    serve(&options);
+    const struct api_options http = {.address = given.http != NULL ? given.http : "127.0.0.1:7700",
+                                     .data = given.data,
+                                     .proxied = given.http_proxied};
+    serve(&options, &http);
     return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * on_report: what a worker reports of an attempt. Judged by the fence, recorded, acknowledged behind
- * the commit; also the acknowledgement of a duplicate goes behind the commits that were asked for
- * before it, so that none of them precedes the record of the original.
+ * on_report: what a worker reports of an attempt. Judged by the fence, recorded, acknowledged
+ * behind the commit; also the acknowledgement of a duplicate goes behind the commits that were
+ * asked for before it, so that none of them precedes the record of the original.
  *
  * A final report says two things, why and that no process is left: the first is taken only from the
  * live attempt, the second (its slots) whenever it comes.
@@ -21,6 +21,7 @@ struct acknowledgement {
     int64_t worker;
     Wire__Stamp stamp;
     Wire__AckResult result;
+    const char *refusal; /* NULL: none */
 };
 
 /* ---- the Ack --------------------------------------------------------------------------------- */
@@ -35,8 +36,8 @@ static void send_ack(void *argument, enum status status, const struct error *err
     ack.stamp = &it->stamp;
     ack.has_result = true;
     ack.result = it->result;
-    if (status != STATUS_OK) {
-        text_clean(error->text, text, sizeof(text));
+    if (status != STATUS_OK || it->refusal != NULL) {
+        text_clean(it->refusal != NULL ? it->refusal : error->text, text, sizeof(text));
         ack.result = WIRE__ACK_RESULT__ACK_RESULT_REFUSED;
         ack.message = text;
         log_warn("report of job %" PRId64 " term %" PRId64 " refused: %s", it->stamp.job,
@@ -47,12 +48,13 @@ static void send_ack(void *argument, enum status status, const struct error *err
 
 static void commit_and_ack(struct change *change, struct coordinator *coordinator,
                            const struct member *member, const Wire__Stamp *stamp,
-                           Wire__AckResult result)
+                           Wire__AckResult result, const char *refusal)
 {
     struct acknowledgement *it = arena_new(change_arena(change), struct acknowledgement);
     it->coordinator = coordinator;
     it->worker = member->id;
     it->result = result;
+    it->refusal = refusal;
     wire__stamp__init(&it->stamp);
     it->stamp.has_job = it->stamp.has_term = it->stamp.has_sequence = true;
     it->stamp.job = stamp->job;
@@ -117,8 +119,8 @@ static struct report report_of(const struct coordinator *coordinator, const stru
                             .ends_ms = INT64_MAX};
     if (row->id == WORKER_ATTEMPT_REPORT) {
         report.kind = attempt_kind(coordinator, member, attempt);
-        report.failure = attempt->has_failure_class ? (enum failure)attempt->failure_class
-                                                    : FAILURE_INTERNAL;
+        report.failure =
+            attempt->has_failure_class ? (enum failure)attempt->failure_class : FAILURE_INTERNAL;
     } else if (row->id == WORKER_CHECKPOINT_REPORT) {
         report.kind = REPORT_CHECKPOINT;
         report.step = checkpoint->step;
@@ -141,9 +143,9 @@ static void note_attempt(struct job *job, const Wire__AttemptReport *report)
     if (report->state == API__ATTEMPT_STATE__ATTEMPT_STATE_FAILED) {
         job->failure_term = (uint64_t)report->stamp->term;
         job->failure_rank = report->has_failure_rank ? report->failure_rank : -1;
-        text_replace(&job->failure_message,
-                     report->failure_message != NULL ? report->failure_message
-                                                     : "the worker gave no reason");
+        text_replace(&job->failure_message, report->failure_message != NULL
+                                                ? report->failure_message
+                                                : "the worker gave no reason");
         text_replace(&job->failure_hint, report->failure_hint);
         text_replace(&job->failure_log, report->failure_log);
     }
@@ -163,23 +165,29 @@ static void note(struct change *change, struct job *job, const struct worker_mes
     } else if (row->id == WORKER_FINDING) {
         const Wire__Finding *finding = message;
         change_event(change, job, finding->kind != NULL ? finding->kind : "finding",
-                     finding->has_severity ? finding->severity
-                                           : API__SEVERITY__SEVERITY_WARNING,
+                     finding->has_severity ? finding->severity : API__SEVERITY__SEVERITY_WARNING,
                      "%s", finding->message != NULL ? finding->message : "");
     }
 }
 
-static const char *claim_missing(const struct worker_message *row, const void *message)
+/* Why it cannot be taken as it is, or NULL. */
+static const char *refusal_of(const struct worker_message *row, const void *message)
 {
     const Wire__AttemptReport *attempt = message;
     const Wire__CheckpointReport *checkpoint = message;
     const Wire__ModelReport *model = message;
-    if (row->id == WORKER_ATTEMPT_REPORT && !attempt->has_state)
-        return "a report needs a state";
-    if (row->id == WORKER_CHECKPOINT_REPORT && checkpoint->manifest == NULL)
-        return "a checkpoint needs a manifest";
-    return row->id == WORKER_MODEL_REPORT && model->manifest == NULL ? "a model needs a manifest"
-                                                                     : NULL;
+    switch (row->id) {
+    case WORKER_ATTEMPT_REPORT:
+        return attempt->has_state ? NULL : "a report needs a state";
+    case WORKER_CHECKPOINT_REPORT:
+        return checkpoint->manifest != NULL ? NULL : "a checkpoint needs a manifest";
+    case WORKER_MODEL_REPORT:
+        return model->manifest != NULL ? NULL : "a model needs a manifest";
+    case WORKER_SHARD_REPORT:
+        return "this coordinator gives no shards out";
+    default:
+        return NULL;
+    }
 }
 
 static const Wire__AckResult RESULT_OF[] = {
@@ -195,11 +203,9 @@ static void on_stamped(struct coordinator *coordinator, struct member *member,
 {
     struct report report = report_of(coordinator, member, row, message);
     const Wire__AttemptReport *attempt = message;
-    const char *missing = claim_missing(row, message);
-    if (missing != NULL) {
-        log_warn("worker %s: %s", member->row->name, missing);
-        return;
-    }
+    const char *refusal = refusal_of(row, message);
+    if (refusal != NULL)
+        report.kind = REPORT_NOTE; /* its number is taken, and nothing else */
     struct change *change = change_begin(coordinator);
     struct job *job = job_list_find(&coordinator->jobs, report.job);
     enum fence_verdict verdict =
@@ -208,14 +214,15 @@ static void on_stamped(struct coordinator *coordinator, struct member *member,
         change_drop(change);
         return;
     }
-    if (verdict == FENCE_ACCEPT)
+    if (verdict == FENCE_ACCEPT && refusal == NULL)
         note(change, job, row, message);
-    if ((verdict == FENCE_ACCEPT || verdict == FENCE_STALE) &&
-        row->id == WORKER_ATTEMPT_REPORT && is_final_report(attempt))
+    if ((verdict == FENCE_ACCEPT || verdict == FENCE_STALE) && row->id == WORKER_ATTEMPT_REPORT &&
+        is_final_report(attempt))
         cluster_ranks_gone(&coordinator->cluster, report.worker, report.job, report.term,
                            coordinator->now_ms);
     coordinator->counters.duplicates += verdict == FENCE_DUPLICATE;
-    commit_and_ack(change, coordinator, member, attempt->stamp, RESULT_OF[verdict]);
+    commit_and_ack(change, coordinator, member, attempt->stamp, RESULT_OF[verdict],
+                   verdict == FENCE_ACCEPT ? refusal : NULL);
     cycle_soon(coordinator);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * on_worker: workers come, say what they have and what they run, and go. The conversation is told in
- * proto/worker.proto.
+ * on_worker: workers come, say what they have and what they run, and go. The conversation is told
+ * in proto/worker.proto.
  *
  * What is known of a worker comes from its key; fields of a message that could name another are not
  * looked at. A worker is given nothing before it has said what it runs, so that a slot whose ranks
@@ -133,12 +133,12 @@ static void on_offer(struct coordinator *coordinator, struct member *member,
         label->key = arena_strdup(&member->arena, offer->labels[i]->key);
         label->value = arena_strdup(&member->arena, offer->labels[i]->value);
     }
-    member->offer = (struct worker_offer){
-        .incarnation = member->boot,
-        .slots = (int32_t)offer->slots,
-        .pool = names_number(&coordinator->pools, row->pool),
-        .numerics = names_number(&coordinator->numerics, offer->numerics),
-        .labels = label_bits(offer)};
+    member->offer =
+        (struct worker_offer){.incarnation = member->boot,
+                              .slots = (int32_t)offer->slots,
+                              .pool = names_number(&coordinator->pools, row->pool),
+                              .numerics = names_number(&coordinator->numerics, offer->numerics),
+                              .labels = label_bits(offer)};
     member->offered = true;
     struct change *change = change_begin(coordinator);
     change_worker(change, member);
@@ -170,11 +170,10 @@ static void beat(struct coordinator *coordinator, struct member *member, int64_t
     struct beat_gang *gangs = arena_array(arena, struct beat_gang, count);
     for (size_t i = 0; i < count; i++) {
         struct job *job = job_list_find(&coordinator->jobs, (uint64_t)attempts[i]->job);
-        struct cluster_job *live =
-            cluster_job(&coordinator->cluster, (uint64_t)attempts[i]->job);
-        gangs[i] = (struct beat_gang){
-            (uint64_t)attempts[i]->job, (uint64_t)attempts[i]->term,
-            attempts[i]->state == API__ATTEMPT_STATE__ATTEMPT_STATE_RUNNING};
+        struct cluster_job *live = cluster_job(&coordinator->cluster, (uint64_t)attempts[i]->job);
+        gangs[i] =
+            (struct beat_gang){(uint64_t)attempts[i]->job, (uint64_t)attempts[i]->term,
+                               attempts[i]->state == API__ATTEMPT_STATE__ATTEMPT_STATE_RUNNING};
         if (job != NULL && live != NULL && live->run.term == gangs[i].term &&
             attempts[i]->step > job->step)
             job->step = attempts[i]->step;
@@ -186,7 +185,8 @@ static void beat(struct coordinator *coordinator, struct member *member, int64_t
                                   .gang_count = (int32_t)count};
     uint32_t index;
     member->seen_ms = coordinator->now_ms;
-    if (member_index(coordinator, member, &index)) { /* restored: which process it was is not known */
+    if (member_index(coordinator, member,
+                     &index)) { /* restored: which process it was is not known */
         struct worker_offer *known = &coordinator->cluster.registry.workers[index].offer;
         known->incarnation = known->incarnation != 0 ? known->incarnation : member->boot;
     }

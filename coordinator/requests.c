@@ -2,9 +2,9 @@
  *
  * requests: what people ask, by coordinator.h.
  *
- * A submit is committed first and enters the cluster then, so a job that could not be recorded never
- * was. A wish about a live job changes the cluster first and is answered behind its commit. A job
- * that is not live is looked up, to tell what is not there from what is over.
+ * A submit is committed first and enters the cluster then, so a job that could not be recorded
+ * never was. A wish about a live job changes the cluster first and is answered behind its commit. A
+ * job that is not live is looked up, to tell what is not there from what is over.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -115,15 +115,14 @@ static enum status submit_run(void *context, void *argument, struct error *error
 {
     struct submitting *it = argument;
     struct job_submission *submission = it->submission;
-    struct job_submit submit = {.job = submission->job,
-                                .idempotency_key = submission->idempotency_key,
-                                .body_digest = submission->idempotency_key != NULL
-                                                   ? submission->request_digest
-                                                   : NULL,
-                                .after = it->after,
-                                .after_count = it->ask.after_count,
-                                .inputs = submission->inputs,
-                                .input_count = submission->input_count};
+    struct job_submit submit = {
+        .job = submission->job,
+        .idempotency_key = submission->idempotency_key,
+        .body_digest = submission->idempotency_key != NULL ? submission->request_digest : NULL,
+        .after = it->after,
+        .after_count = it->ask.after_count,
+        .inputs = submission->inputs,
+        .input_count = submission->input_count};
     Api__JobList *after = message_new(&it->arena, &api__job_list__descriptor);
     TRY(job_record_submit(context, &submit, &submission->id, &submission->created, error));
     TRY(job_record_after(context, submission->id, &it->arena, after, error));
@@ -231,8 +230,8 @@ static enum status wish_lookup(struct records *records, void *argument, struct e
     Api__Job *job;
     struct scope scope = wish->tenant[0] == '\0' ? SCOPE_ALL : SCOPE_TENANT(wish->tenant);
     enum status status = job_record_get(records, scope, wish->id, false, &arena, &job, error);
-    if (status == STATUS_OK && !(wish->verb == JOB_VERB_CANCEL &&
-                                 job->state == API__JOB_STATE__JOB_STATE_CANCELLED)) {
+    if (status == STATUS_OK &&
+        !(wish->verb == JOB_VERB_CANCEL && job->state == API__JOB_STATE__JOB_STATE_CANCELLED)) {
         char state[64];
         status = error_set(error, STATUS_CONFLICT, "job j-%" PRId64 " has %s", wish->id,
                            enum_text(&api__job_state__descriptor, job->state, state));
@@ -280,8 +279,8 @@ void coordinator_job_verb(struct coordinator *coordinator, const struct caller *
     struct error error;
     struct job *job = job_list_find(&coordinator->jobs, (uint64_t)id);
     const struct cluster_job *core = cluster_job(&coordinator->cluster, (uint64_t)id);
-    bool own = job != NULL &&
-               (caller->tenant[0] == '\0' || strcmp(caller->tenant, job->tenant) == 0);
+    bool own =
+        job != NULL && (caller->tenant[0] == '\0' || strcmp(caller->tenant, job->tenant) == 0);
     now_read(coordinator);
     if (!own || core == NULL || job_is_final(core->run.state)) {
         struct wish *wish = mem_alloc(sizeof(*wish));

@@ -153,8 +153,8 @@ static void log_line(struct addition *addition, const Wire__LogReport *report, c
 {
     if (addition->count == LINES_MAX)
         return;
-    buf_printf(&addition->text, "{\"term\":%" PRId64 ",\"rank\":%" PRId64 ",\"text\":",
-               report->term, report->rank);
+    buf_printf(&addition->text,
+               "{\"term\":%" PRId64 ",\"rank\":%" PRId64 ",\"text\":", report->term, report->rank);
     buf_append_json_string(&addition->text, text, strlen(text));
     buf_append_char(&addition->text, '}');
     addition->ends[addition->count++] = addition->text.length;
@@ -205,8 +205,7 @@ static void take_metric(struct reading *reading, const struct segment_entry *ent
     buf_release(&text);
 }
 
-static void take_log(struct reading *reading, const struct segment_entry *entry,
-                     const json_t *line)
+static void take_log(struct reading *reading, const struct segment_entry *entry, const json_t *line)
 {
     const char *text = json_string_value(json_object_get(line, "text"));
     Api__LogLine *out = message_add(reading->arena, reading->logs, "lines");
@@ -278,8 +277,8 @@ static void reading_add(struct coordinator *coordinator, const struct reading *w
     struct reading *reading = mem_alloc(sizeof(*reading));
     *reading = *what;
     reading->coordinator = coordinator;
-    reading->work = (struct work){
-        .kind = WORK_READ, .run = read_page, .done = on_read, .argument = reading};
+    reading->work =
+        (struct work){.kind = WORK_READ, .run = read_page, .done = on_read, .argument = reading};
     if (reading->query.limit <= 0 || reading->query.limit > PAGE_MAX)
         reading->query.limit = PAGE_MAX;
     background_add(coordinator->store_thread, &reading->work);

@@ -44,12 +44,12 @@ struct member {
     int64_t id;
     Api__Worker *row; /* in the arena */
     struct arena arena;
-    char address[256];  /* where other ranks reach it */
-    uint64_t boot;      /* of its process; 0: not heard since our own boot */
+    char address[256]; /* where other ranks reach it */
+    uint64_t boot;     /* of its process; 0: not heard since our own boot */
     struct worker_offer offer;
-    bool offered;       /* it said what it has */
-    bool attached;      /* it said what it runs: its heartbeats count */
-    bool was_draining;  /* when it was lost */
+    bool offered;      /* it said what it has */
+    bool attached;     /* it said what it runs: its heartbeats count */
+    bool was_draining; /* when it was lost */
     int64_t seen_ms, free_bytes;
     struct slot_use *uses; /* which slots its holds have; those without a hold are stale */
     int32_t use_count, use_capacity;
@@ -98,7 +98,7 @@ struct coordinator {
     struct names pools, numerics, warm;
 
     struct event *tick;
-    int64_t now_ms; /* of this turn; since 1970, never back */
+    int64_t now_ms;               /* of this turn; since 1970, never back */
     int64_t used_ms, recorded_ms; /* slot time is counted, is recorded up to here */
     int64_t idle_ms;              /* of slots, not yet recorded */
     struct watch *watches;
@@ -122,7 +122,7 @@ int32_t tenant_find(const struct coordinator *coordinator, const char *name); /*
 int32_t tenant_add(struct coordinator *coordinator, const Api__Tenant *row);
 /* Quotas and weight that are set in the row. */
 void tenant_set(struct coordinator *coordinator, int32_t tenant, const Api__Tenant *row);
-uint32_t queue_get(struct coordinator *coordinator, const char *name); /* made if new */
+uint32_t queue_get(struct coordinator *coordinator, const char *name);         /* made if new */
 struct member *member_find(const struct coordinator *coordinator, int64_t id); /* or NULL */
 struct member *member_add(struct coordinator *coordinator, const Api__Worker *row);
 void member_remove(struct coordinator *coordinator, struct member *member);

@@ -18,8 +18,8 @@
 
 static Api__WorkerState state_of(const struct member *member, const struct worker *worker)
 {
-    if (worker != NULL && worker->state == WORKER_UP && member->row->state ==
-                                                            API__WORKER_STATE__WORKER_STATE_DRAINING)
+    if (worker != NULL && worker->state == WORKER_UP &&
+        member->row->state == API__WORKER_STATE__WORKER_STATE_DRAINING)
         return worker->held == 0 ? API__WORKER_STATE__WORKER_STATE_DRAINED
                                  : API__WORKER_STATE__WORKER_STATE_DRAINING;
     if (worker == NULL || worker->state == WORKER_LOST)
@@ -95,16 +95,14 @@ void coordinator_status(struct coordinator *coordinator, struct arena *arena,
     status_out->has_workers_live = status_out->has_workers_lost = status_out->has_slots = true;
     status_out->has_slots_busy = status_out->has_store_free_bytes = status_out->has_goodput = true;
     status_out->uptime_ms = now_read(coordinator) - coordinator->booted_ms;
-    status_out->jobs_queued =
-        figures.jobs[JOB_STATE_QUEUED] + figures.jobs[JOB_STATE_RECOVERING];
+    status_out->jobs_queued = figures.jobs[JOB_STATE_QUEUED] + figures.jobs[JOB_STATE_RECOVERING];
     status_out->jobs_running = figures.jobs[JOB_STATE_RUNNING];
     status_out->workers_live = figures.workers[API__WORKER_STATE__WORKER_STATE_LIVE];
     status_out->workers_lost = figures.workers[API__WORKER_STATE__WORKER_STATE_LOST];
     status_out->slots = figures.slots;
     status_out->slots_busy = figures.held;
     status_out->store_free_bytes = store_free_bytes(coordinator->store);
-    status_out->goodput =
-        figures.slots > 0 ? (double)figures.useful / (double)figures.slots : 0;
+    status_out->goodput = figures.slots > 0 ? (double)figures.useful / (double)figures.slots : 0;
 }
 
 bool coordinator_ready(struct coordinator *coordinator, struct error *cause_out)

@@ -84,8 +84,8 @@ enum status store_upload_put(struct store *store, const char *tenant, const char
     *state_out = (struct upload_state){0};
     TRY(tenant_dir(store, tenant, dir, error));
     TRY(dir_create(dir, error));
-    enum status status = upload_write(dir, digest, total, offset, data, length,
-                                      &state_out->offset, &state_out->complete, error);
+    enum status status = upload_write(dir, digest, total, offset, data, length, &state_out->offset,
+                                      &state_out->complete, error);
     if (status != STATUS_OK)
         upload_state(dir, digest, &state_out->offset, &state_out->complete, NULL);
     return status;
@@ -205,8 +205,8 @@ enum status store_parts(struct store *store, const char *tenant, const char *dig
         return STATUS_OK;
     }
     buf_clear(&text);
-    enum status status = store_read(store, tenant, digest, false, 0, (size_t)size, &text, &size,
-                                    error);
+    enum status status =
+        store_read(store, tenant, digest, false, 0, (size_t)size, &text, &size, error);
     if (status == STATUS_OK &&
         json_read("the manifest", text.data, text.length, &root, NULL) == STATUS_OK)
         status = parts_of(root, arena, digests_out, count_out, error);

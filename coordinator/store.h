@@ -4,9 +4,9 @@
  *
  *     DIR/store/TENANT/…      blobs (storage/files/blob.h) and uploads (storage/files/upload.h)
  *
- * A manifest is a blob too: a JSON object with a `kind` ("files", "checkpoint") whose list ("files",
- * "parts") names other blobs of the same tenant. What it names is read when its upload is complete,
- * and recorded with it.
+ * A manifest is a blob too: a JSON object with a `kind` ("files", "checkpoint") whose list
+ * ("files", "parts") names other blobs of the same tenant. What it names is read when its upload is
+ * complete, and recorded with it.
  */
 #ifndef TAILOR_COORDINATOR_STORE_H
 #define TAILOR_COORDINATOR_STORE_H
@@ -33,8 +33,8 @@ struct upload_state {
 enum status store_upload_show(struct store *store, const char *tenant, const char *digest,
                               struct upload_state *state_out, struct error *error);
 /* One chunk of a blob of `total` bytes. STATUS_CONFLICT: not at the offset that *state_out wants;
- * STATUS_FORMAT: all is there and it is not that digest, or it grew beyond `total`; the part is gone
- * then. *state_out is written in each case. */
+ * STATUS_FORMAT: all is there and it is not that digest, or it grew beyond `total`; the part is
+ * gone then. *state_out is written in each case. */
 enum status store_upload_put(struct store *store, const char *tenant, const char *digest,
                              int64_t total, int64_t offset, const void *data, size_t length,
                              struct upload_state *state_out, struct error *error);

@@ -125,9 +125,8 @@ uint32_t queue_get(struct coordinator *coordinator, const char *name)
     uint32_t index = cluster_add_queue(&coordinator->cluster, 0);
     if (index == coordinator->queue_capacity) {
         coordinator->queue_capacity = index != 0 ? 2 * index : 8;
-        coordinator->queues =
-            mem_grow(coordinator->queues,
-                     size_mul(coordinator->queue_capacity, sizeof(*coordinator->queues)));
+        coordinator->queues = mem_grow(coordinator->queues, size_mul(coordinator->queue_capacity,
+                                                                     sizeof(*coordinator->queues)));
     }
     snprintf(coordinator->queues[index].name, sizeof(coordinator->queues[index].name), "%s", name);
     return index;

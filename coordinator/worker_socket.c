@@ -182,8 +182,8 @@ bool worker_socket_send(struct worker_socket *socket, struct identity to, enum w
     bool sent = false;
     if (route != NULL && keys_know(socket->keys, to)) {
         worker_message_pack(id, message, &bytes);
-        sent = zmq_send(socket->router, route->bytes, route->length,
-                        ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0 &&
+        sent = zmq_send(socket->router, route->bytes, route->length, ZMQ_SNDMORE | ZMQ_DONTWAIT) >=
+                   0 &&
                zmq_send(socket->router, bytes.data, bytes.length, ZMQ_DONTWAIT) >= 0;
     }
     buf_release(&bytes);
@@ -235,8 +235,8 @@ static enum status probe(struct worker_socket *socket, const char *endpoint,
     zmq_setsockopt(dealer, ZMQ_CURVE_SECRETKEY, stranger.secret, CURVE_KEY_SIZE);
     zmq_connect(dealer, endpoint);
     zmq_send(dealer, "", 0, ZMQ_DONTWAIT);
-    for (int i = 0; i < PROBE_TURNS && !let_in &&
-                    gatekeeper_refused(socket->gatekeeper) == refused; i++) {
+    for (int i = 0; i < PROBE_TURNS && !let_in && gatekeeper_refused(socket->gatekeeper) == refused;
+         i++) {
         zmq_pollitem_t item = {.socket = socket->router, .events = ZMQ_POLLIN};
         zmq_poll(&item, 1, PROBE_TURN_MS);
         let_in = item.revents & ZMQ_POLLIN;

@@ -4,10 +4,10 @@
  *
  *     tj1-<server's public key>-<secret key of one use>-HOST:PORT
  *
- * Keys are 64 hex digits: unlike Z85 they survive every shell. The secret key is good for one thing:
- * to connect once and register the worker's own public key (hello.public_key); its own public half
- * follows from it. Whoever reads the token may join in the worker's place until it is used or
- * expires.
+ * Keys are 64 hex digits: unlike Z85 they survive every shell. The secret key is good for one
+ * thing: to connect once and register the worker's own public key (hello.public_key); its own
+ * public half follows from it. Whoever reads the token may join in the worker's place until it is
+ * used or expires.
  */
 #ifndef TAILOR_PROTO_JOIN_TOKEN_H
 #define TAILOR_PROTO_JOIN_TOKEN_H
@@ -29,11 +29,11 @@ void join_token_format(const struct join_token *token, char out[JOIN_TOKEN_TEXT_
 /* STATUS_USAGE says what a token looks like; the text itself is a secret and never repeated. */
 enum status join_token_parse(const char *text, struct join_token *token_out, struct error *error);
 
-/* "HOST:PORT" with a port from `port_min` (0: the system may choose) to 65535 and a host of letters,
- * digits, '.', '-', '_' or '*'. */
+/* "HOST:PORT" with a port from `port_min` (0: the system may choose) to 65535 and a host of
+ * letters, digits, '.', '-', '_' or '*'. */
 enum status address_check(const char *address, int port_min, struct error *error);
 
 void hex_format(const uint8_t *bytes, size_t size, char *out); /* 2 · size digits and a NUL */
-int hex_parse(const char *text, size_t size, uint8_t *out);    /* of exactly 2 · size digits; 1: ok */
+int hex_parse(const char *text, size_t size, uint8_t *out); /* of exactly 2 · size digits; 1: ok */
 
 #endif

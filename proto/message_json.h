@@ -17,7 +17,8 @@
 enum status message_from_json(struct arena *arena, const ProtobufCMessageDescriptor *type,
                               const char *text, size_t length, void *message_out,
                               struct error *error);
-void message_to_json(const ProtobufCMessage *message, struct buf *out); /* appends one line */
+/* Appends without blanks or line feeds, but for those inside JSON that a field holds. */
+void message_to_json(const ProtobufCMessage *message, struct buf *out);
 
 /* A field by name; else STATUS_USAGE with the nearest one. */
 enum status message_field_find(const ProtobufCMessageDescriptor *type, const char *name,

@@ -6,7 +6,6 @@
  */
 #include "proto/route.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +14,7 @@
 #include "lib/text.h"
 #include "proto/api.pb-c.h"
 
+/* The table's NONE: no token is asked for. */
 enum { API__ROLE__ROLE_NONE = API__ROLE__ROLE_UNSPECIFIED };
 
 static const struct route ROUTES[ROUTE_COUNT] = {
@@ -61,7 +61,7 @@ static int hex_digit(char c)
     return found != NULL ? (int)(found - digits) : -1;
 }
 
-enum status route_decode(const char *text, size_t length, int query, char *out, size_t size,
+enum status route_decode(const char *text, size_t length, bool query, char *out, size_t size,
                          struct error *error)
 {
     size_t used = 0;

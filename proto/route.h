@@ -10,6 +10,7 @@
 #define TAILOR_PROTO_ROUTE_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "lib/status.h"
@@ -58,7 +59,7 @@ enum status route_find(const char *method, const char *path, struct route_match 
 
 /* Decodes %XX (and, in queries, '+') of text[0 … length) into out[size]. STATUS_USAGE for what is
  * cut short, is not hexadecimal, or means NUL or '/'; STATUS_LIMIT when it does not fit. */
-enum status route_decode(const char *text, size_t length, int query, char *out, size_t size,
+enum status route_decode(const char *text, size_t length, bool query, char *out, size_t size,
                          struct error *error);
 
 #endif

@@ -18,6 +18,7 @@ if [ -d "$TAILOR_GOLDEN/smollm2" ]; then
             "$build/tailor" base import "$build/smollm2/download/base.gguf" "$TAILOR_SMOLLM2" || exit 1
     fi
 fi
+[ ! -e "$build/smollm2/download/base.gguf" ] || export TAILOR_GGUF=${TAILOR_GGUF:-$build/smollm2/download/base.gguf}
 failed=0
 for isa in ${TAILOR_ISAS:-ref avx2 avx512}; do
     for test in "$build"/tests/*_golden_test; do

@@ -53,7 +53,7 @@ enum status blob_put(const char *store, const void *data, size_t size,
 
 /* Where a blob of this digest lies or would lie. */
 enum status blob_path(const char *store, const char *digest, char out[PATH_MAX],
-                             struct error *error)
+                      struct error *error)
 {
     if (!is_hex(digest, SHA256_HEX_SIZE - 1))
         return error_set(error, STATUS_FORMAT, "%s: \"%.80s\" is not a SHA-256 digest", store,

@@ -53,57 +53,21 @@ enum status batch_record_put_row(struct records *records, const Api__BatchRow *r
     return sql_insert(&sql, "this row", NULL, error);
 }
 
-#define JOBS_WHERE(condition)                                                                      \
-    "(SELECT count(*) FROM batch_rows r JOIN jobs j ON j.id = r.job_id"                            \
-    " WHERE r.batch_id = batches.id AND " condition ")"
-#define ROWS_WHERE(condition)                                                                      \
-    "(SELECT count(*) FROM batch_rows r WHERE r.batch_id = batches.id AND " condition ")"
-#define BATCH_SELECT                                                                                                                                              \
-    "SELECT id, tenant, name, created_ms, max_running, cancel_requested, " ROWS_WHERE(                                                                            \
-        "1") " rows"                                                                                                                                              \
-             "_tota"                                                                                                                                              \
-             "l,"                                                                                                                                                 \
-             " " ROWS_WHERE("state = 1") " rows_invalid, " ROWS_WHERE(                                                                                            \
-                 "state = 2") " rows_waiting, " JOBS_WHERE("j.state < 8") " jobs_active,"                                                                         \
-                                                                          " " JOBS_WHERE(                                                                         \
-                                                                              "j"                                                                                 \
-                                                                              "."                                                                                 \
-                                                                              "s"                                                                                 \
-                                                                              "t"                                                                                 \
-                                                                              "a"                                                                                 \
-                                                                              "t"                                                                                 \
-                                                                              "e"                                                                                 \
-                                                                              " "                                                                                 \
-                                                                              "="                                                                                 \
-                                                                              " "                                                                                 \
-                                                                              "8") " j"                                                                           \
-                                                                                   "ob"                                                                           \
-                                                                                   "s_"                                                                           \
-                                                                                   "su"                                                                           \
-                                                                                   "cc"                                                                           \
-                                                                                   "ee"                                                                           \
-                                                                                   "de"                                                                           \
-                                                                                   "d,"                                                                           \
-                                                                                   " " JOBS_WHERE("j.state = 9") " jobs_failed, " JOBS_WHERE(                     \
-                                                                                       "j.state "                                                                 \
-                                                                                       "= 10") " "                                                                \
-                                                                                               "j"                                                                \
-                                                                                               "o"                                                                \
-                                                                                               "b"                                                                \
-                                                                                               "s"                                                                \
-                                                                                               "_"                                                                \
-                                                                                               "c"                                                                \
-                                                                                               "a"                                                                \
-                                                                                               "n"                                                                \
-                                                                                               "c"                                                                \
-                                                                                               "e"                                                                \
-                                                                                               "l"                                                                \
-                                                                                               "l"                                                                \
-                                                                                               "e"                                                                \
-                                                                                               "d"                                                                \
-                                                                                               ","                                                                \
-                                                                                               " " JOBS_WHERE("j.state = 8 AND j.gate_decision = 2") " jobs_held" \
-                                                                                                                                                     " FROM batches WHERE (:scope IS NULL OR tenant = :scope) "
+/* State 1 is invalid and 2 waiting, of a row; below 8 active, of a job; gate 2 is held. */
+#define BATCH_SELECT                                                                               \
+    "WITH counts AS (SELECT r.batch_id, count(*) total, sum(r.state = 1) invalid,"                 \
+    " sum(r.state = 2) waiting, total(j.state < 8) active, total(j.state = 8) succeeded,"          \
+    " total(j.state = 9) failed, total(j.state = 10) cancelled,"                                   \
+    " total(j.state = 8 AND j.gate_decision = 2) held"                                             \
+    " FROM batch_rows r LEFT JOIN jobs j ON j.id = r.job_id GROUP BY r.batch_id)"                  \
+    " SELECT id, tenant, name, created_ms, max_running, cancel_requested,"                         \
+    " coalesce(total, 0) rows_total, coalesce(invalid, 0) rows_invalid,"                           \
+    " coalesce(waiting, 0) rows_waiting, cast(coalesce(active, 0) AS INTEGER) jobs_active,"        \
+    " cast(coalesce(succeeded, 0) AS INTEGER) jobs_succeeded,"                                     \
+    " cast(coalesce(failed, 0) AS INTEGER) jobs_failed,"                                           \
+    " cast(coalesce(cancelled, 0) AS INTEGER) jobs_cancelled,"                                     \
+    " cast(coalesce(held, 0) AS INTEGER) jobs_held"                                                \
+    " FROM batches LEFT JOIN counts ON batch_id = id WHERE (:scope IS NULL OR tenant = :scope) "
 
 enum status batch_record_get(struct records *records, struct scope scope, int64_t id,
                              struct arena *arena, Api__Batch **batch_out, struct error *error)

@@ -67,8 +67,9 @@ def run_tailor(base, rows, steps, batch_groups, adapter, work):
         raise SystemExit(open(log.name, encoding="utf-8").read()[-2000:])
     lines = [json.loads(line) for line in open(metrics, encoding="utf-8")]
     lines = [line for line in lines if "step_seconds" in line]
-    seconds = [sum(line["step_seconds"].values()) for line in lines]
-    tokens = [line["tokens_per_second"] * s for line, s in zip(lines, seconds)]
+    totals = [0] + [line["num_tokens"] for line in lines]
+    tokens = [after - before for before, after in zip(totals, totals[1:])]
+    seconds = [count / line["tokens_per_second"] for line, count in zip(lines, tokens)]  # of the whole step
     computed = sum(t * (1 - line["shared_token_ratio"]) for line, t in zip(lines, tokens))
     pairs = round(sum(line["pairs_per_second"] * s for line, s in zip(lines, seconds)))
     first_step_at = seen[1][0] - seconds[0]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model directory of a named shape with random bf16 weights, and a few pairs of random words to train it on.
 
-    random_model.py SHAPE TINY OUT     SHAPE: qwen2.5-0.5b, llama-3.2-1b; TINY: a model directory of that family, whose
+    random_model.py SHAPE TINY OUT     SHAPE: a key of SHAPES; TINY: a model directory of that family, whose
                                        config.json and tokenizer are taken over with the sizes changed
 """
 import json
@@ -13,6 +13,8 @@ import struct
 import sys
 
 SHAPES = {
+    "test-30m": {"hidden_size": 512, "num_hidden_layers": 6, "num_attention_heads": 8, "num_key_value_heads": 2,
+                 "intermediate_size": 1408, "vocab_size": 24000},
     "qwen2.5-0.5b": {"hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
                      "intermediate_size": 4864, "vocab_size": 151936, "max_position_embeddings": 32768},
     "llama-3.2-1b": {"hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,

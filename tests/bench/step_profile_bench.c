@@ -277,7 +277,10 @@ static void take_step(struct session *s, struct arena *arena, int64_t step)
                                          .group = samples[i].group,
                                          .part = samples[i].part};
     }
-    stepper_step(&s->stepper, step, groups, (int32_t)count, &result);
+    struct error error;
+    if (stepper_step(&s->stepper, step, groups, (int32_t)count, &result, &error) != STATUS_OK) {
+        fatal(1, "%s", error.text);
+    }
     arena_reset(arena, mark);
 }
 
@@ -328,7 +331,7 @@ int main(int argc, char **argv)
         fatal(2, "usage: step_profile_bench RUN/spec.json [STEPS] [GFLOPS] [THREADS]");
     }
     if (spec_read(&arena, argv[1], NULL, 0, &spec, &error) != STATUS_OK ||
-        session_open(spec, ".", (int)threads, NULL, &session, &error) != STATUS_OK) {
+        session_open(spec, ".", NULL, (int)threads, NULL, &session, &error) != STATUS_OK) {
         fatal(1, "%s", error.text);
     }
     clock_id = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;

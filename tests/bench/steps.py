@@ -21,10 +21,12 @@ def main():
     name, metrics, log, config, peers = sys.argv[1:]
     memory = json.loads(open(log, encoding="utf-8").read().strip().splitlines()[-1])
     rows = [json.loads(line) for line in open(metrics, encoding="utf-8")]
-    rows = [row for row in rows if "step_seconds" in row][1:]  # the first step warms up
-    for row in rows:
-        row["seconds"] = sum(row["step_seconds"].values())
-        row["computed"] = row["tokens_per_second"] * row["seconds"] * (1 - row["shared_token_ratio"])
+    rows = [row for row in rows if "step_seconds" in row]
+    for before, row in zip(rows, rows[1:]):
+        tokens = row["num_tokens"] - before["num_tokens"]
+        row["seconds"] = tokens / row["tokens_per_second"]  # of the whole step
+        row["computed"] = tokens * (1 - row["shared_token_ratio"])
+    rows = rows[1:]  # the first step warms up
     per_weight = 4 if "LoRA" in name else 6
     weights = weights_of(json.load(open(config, encoding="utf-8")))
     gflops = statistics.median(per_weight * weights * row["computed"] / row["seconds"] / 1e9 for row in rows)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One attempt's messages go out in order; one that was sent and not acknowledged for RESEND_MS takes
- * all behind it along again.
+ * One attempt's messages go out in order; one that was sent and not acknowledged for RESEND_MS
+ * takes all behind it along again.
  */
 #include "tests/service/fake_worker.h"
 
@@ -210,8 +210,8 @@ struct fake_attempt *fake_newest(struct fake_worker *worker, int64_t job)
     return newest;
 }
 
-static void put_stamped(struct fake_attempt *attempt, enum worker_message_id id, Wire__Stamp **place,
-                        const void *message)
+static void put_stamped(struct fake_attempt *attempt, enum worker_message_id id,
+                        Wire__Stamp **place, const void *message)
 {
     Wire__Stamp stamp = WIRE__STAMP__INIT;
     CHECK(attempt->outbox_count < FAKE_OUTBOX_MAX);

@@ -67,7 +67,8 @@ void fake_worker_reconnect(struct fake_worker *worker, const char *address);
 /* Takes what came, sends what is due. */
 void fake_worker_turn(struct fake_worker *worker, int64_t now_ms);
 
-struct fake_attempt *fake_attempt(struct fake_worker *worker, int64_t job, int64_t term); /* or NULL */
+struct fake_attempt *fake_attempt(struct fake_worker *worker, int64_t job,
+                                  int64_t term); /* or NULL */
 /* The newest attempt of the job, or NULL. */
 struct fake_attempt *fake_newest(struct fake_worker *worker, int64_t job);
 void fake_report(struct fake_worker *worker, struct fake_attempt *attempt,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kill: a coordinator that is killed -9 again and again, at random moments, under a stream of submits
- * and reports. What it had acknowledged to anybody is there afterwards, once.
+ * kill: a coordinator that is killed -9 again and again, at random moments, under a stream of
+ * submits and reports. What it had acknowledged to anybody is there afterwards, once.
  *
  *     TAILOR_KILLS=1000 build/tests/kill_test        (8 without it)
  *
@@ -103,8 +103,8 @@ static _Noreturn void child(int pipe_fd, const int64_t *next_keys)
         _exit(3);
     }
     for (int i = 0; i < IN_FLIGHT; i++) {
-        clients[i] = (struct client){
-            .coordinator = coordinator, .pipe = pipe_fd, .key = next_keys[i]};
+        clients[i] =
+            (struct client){.coordinator = coordinator, .pipe = pipe_fd, .key = next_keys[i]};
         submit(&clients[i]);
     }
     event_base_dispatch(base);
@@ -144,8 +144,7 @@ static void live_and_die(int round)
     if (pid == 0)
         child(ends[1], next_keys);
     close(ends[1]);
-    int64_t end_ms = coordinator_now_ms() + 30 +
-                     (int64_t)rng_below(7, 1, (uint64_t)round, LIFE_MS);
+    int64_t end_ms = coordinator_now_ms() + 30 + (int64_t)rng_below(7, 1, (uint64_t)round, LIFE_MS);
     int status = 0;
     while (coordinator_now_ms() < end_ms) {
         for (int i = 0; i < service.worker_count; i++)
@@ -233,14 +232,19 @@ static void check_answers(const struct census *census)
 
 static void check_finished(const struct census *census)
 {
-    int64_t forgotten = 0;
+    struct map *finished = map_create(0);
+    int64_t forgotten = 0, twice = 0;
     for (int w = 0; w < service.worker_count; w++)
         for (int i = 0; i < service.workers[w]->finished_count; i++) {
             uint64_t state = 0;
-            map_get(census->states, &service.workers[w]->finished[i], sizeof(int64_t), &state);
+            const int64_t *id = &service.workers[w]->finished[i];
+            map_get(census->states, id, sizeof(*id), &state);
             forgotten += state != SUCCEEDED;
+            twice += !map_put(finished, id, sizeof(*id), 0, NULL);
         }
     EXPECT_I64(0, forgotten);
+    EXPECT_I64(0, twice);
+    map_free(finished);
 }
 
 TEST(nothing_that_was_acknowledged_is_lost_or_done_twice_by_a_coordinator_that_is_killed)

@@ -21,7 +21,8 @@ static int64_t running_job(struct fake_worker *worker)
     int64_t id = service_submit_plain(&service);
     int64_t until_ms = coordinator_now_ms() + WAIT_MS;
     worker->automatic = true;
-    while (service_state(&service, id) != RUNNING && coordinator_now_ms() < until_ms)
+    while ((service_state(&service, id) != RUNNING || fake_newest(worker, id)->outbox_count > 0) &&
+           coordinator_now_ms() < until_ms)
         service_turn(&service);
     worker->automatic = false;
     return id;
@@ -103,7 +104,7 @@ TEST(a_coordinator_that_restarts_adopts_what_runs_and_loses_no_report)
     service_upload(&service, worker, "acme", "checkpoint", digest);
     service_stop(&service);
     fake_checkpoint(worker, fake_newest(worker, id), 5, digest); /* nobody hears it */
-    service_idle(&service, 1500);                                 /* longer than lost_after */
+    service_idle(&service, 1500);                                /* longer than lost_after */
     service_start(&service);
     UNTIL(&service, worker->acks[COMMITTED] == 2);
     EXPECT_I64(RUNNING, service_state(&service, id));
@@ -158,7 +159,8 @@ TEST(wishes_survive_a_restart_of_the_coordinator)
     EXPECT_I64(STATUS_OK, service_verb(&service, JOB_VERB_CANCEL, cancelled, 0, &error));
     service_stop(&service);
     service_start(&service);
-    UNTIL(&service, fake_newest(worker, paused)->paused && fake_newest(worker, cancelled)->cancelled);
+    UNTIL(&service,
+          fake_newest(worker, paused)->paused && fake_newest(worker, cancelled)->cancelled);
     fake_state(worker, fake_newest(worker, paused), API__ATTEMPT_STATE__ATTEMPT_STATE_STOPPED);
     fake_state(worker, fake_newest(worker, cancelled), API__ATTEMPT_STATE__ATTEMPT_STATE_STOPPED);
     UNTIL(&service, service_state(&service, paused) == API__JOB_STATE__JOB_STATE_PAUSED);

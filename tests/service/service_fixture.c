@@ -46,8 +46,7 @@ void service_idle(struct service *service, int64_t ms)
         service_turn(service);
 }
 
-static enum status answer_await(struct service *service, struct answer *answer,
-                                struct error *error)
+static enum status answer_await(struct service *service, struct answer *answer, struct error *error)
 {
     int64_t until_ms = coordinator_now_ms() + WAIT_MS;
     while (!answer->done && coordinator_now_ms() < until_ms)
@@ -226,8 +225,8 @@ static enum status lookup_job(struct records *records, void *argument, struct er
 static enum status lookup_events(struct records *records, void *argument, struct error *error)
 {
     struct lookup *lookup = argument;
-    return event_record_list(records, SCOPE_ALL, lookup->id, 0, 1000, lookup->arena,
-                             lookup->events, error);
+    return event_record_list(records, SCOPE_ALL, lookup->id, 0, 1000, lookup->arena, lookup->events,
+                             error);
 }
 
 static void on_lookup(void *argument, enum status status, const struct error *error)

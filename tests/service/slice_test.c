@@ -126,7 +126,8 @@ static int64_t train(struct fake_worker *worker, const char *stage, Api__GateDec
     snprintf(text, sizeof(text), "weights of %lld", (long long)id);
     service_upload(&service, worker, "acme", text, file);
     snprintf(text, sizeof(text),
-             "{\"kind\":\"files\",\"files\":[{\"name\":\"w\",\"digest\":\"%s\",\"bytes\":1}]}", file);
+             "{\"kind\":\"files\",\"files\":[{\"name\":\"w\",\"digest\":\"%s\",\"bytes\":1}]}",
+             file);
     service_upload(&service, worker, "acme", text, manifest);
     EXPECT(worker->blob_complete);
     attempt = fake_newest(worker, id);
@@ -170,8 +171,8 @@ TEST(a_model_that_is_not_in_the_store_is_refused_and_a_manifest_without_its_part
     UNTIL(&service, worker->acks[WIRE__ACK_RESULT__ACK_RESULT_REFUSED] == 1);
     EXPECT_CONTAINS("is not in the store", worker->ack_message);
     EXPECT_I64(0, alias().versions);
-    snprintf(text, sizeof(text), "{\"kind\":\"files\",\"files\":[{\"name\":\"w\",\"digest\":\"%s\"}]}",
-             digest);
+    snprintf(text, sizeof(text),
+             "{\"kind\":\"files\",\"files\":[{\"name\":\"w\",\"digest\":\"%s\"}]}", digest);
     service_upload(&service, worker, "acme", text, digest);
     EXPECT(!worker->blob_complete);
     EXPECT(worker->blob_message[0] != '\0');
@@ -224,8 +225,7 @@ TEST(curves_and_logs_are_read_page_by_page_and_followers_are_woken)
     struct fake_worker *worker = service_add_worker(&service, 1);
     int64_t id = service_submit_plain(&service);
     struct fake_attempt *attempt = start(worker, id);
-    struct watch watch = {
-        .kind = WATCH_METRICS, .job = id, .wake = on_wake, .argument = &pages};
+    struct watch watch = {.kind = WATCH_METRICS, .job = id, .wake = on_wake, .argument = &pages};
     coordinator_watch_start(service.coordinator, &watch);
     for (int64_t step = 1; step <= 5; step++)
         fake_metrics(worker, attempt, step, 1.0 / (double)step);
@@ -495,8 +495,8 @@ TEST(slot_time_is_recorded_and_adds_up_with_the_idle_to_the_capacity)
             acme = lookup.list->rows[i]->slot_ms;
     }
     EXPECT_I64(lookup.list->capacity_slot_ms, sum);
-    EXPECT(acme >= passed_ms);      /* one slot … */
-    EXPECT(sum >= 3 * passed_ms);   /* … of three */
+    EXPECT(acme >= passed_ms);    /* one slot … */
+    EXPECT(sum >= 3 * passed_ms); /* … of three */
     EXPECT(sum - acme >= 2 * passed_ms);
     arena_release(&lookup.arena);
     service_close(&service);

@@ -383,7 +383,7 @@ void sim_worker_speak(struct sim *sim, uint32_t worker, bool beats)
     CHECK(it->gang_count <= GANGS_MAX);
     for (int32_t i = 0; i < it->gang_count; i++) {
         const struct sim_attempt *attempt = &sim->attempts[it->gangs[i].attempt];
-        listed[i] = (struct beat_gang){attempt->job, attempt->term};
+        listed[i] = (struct beat_gang){attempt->job, attempt->term, it->gangs[i].up};
     }
     struct heartbeat beat = {.worker = it->id,
                              .offer = it->offer,

@@ -41,7 +41,7 @@ static struct scene *scene_make(void)
 /* Worker 1 or 2 says that it runs one gang (job 0: none). */
 static void beat(struct scene *scene, uint64_t worker, uint64_t job, uint64_t term)
 {
-    struct beat_gang gang = {job, term};
+    struct beat_gang gang = {.job = job, .term = term};
     struct heartbeat beat = {.worker = worker,
                              .offer = {.incarnation = 1, .slots = 2, .pool = 1, .numerics = 1},
                              .command_seen = scene->seen[worker],

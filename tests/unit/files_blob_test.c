@@ -31,7 +31,7 @@ static void store_remove(void)
     EXPECT_I64(STATUS_OK, dir_remove(store, NULL));
 }
 
-static const char *blob_path(const char *digest)
+static const char *path_of(const char *digest)
 {
     static char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s/%.2s/%s", store, digest, digest);
@@ -65,7 +65,7 @@ TEST(a_blob_is_read_back_under_the_digest_of_its_bytes)
     struct error error;
     put("abc", digest);
     EXPECT_STR("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", digest);
-    EXPECT_I64(3, file_size(blob_path(digest)));
+    EXPECT_I64(3, file_size(path_of(digest)));
     REQUIRE(blob_open(store, digest, &map, &error) == STATUS_OK);
     EXPECT_BYTES("abc", map.data, 3);
     file_map_close(&map);
@@ -142,7 +142,7 @@ TEST(an_error_at_any_durable_step_leaves_no_blob_and_no_rubbish)
         EXPECT_STR("untouched", digest);
         EXPECT_I64(0, entries("tmp-"));
         sha256_hex("content", 7, digest);
-        EXPECT(!file_exists(blob_path(digest)));
+        EXPECT(!file_exists(path_of(digest)));
     }
     store_remove();
 }
@@ -166,7 +166,7 @@ TEST(a_kill_while_writing_leaves_garbage_that_a_sweep_removes)
     EXPECT_I64(1, entries("tmp-"));
     EXPECT_I64(1, blob_sweep(store, (const char *const[]){kept}, 1));
     EXPECT_I64(0, entries("tmp-"));
-    EXPECT(file_exists(blob_path(kept)));
+    EXPECT(file_exists(path_of(kept)));
     store_remove();
 }
 
@@ -180,7 +180,7 @@ TEST(a_sweep_keeps_what_is_kept_and_what_is_not_ours)
     path_join(path, sizeof(path), store, "README");
     EXPECT_I64(STATUS_OK, file_write_atomic(path, "x", 1, NULL));
     EXPECT_I64(2, blob_sweep(store, (const char *const[]){two}, 1));
-    EXPECT(!file_exists(blob_path(one)) && file_exists(blob_path(two)));
+    EXPECT(!file_exists(path_of(one)) && file_exists(path_of(two)));
     EXPECT(file_exists(path));
     EXPECT_I64(2, entries("")); /* emptied shards are gone */
     EXPECT_I64(1, blob_sweep(store, NULL, 0));
@@ -197,7 +197,7 @@ TEST(every_flipped_bit_is_noticed_and_putting_again_heals)
     struct error error;
     put(text, digest);
     for (size_t bit = 0; bit < 8 * strlen(text); bit++) {
-        int fd = open(blob_path(digest), O_WRONLY);
+        int fd = open(path_of(digest), O_WRONLY);
         char byte = (char)(text[bit / 8] ^ 1 << bit % 8);
         REQUIRE(fd >= 0 && pwrite(fd, &byte, 1, (off_t)(bit / 8)) == 1);
         EXPECT_I64(STATUS_FORMAT, blob_open(store, digest, &map, &error));
@@ -205,7 +205,7 @@ TEST(every_flipped_bit_is_noticed_and_putting_again_heals)
         REQUIRE(pwrite(fd, &text[bit / 8], 1, (off_t)(bit / 8)) == 1);
         close(fd);
     }
-    EXPECT(truncate(blob_path(digest), 5) == 0);
+    EXPECT(truncate(path_of(digest), 5) == 0);
     EXPECT_I64(STATUS_FORMAT, blob_open(store, digest, &map, &error));
     put(text, digest);
     REQUIRE(blob_open(store, digest, &map, &error) == STATUS_OK);

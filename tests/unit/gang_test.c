@@ -136,7 +136,8 @@ static const char *model_dir(void)
     return dir;
 }
 
-static void bench_open(struct bench *b, const struct gang *gang, bool cut_state)
+static void bench_open(struct bench *b, const struct gang *gang, bool cut_state,
+                       int32_t capacity_tokens)
 {
     struct device *device = fixture_device();
     *b = (struct bench){.dataset = NULL};
@@ -147,8 +148,12 @@ static void bench_open(struct bench *b, const struct gang *gang, bool cut_state)
     b->schedule = (struct schedule){.kind = SCHEDULE_CONSTANT, .peak = 1e-2, .steps = STEPS};
     b->loss = (struct loss_config){.lm_loss_coeff = 0.3, .lm_score_thresh = 0.8};
     const struct model_config *c = &b->model->config;
-    struct pass_capacity capacity = {
-        .S = 64, .R = GROUPS * ROWS, .row_tokens_max = TOKENS, .backward = true, .imitation = true};
+    struct pass_capacity capacity = {.S = 64,
+                                     .R = GROUPS * ROWS,
+                                     .row_tokens_max = TOKENS,
+                                     .backward = true,
+                                     .imitation = true,
+                                     .prefix = TOKENS};
     struct scratch_shape shape = {.S = 64,
                                   .C = c->C,
                                   .H = c->H,
@@ -173,7 +178,7 @@ static void bench_open(struct bench *b, const struct gang *gang, bool cut_state)
                           .pooling = POOLING_LAST_TOKEN,
                           .slices = SLICES,
                           .recheck_steps = 1,
-                          .capacity_tokens = 40,
+                          .capacity_tokens = capacity_tokens,
                           .mode = PACK_SHARED};
     struct deal deal;
     const struct params_table *table = model_trained_table(b->model);
@@ -205,6 +210,12 @@ static enum status one_step(struct bench *b, int64_t step, struct step_result *r
     return stepper_step(&b->stepper, step, groups, GROUPS, result, error);
 }
 
+/* 12 tokens: the longest groups are computed in parts. */
+struct step_case {
+    bool cut_state;
+    int32_t capacity_tokens;
+};
+
 /* The steps alone, then in the gang: the same losses, norms and weights. */
 static void step_body(const struct comm_options *options, struct ranks_board *board, void *argument)
 {
@@ -212,11 +223,12 @@ static void step_body(const struct comm_options *options, struct ranks_board *bo
     struct gang gang = join(options);
     struct bench alone, b;
     struct error error = {0};
-    bench_open(&alone, NULL, false);
-    bench_open(&b, &gang, *(const bool *)argument);
+    const struct step_case *c = argument;
+    bench_open(&alone, NULL, false, c->capacity_tokens);
+    bench_open(&b, &gang, c->cut_state, c->capacity_tokens);
     size_t begin, end, elements = b.model->table.elements;
     gang_block(&gang, elements, &begin, &end);
-    EXPECT_I64((int64_t)(*(const bool *)argument ? end - begin : elements),
+    EXPECT_I64((int64_t)(c->cut_state ? end - begin : elements),
                (int64_t)(b.stepper.optimizer->end - b.stepper.optimizer->begin));
     for (int64_t step = 0; step < STEPS; step++) {
         struct step_result expected, got;
@@ -241,9 +253,9 @@ TEST(a_step_on_several_ranks_has_the_bits_of_one)
 {
     model_dir();
     for (int32_t world = 1; world <= SLICES; world++) {
-        for (int cut = 0; cut < 2; cut++) {
-            bool cut_state = cut == 1;
-            in_gang(world, step_body, &cut_state);
+        for (int i = 0; i < 4; i++) {
+            struct step_case c = {.cut_state = i % 2 == 1, .capacity_tokens = i < 2 ? 40 : 12};
+            in_gang(world, step_body, &c);
         }
     }
 }
@@ -325,7 +337,7 @@ static void recheck_body(const struct comm_options *options, struct ranks_board 
     struct step_result result;
     struct error error = {0};
     struct gang gang = join(options);
-    bench_open(&b, &gang, true);
+    bench_open(&b, &gang, true, 40);
     EXPECT_I64(STATUS_OK, one_step(&b, 0, &result, &error));
     float *q = params_at(&b.model->table, b.model->weights, TENSOR_Q, 0);
     if (gang.rank == 1) {

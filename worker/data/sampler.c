@@ -64,7 +64,7 @@ void sampler_init(struct sampler *sampler, const struct dataset *own, const stru
     }
     sampler->places = low;
     sampler->steps = (low + batch_groups - 1) / batch_groups;
-    if (max_steps > 0 && sampler->steps > max_steps) {
+    if (max_steps > 0) {
         sampler->steps = max_steps;
         sampler->places = max_steps * batch_groups;
     }

@@ -34,7 +34,7 @@ struct sample {
 
 /* `share` is the general part of the mix counted as `by` says; what is mixed are groups, so the
  * rate follows from the two datasets' average pairs or tokens per group. general may be NULL (share
- * is then 0). max_steps 0: no bound but the epochs. */
+ * is then 0). max_steps > 0: so many steps, whatever `epochs` says; the data come round again. */
 void sampler_init(struct sampler *sampler, const struct dataset *own, const struct dataset *general,
                   double share, enum mix_by by, int64_t batch_groups, double epochs,
                   int64_t max_steps, uint64_t seed);

@@ -100,7 +100,7 @@ const char *device_numerics(const struct device *device)
 {
     const bool reference = device->ops == &ops_ref;
     if (device->dtype == DTYPE_BF16) {
-        return reference ? "bf16-emulated-chain-2/ref" : "bf16-emulated-chain-1";
+        return reference ? "bf16-emulated-chain-2/ref" : "bf16-emulated-chain-2";
     }
-    return reference ? "fp32-chain-2/ref" : "fp32-chain-1";
+    return reference ? "fp32-chain-2/ref" : "fp32-chain-2";
 }

@@ -52,6 +52,7 @@ struct ledger {
     int count;
     size_t total;
     size_t available; /* that this process may still take; 0: not known */
+    int32_t ranks;    /* that take from it together */
     bool recompute;   /* layers are computed again in the backward pass */
 };
 

@@ -9,13 +9,12 @@
  * What the process holds already (program, tokenizer, data) is not summed up from its parts but
  * asked of the kernel.
  */
-#include <string.h>
-
 #include "lib/check.h"
 #include "lib/limits.h"
 #include "lib/memory.h"
 #include "worker/data/pack_parts.h"
 #include "worker/trainer/batch.h"
+#include "worker/trainer/continuity.h"
 #include "worker/trainer/session.h"
 
 static int32_t larger(int32_t a, int32_t b)
@@ -145,15 +144,16 @@ static void session_plan_ledger(struct session *s)
     size_t anonymous = memory_anonymous("");
     ledger_add(ledger, "program, tokenizer, data", anonymous > held ? anonymous - held : 0);
     ledger->available = memory_available("");
+    ledger->ranks = gang_world(s->gang);
     ledger->recompute = s->capacity.recompute;
 }
 
-/* Does what is not yet allocated exceed what this process may still take? */
+/* Does what is not yet allocated, by every rank here, exceed what may still be taken? */
 static bool ledger_exceeds(const struct ledger *ledger)
 {
     size_t anonymous = memory_anonymous("");
     return ledger->available > 0 && ledger->total > anonymous &&
-           ledger->total - anonymous > ledger->available;
+           ledger->total - anonymous > ledger->available / (size_t)ledger->ranks;
 }
 
 void session_plan(struct session *s)
@@ -176,7 +176,7 @@ void session_plan(struct session *s)
     if (capacity->row_tokens_max < s->format.max_length && s->parent_card != NULL) {
         capacity->row_tokens_max = s->format.max_length; /* the parent's probes */
     }
-    capacity->S = larger(capacity->S, capacity->row_tokens_max);
+    capacity->S = larger(capacity->S, PROBE_TOKENS_MAX);
     /* A pack holds at most the whole batch, and every group has a token of its own. */
     int64_t groups =
         spec->train.batch_groups < capacity->S ? spec->train.batch_groups : capacity->S;

@@ -82,10 +82,10 @@ static void long_pass(struct running *run, const struct batch_pack *built, float
     double start = now_seconds();
     rewards_only.reading.lm_count = 0;
     long_group_rewards(&group, run->stepper, run->batch, built, &run->arena, gradients, reward,
-                       &run->result->lm_loss);
+                       &run->sums->lm_loss);
     pack_losses(run, &rewards_only, reward, NULL, dreward);
     double forward = now_seconds();
-    long_group_backward(&group, dreward, gradients, &run->result->lm_loss);
+    long_group_backward(&group, dreward, gradients, &run->sums->lm_loss);
     run->result->forward_seconds += forward - start;
     run->result->backward_seconds += now_seconds() - forward;
 }

@@ -29,7 +29,9 @@ static enum status run_side(const struct stepper *base, enum pack_mode mode,
     side.mode = mode;
     /* Alone: a pack per group of rows laid end to end is still many rows; 1 token of capacity gives
      * every group a pack of its own. */
-    side.capacity_tokens = mode == PACK_SHARED ? base->capacity_tokens : 1;
+    int32_t planned = base->acts->capacity.S; /* for slices of the whole run, which hold less */
+    int32_t shared = base->capacity_tokens < planned ? base->capacity_tokens : planned;
+    side.capacity_tokens = mode == PACK_SHARED ? shared : 1;
     TRY(stepper_gradients(&side, groups, count, reward, &result, error));
     base->model->device->ops->copy_out(base->model->device, gradients, slice_tree_sum(side.tree),
                                        elements * sizeof(float));

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * handlers: the functions behind the routes, a file per noun. Which route has which is the table in
+ * handlers.c. Private to this folder; exchange.h says what each kind may do.
+ */
+#ifndef TAILOR_COORDINATOR_API_HANDLERS_H
+#define TAILOR_COORDINATOR_API_HANDLERS_H
+
+#include "coordinator/api/exchange.h"
+
+/* ---- on_submit.c ---- */
+exchange_run submit_resolve, retry_resolve;
+exchange_start submit_start;
+
+/* ---- on_jobs.c ---- */
+exchange_run jobs_read, job_read, job_exists, attempts_read, checkpoints_read;
+exchange_start jobs_refresh, job_refresh, job_cancel, job_pause, job_resume, job_priority;
+exchange_start job_events, job_logs, job_metrics;
+/* Answers with the job as it is in the records now. */
+void job_answer(struct exchange *exchange, int64_t id);
+
+/* ---- on_data.c: bases, datasets, uploads ---- */
+exchange_run bases_read, base_read, base_add, base_remove;
+exchange_run datasets_read, dataset_read, dataset_add, dataset_remove, upload_check;
+exchange_start upload_show, upload_put;
+
+/* ---- on_models.c: models and shares ---- */
+exchange_run models_read, model_read, model_history, versions_read, version_read;
+exchange_run model_add, model_promote, model_remove, shares_read, share_put, share_remove;
+
+/* ---- on_tenants.c: tenants, tokens, usage ---- */
+exchange_run tenants_read, tenant_read, tokens_read, token_create, token_rotate, token_revoke;
+exchange_run usage_read;
+exchange_start tenant_create, tenant_quota;
+
+/* ---- on_cluster.c: workers, queues, the whole ---- */
+exchange_start workers_show, worker_show, worker_drain, worker_undrain, worker_forget, join_token;
+exchange_run queues_read, audit_read;
+exchange_start queue_pause, queue_resume, events_follow, cluster_show, cluster_gc, cluster_backup;
+exchange_start healthz, readyz, metrics_show, openapi_show;
+
+/* ---- openapi.c ---- */
+void openapi_write(struct buf *out);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * on_data: bases, datasets, and the uploads that both come from.
+ *
+ * A dataset is registered when its file is in the store; what is in the file is judged by each job
+ * that reads it, against its own data.policy, before its first step. Bases belong to the cluster:
+ * their files are uploaded under the tenant name "cluster", which is no tenant, by an admin.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "coordinator/api/handlers.h"
+#include "storage/records/blob_record.h"
+#include "storage/records/dataset_record.h"
+#include "storage/records/tenant_record.h"
+
+#define CLUSTER "cluster"
+#define READ    API__SHARE_RIGHT__SHARE_RIGHT_READ
+
+static enum status need_blob(struct records *records, const char *tenant, const char *digest,
+                             const char *field, struct error *error)
+{
+    bool has;
+    if (digest == NULL)
+        return error_set(error, STATUS_USAGE, "%s: say which", field);
+    TRY(blob_record_has(records, tenant, digest, &has, error));
+    if (!has)
+        return error_set(error, STATUS_NOT_FOUND, "%s: %.12s… has not been uploaded", field,
+                         digest);
+    return STATUS_OK;
+}
+
+/* ---- bases ----------------------------------------------------------------------------------- */
+
+enum status bases_read(struct records *records, struct exchange *exchange, struct error *error)
+{
+    return base_record_list(records, &exchange->arena, exchange_reply(exchange), error);
+}
+
+enum status base_read(struct records *records, struct exchange *exchange, struct error *error)
+{
+    Api__Base *base;
+    TRY(base_record_get(records, ((const Api__ObjectRequest *)exchange->request)->name,
+                        &exchange->arena, &base, error));
+    exchange->reply = base;
+    return STATUS_OK;
+}
+
+enum status base_add(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__BaseAddRequest *request = exchange->request;
+    Api__Base *base = exchange_reply(exchange);
+    if (request->name == NULL)
+        return error_set(error, STATUS_USAGE, "name: say which");
+    TRY(need_blob(records, "", request->manifest, "manifest", error));
+    base->name = request->name;
+    base->manifest = request->manifest;
+    base->has_state = base->has_created_ms = base->has_id = true;
+    base->state = API__BASE_STATE__BASE_STATE_READY;
+    base->created_ms = coordinator_now_ms();
+    return base_record_insert(records, base, &base->id, error);
+}
+
+enum status base_remove(struct records *records, struct exchange *exchange, struct error *error)
+{
+    return base_record_remove(records, ((const Api__ObjectRequest *)exchange->request)->name,
+                              &exchange->arena, exchange_reply(exchange), error);
+}
+
+/* ---- datasets -------------------------------------------------------------------------------- */
+
+enum status datasets_read(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    return dataset_record_list(records, exchange_scope(exchange), request->tenant, request->after,
+                               page_limit(request->has_limit, request->limit), &exchange->arena,
+                               exchange_reply(exchange), error);
+}
+
+enum status dataset_read(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    struct reference version = {.version = 0};
+    Api__Dataset *dataset;
+    if (request->version != NULL)
+        TRY(version_parse(request->version, &version, error));
+    if (version.alias[0] != '\0')
+        return error_set(error, STATUS_USAGE, "version: datasets have numbers, no aliases");
+    TRY(dataset_record_get(records, exchange_scope(exchange), READ, request->tenant, request->name,
+                           version.version, &exchange->arena, &dataset, error));
+    exchange->reply = dataset;
+    return STATUS_OK;
+}
+
+static enum status share_with_all(struct records *records, const Api__Dataset *dataset,
+                                  struct error *error)
+{
+    Api__Share share = API__SHARE__INIT;
+    share.tenant = dataset->tenant;
+    share.name = dataset->name;
+    share.grantee = "*";
+    share.has_kind = share.has_right = share.has_created_ms = true;
+    share.kind = API__OBJECT_KIND__OBJECT_KIND_DATASET;
+    share.right = API__SHARE_RIGHT__SHARE_RIGHT_USE;
+    share.created_ms = dataset->created_ms;
+    return share_record_put(records, &share, error);
+}
+
+enum status dataset_add(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__DatasetAddRequest *request = exchange->request;
+    Api__Dataset *dataset = exchange_reply(exchange);
+    TRY(exchange_own(exchange, request->tenant, error));
+    if (request->columns != NULL)
+        return error_set(error, STATUS_UNSUPPORTED,
+                         "columns: say them in the spec of the job, beside its dataset");
+    if (request->shared && exchange->caller.role < API__ROLE__ROLE_TENANT_ADMIN)
+        return error_set(error, STATUS_DENIED, "shared: this needs the role tenant_admin");
+    TRY(need_blob(records, request->tenant, request->digest, "digest", error));
+    dataset->tenant = request->tenant;
+    dataset->name = request->name;
+    dataset->digest = request->digest;
+    dataset->file = request->file;
+    dataset->has_state = dataset->has_created_ms = true;
+    dataset->state = API__DATASET_STATE__DATASET_STATE_ACCEPTED;
+    dataset->created_ms = coordinator_now_ms();
+    dataset->message = "each job judges it by its own data.policy";
+    if (request->dry_run)
+        return STATUS_OK;
+    dataset->has_version = true;
+    TRY(dataset_record_insert(records, dataset, &dataset->version, error));
+    return request->shared ? share_with_all(records, dataset, error) : STATUS_OK;
+}
+
+enum status dataset_remove(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    return dataset_record_remove(records, exchange_scope(exchange), request->tenant, request->name,
+                                 &exchange->arena, exchange_reply(exchange), error);
+}
+
+/* ---- uploads --------------------------------------------------------------------------------- */
+
+enum status upload_check(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__UploadRequest *request = exchange->request;
+    Api__Upload *upload = exchange_reply(exchange);
+    Api__Tenant *tenant;
+    if (strcmp(request->tenant, CLUSTER) == 0 && exchange->caller.tenant[0] == '\0') {
+        upload->tenant = "";
+    } else {
+        TRY(tenant_record_get(records, exchange_scope(exchange), request->tenant, &exchange->arena,
+                              &tenant, error));
+        upload->tenant = tenant->name;
+    }
+    upload->digest = request->digest;
+    upload->has_offset = true;
+    upload->offset = request->offset;
+    upload->has_bytes = request->has_bytes;
+    upload->bytes = request->bytes;
+    if (exchange->match.route->id == ROUTE_UPLOAD_PUT && !request->has_bytes)
+        return error_set(error, STATUS_USAGE, "bytes: say how long the whole is");
+    return STATUS_OK;
+}
+
+static void on_upload(void *argument, enum status status, const struct error *error)
+{
+    struct exchange *exchange = argument;
+    Api__Upload *upload = exchange->reply;
+    char offset[32];
+    if (upload->tenant[0] == '\0')
+        upload->tenant = CLUSTER;
+    snprintf(offset, sizeof(offset), "%" PRId64, upload->offset);
+    evhttp_add_header(evhttp_request_get_output_headers(exchange->http), "Upload-Offset", offset);
+    if (status == STATUS_FORMAT)
+        exchange->code = 422; /* the digest is not that of the bytes */
+    exchange_done(exchange, status, error);
+}
+
+void upload_show(struct exchange *exchange)
+{
+    coordinator_upload_show(exchange->api->coordinator, exchange->reply, on_upload, exchange);
+}
+
+void upload_put(struct exchange *exchange)
+{
+    coordinator_upload_put(exchange->api->coordinator, exchange->reply, exchange->body,
+                           exchange->body_length, on_upload, exchange);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * on_models: models, their versions and aliases, and who may use what.
+ */
+#include <string.h>
+
+#include "coordinator/api/handlers.h"
+#include "storage/records/model_record.h"
+#include "storage/records/tenant_record.h"
+
+#define READ API__SHARE_RIGHT__SHARE_RIGHT_READ
+
+enum status models_read(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    return model_record_list(records, exchange_scope(exchange), request->tenant, request->after,
+                             page_limit(request->has_limit, request->limit), &exchange->arena,
+                             exchange_reply(exchange), error);
+}
+
+static enum status read_model(struct records *records, struct exchange *exchange,
+                              const char *tenant, const char *name, struct error *error)
+{
+    Api__Model *model;
+    TRY(model_record_get(records, exchange_scope(exchange), tenant, name, &exchange->arena, &model,
+                         error));
+    exchange->reply = model;
+    return STATUS_OK;
+}
+
+enum status model_read(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    return read_model(records, exchange, request->tenant, request->name, error);
+}
+
+enum status model_history(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    return model_record_history(records, exchange_scope(exchange), request->tenant, request->name,
+                                &exchange->arena, exchange_reply(exchange), error);
+}
+
+enum status model_remove(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    return model_record_remove(records, exchange_scope(exchange), request->tenant, request->name,
+                               &exchange->arena, exchange_reply(exchange), error);
+}
+
+/* ---- versions -------------------------------------------------------------------------------- */
+
+enum status versions_read(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    return model_record_versions(records, exchange_scope(exchange), request->tenant, request->name,
+                                 request->after, page_limit(request->has_limit, request->limit),
+                                 &exchange->arena, exchange_reply(exchange), error);
+}
+
+static enum status find_version(struct records *records, struct exchange *exchange,
+                                const char *tenant, const char *name, const char *version,
+                                Api__ModelVersion **version_out, struct error *error)
+{
+    struct reference reference = {.version = 0};
+    if (version != NULL)
+        TRY(version_parse(version, &reference, error));
+    snprintf(reference.tenant, sizeof(reference.tenant), "%s", tenant);
+    snprintf(reference.name, sizeof(reference.name), "%s", name);
+    return model_record_version(records, exchange_scope(exchange), READ, &reference,
+                                &exchange->arena, version_out, error);
+}
+
+enum status version_read(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    Api__ModelVersion *version;
+    TRY(find_version(records, exchange, request->tenant, request->name, request->version, &version,
+                     error));
+    exchange->reply = version;
+    return STATUS_OK;
+}
+
+enum status model_add(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ModelAddRequest *request = exchange->request;
+    Api__ModelVersion *version = exchange_reply(exchange);
+    TRY(exchange_own(exchange, request->tenant, error));
+    if (request->manifest == NULL)
+        return error_set(error, STATUS_USAGE, "manifest: say which");
+    version->tenant = request->tenant;
+    version->model = request->name;
+    version->manifest = request->manifest;
+    version->has_created_ms = version->has_version = true;
+    version->created_ms = coordinator_now_ms();
+    return model_record_add_version(records, version, &version->version, error);
+}
+
+enum status model_promote(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__PromoteRequest *request = exchange->request;
+    Api__ModelVersion *version;
+    Api__Alias alias = API__ALIAS__INIT;
+    if (request->alias == NULL)
+        return error_set(error, STATUS_USAGE, "alias: say which shall point at this version");
+    TRY(exchange_own(exchange, request->tenant, error));
+    TRY(find_version(records, exchange, request->tenant, request->name, request->version, &version,
+                     error));
+    alias.name = request->alias;
+    alias.by = exchange->caller.name;
+    alias.has_version = alias.has_moved_ms = true;
+    alias.version = version->version;
+    alias.moved_ms = coordinator_now_ms();
+    TRY(model_record_move_alias(records, exchange_scope(exchange), request->tenant, request->name,
+                                &alias, error));
+    return read_model(records, exchange, request->tenant, request->name, error);
+}
+
+/* ---- shares ---------------------------------------------------------------------------------- */
+
+enum status shares_read(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    TRY(exchange_own(exchange, request->tenant, error));
+    return share_record_list(records, SCOPE_TENANT(request->tenant), &exchange->arena,
+                             exchange_reply(exchange), error);
+}
+
+static enum status check_share(const struct exchange *exchange, const Api__Share *share,
+                               struct error *error)
+{
+    TRY(exchange_own(exchange, share->tenant, error));
+    if (!share->has_kind || share->name == NULL || share->grantee == NULL)
+        return error_set(error, STATUS_USAGE, "a share needs kind, name and grantee");
+    return STATUS_OK;
+}
+
+enum status share_put(struct records *records, struct exchange *exchange, struct error *error)
+{
+    Api__Share *share = exchange->request;
+    TRY(check_share(exchange, share, error));
+    if (!share->has_right)
+        return error_set(error, STATUS_USAGE, "right: say use or read");
+    share->has_created_ms = true;
+    share->created_ms = coordinator_now_ms();
+    exchange->reply = share;
+    return share_record_put(records, share, error);
+}
+
+enum status share_remove(struct records *records, struct exchange *exchange, struct error *error)
+{
+    TRY(check_share(exchange, exchange->request, error));
+    return share_record_remove(records, exchange->request, error);
+}

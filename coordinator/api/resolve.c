@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Rejected: resolving on the worker; two attempts of one job could then differ.
+ */
+#include "coordinator/api/resolve.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/check.h"
+#include "lib/text.h"
+#include "proto/message.h"
+#include "storage/records/blob_record.h"
+#include "storage/records/dataset_record.h"
+#include "storage/records/model_record.h"
+
+#define DIGEST_PREFIX "sha256:"
+#define USE           API__SHARE_RIGHT__SHARE_RIGHT_USE
+
+static const char *with_prefix(struct arena *arena, const char *digest)
+{
+    return arena_printf(arena, DIGEST_PREFIX "%s", digest);
+}
+
+static bool is_digest(const char *text, const char **digest_out)
+{
+    uint8_t bytes[32];
+    size_t prefix = strlen(DIGEST_PREFIX);
+    if (strncmp(text, DIGEST_PREFIX, prefix) != 0 ||
+        !parse_hex(text + prefix, bytes, sizeof(bytes)))
+        return false;
+    *digest_out = text + prefix;
+    return true;
+}
+
+static enum status room(const struct resolution *it, struct error *error)
+{
+    if (it->input_count + it->pin_count == REFERENCES_MAX)
+        return error_set(error, STATUS_LIMIT, "a spec may name %d things at most", REFERENCES_MAX);
+    return STATUS_OK;
+}
+
+static enum status pin(struct records *records, struct resolution *it, const char *field,
+                       const char *digest, struct error *error)
+{
+    bool has;
+    TRY(room(it, error));
+    TRY(blob_record_has(records, it->tenant, digest, &has, error));
+    if (!has)
+        return error_set(error, STATUS_NOT_FOUND,
+                         "%s: %s has no blob %.12s…: upload it before the job", field, it->tenant,
+                         digest);
+    it->pins[it->pin_count++] = arena_strdup(it->arena, digest);
+    return STATUS_OK;
+}
+
+static enum status add_input(struct resolution *it, int kind, const struct reference *object,
+                             struct error *error)
+{
+    TRY(room(it, error));
+    it->inputs[it->input_count++] = (struct job_input){.kind = kind, .object = *object};
+    return STATUS_OK;
+}
+
+static enum status read_reference(const struct resolution *it, const char *field, const char *text,
+                                  struct reference *reference_out, struct error *error)
+{
+    if (text[0] == '.' || text[0] == '/' || text[0] == '~')
+        return error_set(error, STATUS_USAGE,
+                         "%s: \"%.200s\" is a path of some machine; upload it, and name it "
+                         "sha256:DIGEST or by the dataset that it became",
+                         field, text);
+    enum status status = reference_parse(text, reference_out, error);
+    if (status != STATUS_OK)
+        return error_prefix(error, "%s", field);
+    if (reference_out->tenant[0] == '\0')
+        snprintf(reference_out->tenant, sizeof(reference_out->tenant), "%s", it->tenant);
+    return STATUS_OK;
+}
+
+/* ---- data ------------------------------------------------------------------------------------ */
+
+static enum status resolve_dataset(struct records *records, struct resolution *it,
+                                   const char *field, const char **text, struct error *error)
+{
+    struct reference reference;
+    Api__Dataset *dataset;
+    const char *digest;
+    if (is_digest(*text, &digest))
+        return pin(records, it, field, digest, error);
+    TRY(read_reference(it, field, *text, &reference, error));
+    if (reference.alias[0] != '\0')
+        return error_set(error, STATUS_USAGE, "%s: datasets have versions, no aliases: \"%s\"",
+                         field, reference.alias);
+    if (dataset_record_get(records, SCOPE_TENANT(it->tenant), USE, reference.tenant, reference.name,
+                           reference.version, it->arena, &dataset, error) != STATUS_OK)
+        return error_prefix(error, "%s", field);
+    if (dataset->state != API__DATASET_STATE__DATASET_STATE_ACCEPTED &&
+        dataset->state != API__DATASET_STATE__DATASET_STATE_WARNED)
+        return error_set(error, STATUS_CONFLICT, "%s: %s/%s@%lld has not been accepted", field,
+                         reference.tenant, reference.name, (long long)dataset->version);
+    reference.version = dataset->version;
+    *text = with_prefix(it->arena, dataset->digest);
+    return add_input(it, API__OBJECT_KIND__OBJECT_KIND_DATASET, &reference, error);
+}
+
+static enum status resolve_sources(struct records *records, struct resolution *it,
+                                   const char *list_name, struct spec_sources *sources,
+                                   struct error *error)
+{
+    for (int i = 0; i < sources->count; i++) {
+        char field[64];
+        snprintf(field, sizeof(field), "%s[%d].dataset", list_name, i);
+        if (sources->items[i].dataset != NULL) /* {split: …} names none */
+            TRY(resolve_dataset(records, it, field, &sources->items[i].dataset, error));
+    }
+    return STATUS_OK;
+}
+
+/* ---- from ------------------------------------------------------------------------------------ */
+
+static enum status resolve_base(struct records *records, struct resolution *it,
+                                struct reference *reference, struct error *error)
+{
+    Api__Base *base;
+    TRY(base_record_get(records, reference->name, it->arena, &base, error));
+    if (base->state != API__BASE_STATE__BASE_STATE_READY || base->manifest == NULL)
+        return error_set(error, STATUS_CONFLICT, "the base %s is not ready", base->name);
+    reference->tenant[0] = '\0';
+    it->job->from = base->name;
+    it->job->from_digest = base->manifest;
+    it->spec->from = with_prefix(it->arena, base->manifest);
+    return add_input(it, API__OBJECT_KIND__OBJECT_KIND_BASE, reference, error);
+}
+
+/* The parent's general data, as the job that made it resolved it. */
+static enum status inherit_data(struct records *records, struct resolution *it,
+                                const Api__ModelVersion *parent, struct error *error)
+{
+    struct spec_sources *sources = &it->spec->data.enrich.sources;
+    Api__Job *job;
+    struct spec *spec;
+    if (it->spec->stage != SPEC_STAGE_CUSTOMIZE || sources->count > 0 ||
+        it->spec->data.enrich.share <= 0 || !parent->has_job_id ||
+        parent->stage != API__STAGE__STAGE_GENERAL)
+        return STATUS_OK;
+    if (job_record_get(records, SCOPE_ALL, parent->job_id, true, it->arena, &job, error) !=
+            STATUS_OK ||
+        job->spec == NULL)
+        return STATUS_OK; /* it is gone: the trainer says that there is no enrichment */
+    TRY(spec_parse(it->arena, "spec.json", job->spec, strlen(job->spec), NULL, 0, &spec, error));
+    *sources = spec->data.train;
+    return STATUS_OK;
+}
+
+static enum status resolve_model(struct records *records, struct resolution *it,
+                                 const struct reference *asked, struct error *error)
+{
+    char text[REFERENCE_TEXT_MAX];
+    Api__ModelVersion *version;
+    struct reference reference = *asked;
+    TRY(model_record_version(records, SCOPE_TENANT(it->tenant), USE, &reference, it->arena,
+                             &version, error));
+    reference.version = version->version;
+    reference.alias[0] = '\0';
+    reference_format(&reference, text);
+    it->job->from = arena_strdup(it->arena, text);
+    it->job->from_digest = version->manifest;
+    it->spec->from = with_prefix(it->arena, version->manifest);
+    TRY(inherit_data(records, it, version, error));
+    return add_input(it, API__OBJECT_KIND__OBJECT_KIND_MODEL, &reference, error);
+}
+
+static enum status resolve_from(struct records *records, struct resolution *it, struct error *error)
+{
+    struct reference reference;
+    const char *digest;
+    if (is_digest(it->spec->from, &digest)) {
+        it->job->from_digest = arena_strdup(it->arena, digest);
+        return pin(records, it, "from", digest, error);
+    }
+    TRY(read_reference(it, "from", it->spec->from, &reference, error));
+    bool may_be_base = strpbrk(it->spec->from, "/@") == NULL;
+    enum status status = STATUS_NOT_FOUND;
+    if (may_be_base)
+        status = resolve_base(records, it, &reference, error);
+    if (status == STATUS_NOT_FOUND)
+        status = resolve_model(records, it, &reference, error);
+    if (status == STATUS_NOT_FOUND && may_be_base)
+        return error_set(error, status, "from: there is no base %s and no model %s/%s",
+                         reference.name, reference.tenant, reference.name);
+    return status == STATUS_OK ? STATUS_OK : error_prefix(error, "from");
+}
+
+/* ---- the row --------------------------------------------------------------------------------- */
+
+static enum status resolve_output(struct resolution *it, struct error *error)
+{
+    struct reference reference;
+    bool trains = it->spec->stage == SPEC_STAGE_LM || it->spec->stage == SPEC_STAGE_GENERAL ||
+                  it->spec->stage == SPEC_STAGE_CUSTOMIZE;
+    if (it->spec->output.model == NULL) {
+        if (trains)
+            return error_set(error, STATUS_USAGE,
+                             "output.model: say what the model that this makes shall be called");
+        return STATUS_OK;
+    }
+    TRY(read_reference(it, "output.model", it->spec->output.model, &reference, error));
+    if (reference.version != 0 || reference.alias[0] != '\0')
+        return error_set(error, STATUS_USAGE,
+                         "output.model: the version is given by the service, and the alias stands "
+                         "in output.alias");
+    if (strcmp(reference.tenant, it->tenant) != 0)
+        return error_set(error, STATUS_USAGE, "output.model: %s is not %s, whose job it is",
+                         reference.tenant, it->tenant);
+    it->spec->output.model = arena_printf(it->arena, "%s/%s", reference.tenant, reference.name);
+    return STATUS_OK;
+}
+
+static int64_t time_ms(const char *text)
+{
+    struct tm tm = {0};
+    CHECK(strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm) != NULL); /* the spec's parser looked at it */
+    return (int64_t)timegm(&tm) * 1000;
+}
+
+void resolve_row(struct resolution *it)
+{
+    const struct spec *spec = it->spec;
+    Api__Job *job = it->job;
+    struct buf json = {0};
+    char digest[SHA256_HEX_SIZE];
+    job->tenant = arena_strdup(it->arena, it->tenant);
+    job->name = (char *)spec->name;
+    job->has_stage = job->has_priority = job->has_ranks = job->has_min_ranks = true;
+    job->has_preemptible = job->has_max_attempts = true;
+    job->stage = (Api__Stage)spec->stage; /* the same order in both */
+    job->queue = (char *)spec->schedule.queue;
+    job->pool = (char *)spec->resources.pool;
+    job->priority = spec->schedule.priority;
+    job->ranks = spec->resources.ranks;
+    job->min_ranks = spec->resources.min_ranks;
+    job->preemptible = spec->schedule.preemptible;
+    job->max_attempts = spec->retry.max_attempts;
+    job->output_model = (char *)spec->output.model;
+    job->has_not_before_ms = spec->schedule.not_before != NULL;
+    if (job->has_not_before_ms)
+        job->not_before_ms = time_ms(spec->schedule.not_before);
+    for (int i = 0; i < spec->labels.count; i++) {
+        Api__Label *label = message_add(it->arena, job, "labels");
+        label->key = (char *)spec->labels.items[i].key;
+        label->value = (char *)spec->labels.items[i].value;
+    }
+    spec_json(spec, &json);
+    spec_digest(spec, digest);
+    job->spec = arena_strdup(it->arena, json.data);
+    job->spec_digest = arena_strdup(it->arena, digest);
+    buf_release(&json);
+}
+
+enum status resolve_spec(struct records *records, struct resolution *it, struct error *error)
+{
+    it->job = message_new(it->arena, &api__job__descriptor);
+    it->input_count = it->pin_count = 0;
+    it->spec->tenant = it->tenant;
+    TRY(resolve_output(it, error));
+    TRY(resolve_sources(records, it, "data.train", &it->spec->data.train, error));
+    TRY(resolve_sources(records, it, "data.eval", &it->spec->data.eval, error));
+    TRY(resolve_sources(records, it, "data.enrich.sources", &it->spec->data.enrich.sources, error));
+    TRY(resolve_from(records, it, error));
+    resolve_row(it);
+    return message_check(&it->job->base, error);
+}
