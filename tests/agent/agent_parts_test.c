@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The agent's parts that need no coordinator: manifests and lines from outside, the outbox, the
+ * cache's bound, the credential.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/check.h"
+#include "lib/file.h"
+#include "storage/files/blob.h"
+#include "tests/test.h"
+#include "worker/agent/cache.h"
+#include "worker/agent/credential.h"
+#include "worker/agent/lines.h"
+#include "worker/agent/outbox.h"
+
+#define DIGEST "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static struct manifest manifest;
+
+static enum status parse(const char *text, bool *is_manifest_out, struct error *error)
+{
+    struct arena arena = {0};
+    enum status status =
+        manifest_parse(&arena, text, strlen(text), &manifest, is_manifest_out, error);
+    arena_release(&arena);
+    return status;
+}
+
+TEST(a_manifest_whose_names_lead_out_of_its_directory_is_refused)
+{
+    static const char *const names[] = {"..", "../x",  "a/../../x", "/etc/x", "a//b",
+                                        "a/", "./a/.", ".",         "",       "a\\nb"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char text[512];
+        bool is_manifest;
+        snprintf(text, sizeof(text),
+                 "{\"kind\":\"files\",\"files\":[{\"name\":\"%s\",\"digest\":\"" DIGEST
+                 "\",\"bytes\":1}]}",
+                 names[i]);
+        EXPECT_I64(STATUS_FORMAT, parse(text, &is_manifest, NULL));
+    }
+}
+
+TEST(a_manifest_comes_back_as_it_was_written_and_other_bytes_are_none)
+{
+    struct arena arena = {0};
+    struct buf text = {0};
+    bool is_manifest;
+    manifest = (struct manifest){0};
+    EXPECT_I64(STATUS_OK, manifest_add(&manifest, &arena, "rows/a \"b\".jsonl", DIGEST, 12, NULL));
+    EXPECT_I64(STATUS_OK, manifest_add(&manifest, &arena, "tailor.json", DIGEST, 30, NULL));
+    manifest_format(&manifest, &text);
+    EXPECT_I64(STATUS_OK,
+               manifest_parse(&arena, text.data, text.length, &manifest, &is_manifest, NULL));
+    EXPECT(is_manifest);
+    REQUIRE(manifest.count == 2);
+    EXPECT_STR("rows/a \"b\".jsonl", manifest.files[0].name);
+    EXPECT_I64(42, manifest.bytes);
+    EXPECT_I64(STATUS_OK, parse("{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n", &is_manifest, NULL));
+    EXPECT(!is_manifest);
+    EXPECT_I64(STATUS_OK, parse("{\"kind\":\"checkpoint\",\"parts\":[]}", &is_manifest, NULL));
+    EXPECT(!is_manifest);
+    EXPECT_I64(STATUS_FORMAT, parse("{\"kind\":\"files\",\"files\":{}}", &is_manifest, NULL));
+    EXPECT_I64(STATUS_FORMAT,
+               parse("{\"kind\":\"files\",\"files\":[{\"name\":\"a\"}]}", &is_manifest, NULL));
+    buf_release(&text);
+    arena_release(&arena);
+}
+
+/* ---- lines ----------------------------------------------------------------------------------- */
+
+static void collect(void *argument, const char *line, size_t length)
+{
+    buf_append(argument, line, length);
+    buf_append_char(argument, '|');
+}
+
+TEST(lines_are_cut_wherever_the_pipe_cut_them_and_too_long_ones_are_shortened)
+{
+    struct lines lines = {.size_max = 8};
+    struct buf got = {0};
+    static const char text[] = "one\ntwo\n\n0123456789abc\nlast";
+    for (size_t i = 0; i + 1 < sizeof(text); i++)
+        lines_feed(&lines, text + i, 1, collect, &got);
+    lines_end(&lines, collect, &got);
+    EXPECT_STR("one|two|01234567|last|", got.data);
+    buf_clear(&got);
+    lines_feed(&lines, text, sizeof(text) - 1, collect, &got);
+    lines_end(&lines, collect, &got);
+    EXPECT_STR("one|two|01234567|last|", got.data);
+    buf_release(&lines.line);
+    buf_release(&got);
+}
+
+/* ---- outbox ---------------------------------------------------------------------------------- */
+
+TEST(reports_are_kept_until_they_are_acknowledged_and_the_final_one_has_its_place)
+{
+    struct outbox outbox = {.job = 3, .term = 2};
+    Wire__Finding finding = WIRE__FINDING__INIT;
+    finding.kind = "k";
+    for (int i = 0; i < OUTBOX_MAX - 1; i++)
+        REQUIRE(outbox_put(&outbox, WORKER_FINDING, &finding.stamp, &finding, false));
+    EXPECT(!outbox_put(&outbox, WORKER_FINDING, &finding.stamp, &finding, false));
+    EXPECT(outbox_put(&outbox, WORKER_FINDING, &finding.stamp, &finding, true));
+    EXPECT_I64(OUTBOX_MAX, outbox.sequence);
+    outbox_ack(&outbox, 5);
+    EXPECT_I64(OUTBOX_MAX - 5, outbox.count);
+    EXPECT_I64(6, outbox.entries[0].sequence);
+    outbox_ack(&outbox, 2); /* late */
+    EXPECT_I64(OUTBOX_MAX - 5, outbox.count);
+    outbox_ack(&outbox, OUTBOX_MAX);
+    EXPECT_I64(0, outbox.count);
+    outbox_release(&outbox);
+}
+
+/* ---- the data directory ---------------------------------------------------------------------- */
+
+static char directory[64];
+
+static void directory_make(void)
+{
+    snprintf(directory, sizeof(directory), "/tmp/agent_parts_test.XXXXXX");
+    CHECK(mkdtemp(directory) != NULL);
+}
+
+static void make_old(const struct cache *cache, const char *digest, int age_s)
+{
+    char path[PATH_MAX];
+    struct timespec now, times[2];
+    CHECK(blob_path(cache->dir, digest, path, NULL) == STATUS_OK);
+    clock_gettime(CLOCK_REALTIME, &now);
+    times[0] = times[1] = (struct timespec){.tv_sec = now.tv_sec - age_s};
+    CHECK(utimensat(AT_FDCWD, path, times, 0) == 0);
+}
+
+static void put_old(const struct cache *cache, char letter, int age_s, char digest_out[65])
+{
+    char bytes[1000];
+    memset(bytes, letter, sizeof(bytes));
+    CHECK(cache_put(cache, bytes, sizeof(bytes), digest_out, NULL) == STATUS_OK);
+    make_old(cache, digest_out, age_s);
+}
+
+TEST(the_cache_makes_room_by_what_was_not_used_for_longest_and_never_by_what_is_in_use)
+{
+    struct cache cache;
+    char oldest[65], used[65], newer[65], new[65], path[PATH_MAX];
+    directory_make();
+    REQUIRE(cache_open(&cache, directory, 4000, NULL) == STATUS_OK);
+    put_old(&cache, 'a', 3000, oldest);
+    put_old(&cache, 'b', 4000, used);
+    put_old(&cache, 'c', 2000, newer);
+    put_old(&cache, 'd', 0, new);
+    path_join(path, sizeof(path), directory, "run/in/b");
+    EXPECT_I64(STATUS_OK, cache_give(&cache, used, path, NULL));
+    make_old(&cache, used, 4000); /* as old as before, but in use */
+    cache_evict(&cache, 1000);
+    EXPECT(!cache_has(&cache, oldest));
+    EXPECT(cache_has(&cache, used) && cache_has(&cache, newer) && cache_has(&cache, new));
+    cache_evict(&cache, 1000000); /* more than can be had */
+    EXPECT(!cache_has(&cache, newer));
+    EXPECT(cache_has(&cache, used) && cache_has(&cache, new));
+    dir_remove(directory, NULL);
+}
+
+TEST(a_credential_is_for_its_owner_only_and_a_worker_that_has_joined_needs_no_token)
+{
+    struct error error;
+    struct credential first, again;
+    struct join_token token = {.address = "127.0.0.1:7701"};
+    char text[JOIN_TOKEN_TEXT_MAX], path[PATH_MAX];
+    directory_make();
+    memset(token.secret, 7, sizeof(token.secret));
+    join_token_format(&token, text);
+    EXPECT_I64(STATUS_USAGE, credential_open(directory, NULL, &first, &error));
+    EXPECT_CONTAINS("--join", error.text);
+    EXPECT_I64(STATUS_USAGE, credential_open(directory, "tj1-nonsense", &first, &error));
+    REQUIRE(credential_open(directory, text, &first, &error) == STATUS_OK);
+    first.worker = 12;
+    first.join_key[0] = '\0';
+    REQUIRE(credential_save(directory, &first, &error) == STATUS_OK);
+    EXPECT_I64(STATUS_OK, credential_open(directory, "tj1-nonsense", &again, &error));
+    EXPECT_I64(12, again.worker);
+    EXPECT_STR(first.secret_key, again.secret_key);
+    path_join(path, sizeof(path), directory, "credential.json");
+    chmod(path, 0644);
+    EXPECT_I64(STATUS_DENIED, credential_open(directory, NULL, &again, &error));
+    EXPECT_CONTAINS("chmod 600", error.text);
+    chmod(path, 0600);
+    EXPECT_I64(STATUS_OK, file_write_atomic(path, "{\"address\": 7}", 14, NULL));
+    chmod(path, 0600);
+    EXPECT_I64(STATUS_FORMAT, credential_open(directory, NULL, &again, &error));
+    dir_remove(directory, NULL);
+}
+
+TEST_MAIN()
