@@ -223,6 +223,7 @@ static pid_t trainer_find(const char *word)
 
 struct wanted {
     const char *data; /* NULL: the good one */
+    const char *from; /* a model: customize it by an adapter; NULL: the base, stage general */
     int ranks, epochs;
 };
 
@@ -233,21 +234,27 @@ static int64_t submit(const struct wanted *wanted)
     struct answer answer = {0};
     struct buf spec = {0};
     struct job_submission submission = {.caller = &service.admin, .job = &job};
+    bool custom = wanted->from != NULL;
     buf_printf(&spec,
-               "{\"stage\":\"general\",\"from\":\"sha256:%s\",\"data\":{\"train\":[{\"dataset\":"
-               "\"sha256:%s\"}]},\"model\":{\"template\":\"dsp\",\"max_length\":160},"
+               "{\"stage\":\"%s\",\"from\":\"sha256:%s\",\"data\":{\"train\":[{\"dataset\":"
+               "\"sha256:%s\"}]%s},%s"
                "\"train\":{\"batch_groups\":4,\"learning_rate\":0.001,\"epochs\":%d},"
                "\"checkpoint\":{\"every\":\"0s\",\"every_steps\":4},"
                "\"evaluate\":{\"every_steps\":0},"
                "\"output\":{\"model\":\"acme/support\",\"alias\":\"prod\"}}",
-               base, wanted->data != NULL ? wanted->data : data,
+               custom ? "customize" : "general", custom ? wanted->from : base,
+               wanted->data != NULL ? wanted->data : data,
+               custom ? ",\"eval\":[{\"split\":0.2}]" : "",
+               custom ? "\"adapter\":{\"type\":\"lora\"},"
+                      : "\"model\":{\"template\":\"dsp\",\"max_length\":160},",
                wanted->epochs > 0 ? wanted->epochs : 5);
     sha256_hex(spec.data, spec.length, digest);
     job.tenant = "acme";
     job.queue = job.pool = "default";
     job.has_stage = job.has_ranks = job.has_min_ranks = job.has_preemptible = true;
     job.has_max_attempts = true;
-    job.stage = API__STAGE__STAGE_GENERAL;
+    job.stage = custom ? API__STAGE__STAGE_CUSTOMIZE : API__STAGE__STAGE_GENERAL;
+    job.from_digest = (char *)wanted->from;
     job.ranks = job.min_ranks = wanted->ranks > 0 ? wanted->ranks : 1;
     job.preemptible = true;
     job.max_attempts = 3;
@@ -424,6 +431,38 @@ TEST(a_job_goes_from_its_submit_to_a_model_in_the_store_with_curves_and_logs)
     REQUIRE(pages.logs->n_lines > 0);
     EXPECT_CONTAINS("the first row", pages.logs->lines[0]->text);
     arena_release(&pages.arena);
+    arena_release(&outcome.arena);
+    close_all();
+}
+
+TEST(a_model_of_one_job_is_customized_by_the_next_and_its_adapter_names_it)
+{
+    char digest[65] = "", parent[80];
+    struct outcome outcome;
+    open_all();
+    agent_join(0, 1);
+    int64_t general = submit(&(struct wanted){.epochs = 1});
+    IN_TIME(service_state(&service, general) >= SUCCEEDED);
+    outcome_open(&outcome, general);
+    REQUIRE(outcome.versions->n_versions == 1);
+    const char *from = outcome.versions->versions[0]->manifest;
+    int64_t custom = submit(&(struct wanted){.epochs = 1, .from = from});
+    IN_TIME(service_state(&service, custom) >= SUCCEEDED);
+    EXPECT_I64(SUCCEEDED, service_state(&service, custom));
+    snprintf(parent, sizeof(parent), "../%s", from);
+    struct outcome after;
+    outcome_open(&after, custom);
+    REQUIRE(after.versions->n_versions == 2);
+    EXPECT(after.versions->versions[0]->adapter);
+    EXPECT(manifest_find(after.versions->versions[0]->manifest, "adapter_config.json", digest));
+    json_t *config = blob_json(digest);
+    EXPECT_STR(parent, json_string_value(json_object_get(config, "base_model_name_or_path")));
+    json_decref(config);
+    int64_t again = submit(&(struct wanted){
+        .epochs = 1, .from = after.versions->versions[0]->manifest}); /* an adapter's child */
+    IN_TIME(service_state(&service, again) >= SUCCEEDED);
+    EXPECT_I64(SUCCEEDED, service_state(&service, again));
+    arena_release(&after.arena);
     arena_release(&outcome.arena);
     close_all();
 }

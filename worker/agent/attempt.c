@@ -11,13 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "lib/check.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "proto/rendezvous.h"
 
-enum { GANG_GRACE_MS = 10000 };
+enum { GANG_GRACE_MS = 10000, LAST_READS = 64 };
 
 /* ---- made and freed -------------------------------------------------------------------------- */
 
@@ -251,7 +252,8 @@ static void reap(struct attempt *it)
     for (int i = 0; i < it->rank_count; i++) {
         struct rank *rank = &it->ranks[i];
         if (!rank->ended && process_reap(&rank->process)) {
-            attempt_hear(it, rank);
+            for (int k = 0; k < LAST_READS && rank->process.reports >= 0; k++)
+                attempt_hear(it, rank);
             rank->ended = true;
             attempt_flush_logs(it, rank, true);
             note_end(it, rank);
@@ -336,6 +338,9 @@ static void turn_running(struct attempt *it, int mark)
 
 void attempt_turn(struct attempt *it, int64_t now_ms)
 {
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    it->wall_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000;
     it->now_ms = now_ms;
     int mark = transfer_turn(&it->transfer, it->place->link, now_ms);
     if (it->phase == ATTEMPT_FETCHING) {

@@ -33,7 +33,8 @@
 #include "worker/agent/transfer.h"
 
 enum attempt_phase { ATTEMPT_FETCHING, ATTEMPT_RUNNING, ATTEMPT_ENDING, ATTEMPT_REPORTED };
-enum attempt_wish { WISH_NONE, WISH_PAUSE, WISH_LEAVE, WISH_CANCEL }; /* the later one wins */
+/* The later one wins. LEAVE: of this worker alone, so the job is to go on elsewhere. */
+enum attempt_wish { WISH_NONE, WISH_LEAVE, WISH_PAUSE, WISH_CANCEL };
 
 /* What all attempts of this worker share; borrowed. */
 struct attempt_place {
@@ -77,7 +78,8 @@ struct attempt {
     enum attempt_wish wish;
     int64_t kill_ms; /* when what still runs is killed; 0: not */
     bool killed;     /* by us */
-    int64_t step, steps_total, now_ms;
+    int64_t step, steps_total;
+    int64_t now_ms, wall_ms;                 /* monotonic; since 1970, for reports */
     int64_t checkpoint_step, published_step; /* the newest committed here; in the store; −1: none */
     bool running_said, succeeded, model_said;
     Api__FailureClass failure; /* UNSPECIFIED: none */

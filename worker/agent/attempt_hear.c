@@ -58,7 +58,7 @@ void attempt_flush_logs(struct attempt *it, struct rank *rank, bool all)
     report.job = it->job;
     report.term = it->term;
     report.rank = rank->number;
-    report.time_ms = it->now_ms;
+    report.time_ms = it->wall_ms;
     report.lost = rank->log_lost;
     report.lines = rank->log;
     report.n_lines = (size_t)rank->log_count;
@@ -96,7 +96,7 @@ static void on_metrics(struct attempt *it, const json_t *line)
     report->job = it->job;
     report->term = it->term;
     report->step = it->step;
-    report->time_ms = it->now_ms;
+    report->time_ms = it->wall_ms;
     json_object_foreach((json_t *)line, key, value)
     {
         metric_add(&arena, report, "", key, value);
@@ -125,7 +125,7 @@ static void on_event(struct attempt *it, const json_t *line)
     finding.message = message;
     finding.has_step = finding.has_severity = finding.has_time_ms = true;
     finding.step = it->step;
-    finding.time_ms = it->now_ms;
+    finding.time_ms = it->wall_ms;
     finding.severity = API__SEVERITY__SEVERITY_WARNING;
     if (!outbox_put(&it->outbox, WORKER_FINDING, &finding.stamp, &finding, false))
         log_warn("a finding of job %lld is lost: too many reports wait", (long long)it->job);

@@ -233,7 +233,7 @@ static void report_checkpoint(struct attempt *it)
     report.step = it->published_step;
     report.manifest = it->published;
     report.bytes = it->published_bytes;
-    report.time_ms = it->now_ms;
+    report.time_ms = it->wall_ms;
     if (!outbox_put(&it->outbox, WORKER_CHECKPOINT_REPORT, &report.stamp, &report, false))
         log_warn("a checkpoint of job %" PRId64 " is not reported: too many reports wait", it->job);
 }
@@ -247,7 +247,7 @@ static void report_model(struct attempt *it)
     report.manifest = it->published;
     report.bytes = it->published_bytes;
     report.figures = it->figures;
-    report.time_ms = it->now_ms;
+    report.time_ms = it->wall_ms;
     path_join(path, sizeof(path), it->dir, "model/tailor.json");
     if (json_read_file(path, 64 * MIB, &card, NULL) == STATUS_OK) {
         const char *digest =
@@ -277,7 +277,7 @@ void attempt_report_state(struct attempt *it, Api__AttemptState state)
     bool final = state != API__ATTEMPT_STATE__ATTEMPT_STATE_RUNNING;
     report.has_state = report.has_time_ms = report.has_step = report.has_steps_total = true;
     report.state = state;
-    report.time_ms = it->now_ms;
+    report.time_ms = it->wall_ms;
     report.step = it->step;
     report.steps_total = it->steps_total;
     if (state == API__ATTEMPT_STATE__ATTEMPT_STATE_FAILED) {
