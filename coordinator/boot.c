@@ -37,38 +37,41 @@ static enum status read_after(struct arena *arena, const struct spec *spec, stru
     return STATUS_OK;
 }
 
+static struct ask ask_from_row(struct coordinator *coordinator, const Api__Job *row)
+{
+    int32_t tenant = tenant_find(coordinator, row->tenant);
+    CHECK(tenant != NO_TENANT);
+    int32_t ranks = row->ranks > 0 ? (int32_t)row->ranks : 1;
+    int32_t min_ranks = row->min_ranks > 0 ? (int32_t)row->min_ranks : 1;
+    return (struct ask){
+        .tenant = (uint32_t)tenant,
+        .queue = queue_get(coordinator, row->queue != NULL ? row->queue : "default"),
+        .pool = names_number(&coordinator->pools, row->pool != NULL ? row->pool : "default"),
+        .warm = names_number(&coordinator->warm, row->from_digest),
+        .ranks = ranks,
+        .min_ranks = min_ranks < ranks ? min_ranks : ranks,
+        .priority = (int32_t)row->priority,
+        .preemptible = row->preemptible,
+        .submitted_ms = row->created_ms,
+        .not_before_ms = row->not_before_ms};
+}
+
 enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, const Api__Job *row,
                           struct ask *ask_out, struct job *job, struct error *error)
 {
     struct spec *spec;
-    int32_t tenant = tenant_find(coordinator, row->tenant);
-    CHECK(tenant != NO_TENANT);
+    snprintf(job->tenant, sizeof(job->tenant), "%s", row->tenant);
+    job->stage = row->stage;
+    text_replace(&job->output_model, row->output_model);
+    *ask_out = ask_from_row(coordinator, row);
     if (row->spec == NULL)
         return error_set(error, STATUS_USAGE, "a job needs its spec");
     TRY(spec_parse(arena, "spec.json", row->spec, strlen(row->spec), NULL, 0, &spec, error));
-    struct ask ask = {
-        .tenant = (uint32_t)tenant,
-        .queue = queue_get(coordinator, row->queue != NULL ? row->queue : "default"),
-        .pool = names_number(&coordinator->pools, row->pool != NULL ? row->pool : "default"),
-        .labels = spec->resources.device == SPEC_DEVICE_CUDA ? LABEL_CUDA : 0,
-        .warm = names_number(&coordinator->warm, row->from_digest),
-        .ranks = row->ranks > 0 ? (int32_t)row->ranks : 1,
-        .min_ranks = row->min_ranks > 0 ? (int32_t)row->min_ranks : 1,
-        .priority = (int32_t)row->priority,
-        .preemptible = row->preemptible,
-        .submitted_ms = row->created_ms,
-        .not_before_ms = row->not_before_ms,
-        .duration_max_ms = (int64_t)(spec->limits.wall_time * 1000)};
-    if (ask.min_ranks > ask.ranks)
-        return error_set(error, STATUS_USAGE, "resources.min_ranks is more than resources.ranks");
-    TRY(read_after(arena, spec, &ask, error));
-    snprintf(job->tenant, sizeof(job->tenant), "%s", row->tenant);
-    job->stage = row->stage;
     job->keep_last = spec->checkpoint.keep_last > 0 ? spec->checkpoint.keep_last : 1;
-    text_replace(&job->output_model, row->output_model);
     text_replace(&job->output_alias, spec->output.alias);
-    *ask_out = ask;
-    return STATUS_OK;
+    ask_out->labels = spec->resources.device == SPEC_DEVICE_CUDA ? LABEL_CUDA : 0;
+    ask_out->duration_max_ms = (int64_t)(spec->limits.wall_time * 1000);
+    return read_after(arena, spec, ask_out, error);
 }
 
 /* ---- tables ---------------------------------------------------------------------------------- */
@@ -270,7 +273,7 @@ static enum status boot_job(struct coordinator *coordinator, struct arena *arena
     struct records *records = coordinator->records;
     job_list_add(&coordinator->jobs, job);
     if (ask_from_spec(coordinator, arena, row, &ask, job, error) != STATUS_OK)
-        return error_prefix(error, "job j-%" PRId64, row->id);
+        log_error("job j-%" PRId64 " cannot begin with this program: %s", row->id, error->text);
     TRY(after_restore(coordinator, arena, row, &ask, error));
     TRY(attempt_record_list(records, SCOPE_ALL, row->id, arena, attempts, error));
     TRY(checkpoint_record_list(records, SCOPE_ALL, row->id, arena, checkpoints, error));

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/log.h"
 #include "proto/ident.h"
 #include "proto/message.h"
 #include "storage/records/attempt_record.h"
@@ -123,7 +124,13 @@ static enum status write_alias(struct records *records, const struct change_row 
     alias.version = job->output_version;
     alias.moved_ms = row->time_ms;
     alias.job_id = job->id;
-    return model_record_move_alias(records, SCOPE_ALL, job->tenant, reference.name, &alias, error);
+    enum status status =
+        model_record_move_alias(records, SCOPE_ALL, job->tenant, reference.name, &alias, error);
+    if (status == STATUS_NOT_FOUND) { /* a person removed the model meanwhile */
+        log_warn("job j-%" PRId64 ": alias %s not moved: %s", job->id, row->alias, error->text);
+        return STATUS_OK;
+    }
+    return status;
 }
 
 static enum status write_worker(struct records *records, const struct change_row *row,

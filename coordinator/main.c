@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "coordinator/api/api.h"
 #include "coordinator/coordinator.h"
@@ -97,6 +98,7 @@ static void serve(const struct coordinator_options *options, const struct api_op
     struct event_base *base = event_base_new();
     CHECK(base != NULL);
     signal(SIGPIPE, SIG_IGN);
+    umask(0077); /* all that lies in --data is the service's alone */
     enum status status = coordinator_open(options, base, &coordinator, &error);
     if (status != STATUS_OK)
         fatal(status_exit_code(status), "%s", error.text);
