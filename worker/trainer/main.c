@@ -15,7 +15,8 @@ static const struct verb {
     verb_run *run;
     const char *help;
 } VERBS[] = {
-    {"train", verb_train, "--spec FILE --out RUN [--plan] [--resume] [--verify-packing] [--report-fd N]"},
+    {"train", verb_train,
+     "--spec FILE --out RUN [--plan] [--resume] [--verify-packing] [--report-fd N]"},
     {"evaluate", verb_evaluate, "DIR --data FILE"},
     {"compare", verb_compare, "DIR DIR --data FILE"},
     {"score", verb_score, "DIR [FILE|-]"},
