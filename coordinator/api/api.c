@@ -33,9 +33,13 @@ struct first_token {
 
 static bool has_admin(const Api__TokenList *list)
 {
-    for (size_t i = 0; i < list->n_tokens; i++)
-        if (list->tokens[i]->role == API__ROLE__ROLE_ADMIN && !list->tokens[i]->has_revoked_ms)
+    int64_t now_ms = coordinator_now_ms();
+    for (size_t i = 0; i < list->n_tokens; i++) {
+        const Api__Token *token = list->tokens[i];
+        if (token->role == API__ROLE__ROLE_ADMIN && !token->has_revoked_ms &&
+            (!token->has_expires_ms || token->expires_ms > now_ms))
             return true;
+    }
     return false;
 }
 

@@ -356,6 +356,17 @@ static enum status put_idempotency_key(struct exchange *exchange, struct error *
     return message_check(&request->base, error);
 }
 
+/* The reader of a table makes it: here there is one form, and another is not passed over. */
+static enum status check_format(struct exchange *exchange, struct error *error)
+{
+    const ProtobufCFieldDescriptor *field =
+        protobuf_c_message_descriptor_get_field_by_name(exchange->match.route->request, "format");
+    const char *format = field != NULL ? message_pointer(exchange->request, field, 0) : NULL;
+    if (format != NULL && strcmp(format, "json") != 0)
+        return error_set(error, STATUS_UNSUPPORTED, "format: there is json only");
+    return STATUS_OK;
+}
+
 static enum status read_request(struct exchange *exchange, struct error *error)
 {
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(exchange->http);
@@ -376,6 +387,7 @@ static enum status read_request(struct exchange *exchange, struct error *error)
     TRY(status);
     exchange->body = body;
     exchange->body_length = length;
+    TRY(check_format(exchange, error));
     return put_idempotency_key(exchange, error);
 }
 

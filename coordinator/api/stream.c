@@ -17,7 +17,10 @@
 #include "storage/records/event_record.h"
 #include "storage/records/job_record.h"
 
-enum { INPUT_MAX = 65536 }; /* what a client may say while it listens */
+enum {
+    INPUT_MAX = 65536, /* what a client may say while it listens */
+    STALLED_S = 60     /* a client that takes nothing for so long is gone */
+};
 
 struct stream {
     struct exchange *exchange;
@@ -290,7 +293,8 @@ static void stream_start(struct exchange *exchange, struct stream *stream)
     evhttp_add_header(headers, "X-Request-Id", exchange->id);
     evhttp_connection_set_closecb(connection, on_close, stream);
     evhttp_send_reply_start(exchange->http, 200, NULL);
-    bufferevent_set_timeouts(channel, NULL, NULL); /* silence is no fault here; the beat finds it */
+    struct timeval stalled = {.tv_sec = STALLED_S};
+    bufferevent_set_timeouts(channel, NULL, &stalled); /* to be silent is no fault of a listener */
     bufferevent_setwatermark(channel, EV_READ, 0, INPUT_MAX);
     coordinator_watch_start(api->coordinator, &stream->watch);
     if (stream->query.job != 0)

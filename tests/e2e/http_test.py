@@ -45,6 +45,7 @@ class Server:
                     self.admin = f.read()
                 return
             time.sleep(0.05)
+        self.process.kill()
         raise SystemExit("tailord does not start: " + open(self.log).read())
 
     def stop(self):
@@ -225,7 +226,7 @@ def test_paths_and_queries_that_no_client_of_good_will_sends():
                        ("/v1//jobs", 400), ("/v1/jobs/%zz", 400), ("/v1/jobs/" + "a" * 2000, 400),
                        ("/nothing", 404), ("/v1/jobs/17x", 400), ("/v1/jobs?stat=queued", 400),
                        ("/v1/jobs?limit=0", 400), ("/v1/jobs?limit=1001", 400), ("/v1/jobs?state=asleep", 400),
-                       ("/v1/jobs?limit=1&limit=2", 400), ("/v1/jobs?label=x", 400)):
+                       ("/v1/jobs?limit=1&limit=2", 400), ("/v1/jobs?label=x", 400), ("/v1/jobs/j-1/logs?format=csv", 422)):
         got, _, reply = server.call("GET", path, tokens["viewer"])
         expect(code, got, f"GET {path[:60]}")
         expect(True, bool(reply["error"]["request_id"]), f"GET {path[:60]} has a request id")
