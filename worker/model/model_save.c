@@ -62,12 +62,15 @@ static enum status card_save(const struct model *model, const struct staging *st
     return staging_json(staging->temporary, CARD_FILE, whole, error);
 }
 
-static enum status adapter_save(const struct model *model, const char *dir, const char *parent_dir,
-                                struct error *error)
+static enum status adapter_save(const struct model *model, const struct staging *staging,
+                                const char *parent_dir, struct error *error)
 {
-    /* PEFT takes the path relative to the current directory, so it is written absolute. */
+    /* PEFT takes the path relative to the current directory, so it is written absolute; unless it
+     * was given relative: then the two are to be moved together, from worker to store to worker. */
     char parent[MODEL_PATH_MAX];
-    TRY(card_parent_absolute(parent_dir, parent, error));
+    const char *dir = staging->temporary;
+    TRY(parent_dir[0] == '/' ? card_parent_absolute(parent_dir, parent, error)
+                             : card_parent_name(staging->final, parent_dir, parent, error));
     TRY(staging_json(dir, ADAPTER_CONFIG_FILE, adapter_config_json(&model->lora, parent), error));
     return weights_save(model, dir, ADAPTER_STEM ".safetensors", error);
 }
@@ -86,9 +89,8 @@ enum status model_save(const struct model *model, const char *dir, const char *t
     CHECK(model->adapter == NULL || parent_dir != NULL);
     struct staging staging;
     TRY(staging_begin(&staging, dir, error));
-    enum status status = model->adapter != NULL
-                             ? adapter_save(model, staging.temporary, parent_dir, error)
-                             : full_save(model, staging.temporary, error);
+    enum status status = model->adapter != NULL ? adapter_save(model, &staging, parent_dir, error)
+                                                : full_save(model, staging.temporary, error);
     if (status == STATUS_OK) {
         status = tokenizer_save(tokenizer_dir, staging.temporary, error);
     }
