@@ -127,7 +127,18 @@ refuses "a wrong token" 4 "token" env TAILOR_TOKEN=tlr_0 tailor ls
 viewer=$(tailor token create eyes --role viewer --tenant local -o name)
 refuses "too little of a token" 4 "submitter" env TAILOR_TOKEN="$viewer" tailor cancel j-1
 expect "a viewer may look" env TAILOR_TOKEN="$viewer" tailor show j-1
-refuses "no token for another server" 6 "no coordinator" tailor ls --server http://127.0.0.1:1
+python3 - "$work/seen" <<'PY' &
+import socket, sys
+with socket.create_server(("127.0.0.1", 0)) as s:
+    open(sys.argv[1] + ".port", "w").write(str(s.getsockname()[1]))
+    c = s.accept()[0]
+    open(sys.argv[1], "wb").write(c.recv(65536))
+    c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+PY
+await test -s "$work/seen.port"
+refuses "a server that is no coordinator" 1 "is it a coordinator?" tailor ls --server "http://127.0.0.1:$(cat "$work/seen.port")"
+expect "no other server gets the profile's token" bash -c "grep -q '^GET /v1/jobs' '$work/seen' &&
+    ! grep -qi authorization '$work/seen'"
 refuses "a command that is mistyped" 2 "did you mean tailor submit?" tailor sumbit job.yaml
 
 says "down" "the service is down" tailor down --data "$work/service"
