@@ -34,6 +34,7 @@ struct argument {
 };
 
 struct call;
+struct remote;
 
 struct command {
     const char *noun, *verb; /* `tailor run` has no verb: NULL */
@@ -43,11 +44,15 @@ struct command {
     struct argument arguments[ARGUMENTS_MAX + 1];
     const struct option_row *options; /* beside the global ones */
     size_t option_count;
-    size_t options_size;      /* of the struct that `options` fills */
-    const char *required;     /* an option that must be given, or NULL */
-    const char *trainer_verb; /* for offline_run; else NULL */
+    size_t options_size;         /* of the struct that `options` fills */
+    const char *required;        /* an option that must be given, or NULL */
+    const char *trainer_verb;    /* for offline_run; else NULL */
+    const struct remote *remote; /* for remote_run; else NULL */
     enum status (*run)(const struct call *call, struct error *error);
 };
+
+/* The two members that list the options. */
+#define OPTION_ROWS(rows) .options = (rows), .option_count = sizeof(rows) / sizeof((rows)[0])
 
 /* Everything that the program knows. */
 struct cli {

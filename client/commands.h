@@ -12,4 +12,13 @@ extern const struct command cmd_run, cmd_explain, cmd_job_init, cmd_job_validate
     cmd_data_preview, cmd_model_score, cmd_model_compare, cmd_model_show, cmd_model_export,
     cmd_evaluate, cmd_doctor, cmd_completion, cmd_version;
 
+/* of the service */
+extern const struct command cmd_up, cmd_down, cmd_submit, cmd_ls, cmd_show, cmd_logs, cmd_wait,
+    cmd_cancel, cmd_job_submit, cmd_job_list, cmd_job_show, cmd_job_why, cmd_job_logs,
+    cmd_job_metrics, cmd_job_events, cmd_job_wait, cmd_job_cancel, cmd_job_pause, cmd_job_resume,
+    cmd_job_retry, cmd_job_attempts, cmd_job_checkpoints, cmd_base_add, cmd_base_list, cmd_data_add,
+    cmd_data_list, cmd_model_list, cmd_model_versions, cmd_tenant_create, cmd_tenant_list,
+    cmd_token_create, cmd_token_list, cmd_token_revoke, cmd_worker_list, cmd_worker_show,
+    cmd_worker_drain, cmd_worker_undrain, cmd_worker_join_token, cmd_queue_list, cmd_cluster_status;
+
 #endif

@@ -53,7 +53,6 @@ struct offline_options {
 /* command->run of all of them. */
 enum status offline_run(const struct call *call, struct error *error);
 
-#define OFFLINE_COMMAND   .options_size = sizeof(struct offline_options), .run = offline_run
-#define OPTION_ROWS(rows) .options = (rows), .option_count = sizeof(rows) / sizeof((rows)[0])
+#define OFFLINE_COMMAND .options_size = sizeof(struct offline_options), .run = offline_run
 
 #endif

@@ -51,7 +51,7 @@ says "a wrong verb gets the nearest" 2 "did you mean tailor job validate?" $t jo
 says "version" 0 "tailor 0." $t version
 while read -r noun verb; do
     says "tailor $noun $verb -h has an example" 0 "example: " $t "$noun" ${verb:+"$verb"} -h
-done < <($t | sed -n 's/^  \([a-z]\+\( [a-z]\+\)\?\) \+[^ ].*/\1/p' | sed 's/^completion bash$/completion/')
+done < <($t | sed -n 's/^  \([a-z]\+\( [a-z-]\+\)\?\) \+[^ ].*/\1/p' | sed 's/^completion bash$/completion/')
 says "-h names the global options" 0 "--output FORMAT" $t job rows -h
 $t completion bash > completion.sh && bash -n completion.sh
 verdict "completion is a script that bash accepts" $? "bash -n failed"

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tailor submit: a spec becomes a job of the service.
+ *
+ * Files and directories that the spec names are uploaded and named by their digests; other names
+ * are the service's (datasets, models, bases). What is there on this machine is a path, and so is
+ * what looks like one. One call is one job: the request has a key of its own, so that it can be
+ * sent again when the answer was lost.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "client/commands.h"
+#include "client/path.h"
+#include "client/remote.h"
+#include "client/upload.h"
+#include "client/wait.h"
+#include "lib/check.h"
+#include "lib/file.h"
+#include "proto/spec.h"
+
+#define DIGEST_PREFIX "sha256:"
+enum { PATIENCE_MS = 60000 };
+
+/* ---- paths become digests ---- */
+static bool is_path(const char *text, bool directory)
+{
+    if (strncmp(text, DIGEST_PREFIX, strlen(DIGEST_PREFIX)) == 0) {
+        return false;
+    }
+    if (strchr("./~", text[0])) {
+        return true;
+    }
+    return directory ? dir_exists(text) : file_size(text) >= 0;
+}
+
+static enum status upload_sources(const struct upload *upload, const char *field,
+                                  const struct spec_sources *sources, struct error *error)
+{
+    char digest[SHA256_HEX_SIZE];
+    for (int i = 0; i < sources->count; i++) {
+        struct spec_source *source = &sources->items[i];
+        if (!source->dataset || !is_path(source->dataset, false)) {
+            continue;
+        }
+        if (path_check("FILE", source->dataset, error) != STATUS_OK) {
+            return error_prefix(error, "%s[%d]", field, i);
+        }
+        TRY(upload_file(upload, source->dataset, digest, error));
+        source->dataset = arena_printf(upload->service->arena, DIGEST_PREFIX "%s", digest);
+    }
+    return STATUS_OK;
+}
+
+static enum status upload_from(const struct upload *upload, struct spec *spec, struct error *error)
+{
+    char digest[SHA256_HEX_SIZE], adapter[4096];
+    if (!is_path(spec->from, true)) {
+        return STATUS_OK;
+    }
+    if (path_check("DIR", spec->from, error) != STATUS_OK) {
+        return error_prefix(error, "from");
+    }
+    path_join(adapter, sizeof(adapter), spec->from, "adapter_config.json");
+    if (file_exists(adapter)) {
+        return error_set(error, STATUS_UNSUPPORTED,
+                         "from: %s is an adapter, which is no model without its parent: start from "
+                         "a model of the service (tailor model list)",
+                         spec->from);
+    }
+    TRY(upload_dir(upload, spec->from, digest, error));
+    spec->from = arena_printf(upload->service->arena, DIGEST_PREFIX "%s", digest);
+    return STATUS_OK;
+}
+
+static enum status upload_all(const struct upload *upload, struct spec *spec, struct error *error)
+{
+    TRY(upload_from(upload, spec, error));
+    TRY(upload_sources(upload, "data.train", &spec->data.train, error));
+    TRY(upload_sources(upload, "data.eval", &spec->data.eval, error));
+    return upload_sources(upload, "data.enrich.sources", &spec->data.enrich.sources, error);
+}
+
+/* ---- the request ---- */
+static enum status read_spec(struct arena *arena, const struct call *call, struct spec **spec_out,
+                             struct error *error)
+{
+    const struct remote_options *options = call->options;
+    struct spec_override *overrides = arena_array(arena, struct spec_override, OPTION_LIST_MAX);
+    for (int i = 0; i < options->set.count; i++) {
+        TRY(spec_override_parse(arena, options->set.items[i], &overrides[i], error));
+    }
+    return spec_read(arena, call->arguments[0], overrides, options->set.count, spec_out, error);
+}
+
+static char *new_key(struct arena *arena)
+{
+    uint64_t parts[2];
+    CHECK(getrandom(parts, sizeof(parts), 0) == (ssize_t)sizeof(parts));
+    return arena_printf(arena, "%016" PRIx64 "%016" PRIx64, parts[0], parts[1]);
+}
+
+static enum status build(const struct call *call, const struct service *service,
+                         Api__JobSubmitRequest **request_out, struct error *error)
+{
+    const struct remote_options *options = call->options;
+    struct arena *arena = service->arena;
+    Api__JobSubmitRequest *request = service_request(service, ROUTE_JOB_SUBMIT);
+    struct spec *spec;
+    struct buf text = {0};
+    TRY(read_spec(arena, call, &spec, error));
+    const char *tenant = options->tenant ? options->tenant
+                         : spec->tenant  ? spec->tenant
+                                         : service->profile.tenant;
+    if (!tenant) {
+        return error_set(error, STATUS_USAGE, "say whose job it is: --tenant NAME");
+    }
+    const struct upload upload = {service, tenant, call->globals->quiet};
+    TRY(upload_all(&upload, spec, error));
+    spec_json(spec, &text);
+    request->spec = arena_strdup(arena, text.data);
+    buf_release(&text);
+    request->tenant = (char *)tenant; /* protobuf-c knows no const */
+    request->idempotency_key = options->key ? (char *)options->key : new_key(arena);
+    request->has_dry_run = options->dry_run;
+    request->dry_run = options->dry_run;
+    *request_out = request;
+    return STATUS_OK;
+}
+
+/* ---- what is said about it ---- */
+static void tell(const json_t *reply)
+{
+    const json_t *job = json_object_get(reply, "job");
+    const json_t *position = json_object_get(reply, "queue_position");
+    const char *id = json_string_value(json_object_get(job, "id"));
+    const char *state = json_string_value(json_object_get(job, "state"));
+    if (!id) {
+        puts("the service would take this job");
+        return;
+    }
+    printf("job %s is %s", id, state ? state : "there");
+    if (position) {
+        printf(", number %" JSON_INTEGER_FORMAT " in its queue", json_integer_value(position));
+    }
+    printf("\n\n  tailor wait %s      until it ends\n  tailor logs %s -f   what it writes\n"
+           "  tailor show %s      how it is\n  tailor cancel %s\n",
+           id, id, id, id);
+}
+
+static enum status say(const struct call *call, const json_t *reply, struct error *error)
+{
+    enum table_format format;
+    const json_t *job = json_object_get(reply, "job");
+    const char *id = json_string_value(json_object_get(job, "id"));
+    TRY(call_format(call, TABLE_FORMAT_TABLE, &format, error));
+    if (format == TABLE_FORMAT_NAME || (format == TABLE_FORMAT_TABLE && call->globals->quiet)) {
+        puts(id ? id : "");
+    } else if (format == TABLE_FORMAT_TABLE) {
+        tell(reply);
+    } else {
+        return remote_print(call, call->command->remote, job, error);
+    }
+    return STATUS_OK;
+}
+
+static enum status submit_in(struct arena *arena, const struct call *call, struct error *error)
+{
+    const struct remote_options *options = call->options;
+    struct service service;
+    Api__JobSubmitRequest *request;
+    json_t *reply;
+    TRY(remote_open(arena, call, &service, error));
+    TRY(build(call, &service, &request, error));
+    TRY(service_insist(&service, ROUTE_JOB_SUBMIT, &request->base, PATIENCE_MS, &reply, error));
+    const char *id = json_string_value(json_object_get(json_object_get(reply, "job"), "id"));
+    const char *job = arena_strdup(arena, id ? id : "");
+    enum status status = say(call, reply, error);
+    json_decref(reply);
+    if (status == STATUS_OK && options->wait && job[0]) {
+        fflush(stdout);
+        status = wait_for_job(&service, job, 0, call->globals->quiet, error);
+    }
+    return status;
+}
+
+static enum status submit_run(const struct call *call, struct error *error)
+{
+    struct arena arena = {0};
+    enum status status = submit_in(&arena, call, error);
+    arena_release(&arena);
+    return status;
+}
+
+static const struct option_row submit_rows[] = {
+    REMOTE_ROW("set", 's', OPTION_LIST, set, "KEY=VALUE", "change a field first; may repeat"),
+    REMOTE_ROW("dry-run", 0, OPTION_FLAG, dry_run, NULL, "upload and check, submit nothing"),
+    REMOTE_ROW("wait", 'w', OPTION_FLAG, wait, NULL, "until it ends, as tailor wait"),
+    REMOTE_ROW("key", 0, OPTION_STRING, key, "TEXT",
+               "the same key again is the same job; default: a new one"),
+    REMOTE_ROWS,
+};
+static const struct remote submit_remote = {.route = ROUTE_JOB_SUBMIT};
+
+#define SUBMIT_COMMAND                                                                             \
+    .details = "Files and directories of this machine that the spec names are uploaded first.",    \
+    .arguments = {{.placeholder = "FILE"}}, OPTION_ROWS(submit_rows),                              \
+    .options_size = sizeof(struct remote_options), .remote = &submit_remote, .run = submit_run
+
+const struct command cmd_submit = {.noun = "submit",
+                                   .summary = "Submit a job (tailor job submit)",
+                                   .example = "tailor submit support.yaml --set train.seed=7",
+                                   SUBMIT_COMMAND};
+
+const struct command cmd_job_submit = {.noun = "job",
+                                       .verb = "submit",
+                                       .summary = "Submit a spec as a job of the service",
+                                       .example = "tailor job submit support.yaml --wait",
+                                       SUBMIT_COMMAND};
