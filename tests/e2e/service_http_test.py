@@ -3,7 +3,7 @@
 """A real tailord, a real tailor-worker that joins it and the real trainer: base and data are uploaded, a general
 model is trained, a customized one over its alias, one job is cancelled while it runs; all over HTTP.
 
-    tests/e2e/service_test.py BUILD_DIR
+    tests/e2e/service_http_test.py BUILD_DIR
 """
 import json
 import os
