@@ -48,6 +48,9 @@ static enum status upload_sources(const struct upload *upload, const char *field
         if (path_check("FILE", source->dataset, error) != STATUS_OK) {
             return error_prefix(error, "%s[%d]", field, i);
         }
+        if (!source->name) { /* what people call it, in tables and reports */
+            source->name = path_base(source->dataset);
+        }
         TRY(upload_file(upload, source->dataset, digest, error));
         source->dataset = arena_printf(upload->service->arena, DIGEST_PREFIX "%s", digest);
     }

@@ -79,6 +79,7 @@ expect "list by another state" test -z "$(tailor ls --state failed -o name)"
 says "show" "local/hh" tailor show j-1
 says "its resolved spec names digests" '"from":"sha256:' tailor show j-1 -o json
 says "logs" "the model is that of step" tailor logs j-1
+says "… and name the data as people do" "general.test.jsonl" tailor logs j-1
 says "logs followed end with the job" "12 steps" timeout 60 tailor logs j-1 -f
 says "metrics" '"loss"' tailor job metrics j-1 -o jsonl
 says "events" "job_state  succeeded" tailor job events j-1
