@@ -53,7 +53,7 @@ if [ "$mode" != quick ]; then
     done
     part "collectives between ranks" ctest --test-dir "$build" -L comm --no-tests=error
     part "build with address and undefined sanitizers" build_in "$build-asan" -DTAILOR_SANITIZE=address,undefined
-    part "unit tests under sanitizers" ctest --test-dir "$build-asan" -j "$(nproc)" -L 'unit|property|sim' --timeout 900
+    part "unit tests under sanitizers" ctest --test-dir "$build-asan" -j "$(nproc)" -L 'unit|property|sim|service' --timeout 900
     part "collectives under the thread sanitizer" bash "$root/tests/comm/tsan.sh" "$build-tsan"
 fi
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
