@@ -43,7 +43,9 @@ formatted() { # clang-format decides layout
 "$root/deploy/packages.sh" build test || exit 1
 part "build, warnings are errors" build_in "$build"
 part "style: sizes, one-way folders, banned calls" python3 "$root/tests/style/style.py"
-part "unit, property and golden tests" ctest --test-dir "$build" -j "$(nproc)" -LE comm --no-tests=error
+apart=comm # has a part of its own
+[ "$mode" != quick ] || apart='comm|agent|service'
+part "unit, property and golden tests" ctest --test-dir "$build" -j "$(nproc)" -LE "$apart" --no-tests=error
 if [ "$mode" != quick ]; then
     part "format: clang-format" formatted
     part "the goldens on the C reference" env TAILOR_ISA=ref ctest --test-dir "$build" -j "$(nproc)" -L golden
