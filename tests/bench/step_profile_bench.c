@@ -25,37 +25,10 @@
 
 /* ---- the ledger of calls --------------------------------------------------------------------- */
 
-#define TIMED_OPS(X)                                                                               \
-    X(copy_in)                                                                                     \
-    X(copy_out)                                                                                    \
-    X(zero)                                                                                        \
-    X(embed_forward)                                                                               \
-    X(embed_backward)                                                                              \
-    X(rmsnorm_forward)                                                                             \
-    X(rmsnorm_backward)                                                                            \
-    X(head_norm_forward)                                                                           \
-    X(head_norm_backward)                                                                          \
-    X(linear_forward)                                                                              \
-    X(linear_backward_input)                                                                       \
-    X(linear_backward_weight)                                                                      \
-    X(lora_forward)                                                                                \
-    X(lora_backward)                                                                               \
-    X(rope)                                                                                        \
-    X(attention_forward)                                                                           \
-    X(attention_backward)                                                                          \
-    X(swiglu_forward)                                                                              \
-    X(swiglu_backward)                                                                             \
-    X(gather_rows)                                                                                 \
-    X(scatter_add_rows)                                                                            \
-    X(add)                                                                                         \
-    X(cross_entropy)                                                                               \
-    X(sumsq)                                                                                       \
-    X(adamw)
-
 #define OP_NUMBER(op) OP_##op,
 #define OP_NAME(op)   #op,
-enum op { TIMED_OPS(OP_NUMBER) OP_COUNT };
-static const char *const op_names[] = {TIMED_OPS(OP_NAME)};
+enum op { OPS_THAT_COMPUTE(OP_NUMBER) OP_COUNT };
+static const char *const op_names[] = {OPS_THAT_COMPUTE(OP_NAME)};
 
 static struct {
     int64_t calls;
@@ -191,6 +164,23 @@ TIMED(cross_entropy, (struct device *d, float *nll, real *dx, float *dw, const r
       (d, nll, dx, dw, x, w, index, target, weight, count, C, V),
       (dw ? 3.0 : 1.0) * V * C + (dx ? 3.0 : 1.0) * count * C,
       (2.0 + (dx ? 2.0 : 0.0) + (dw ? 2.0 : 0.0)) * count * C * V)
+TIMED(pool_mean_forward, (struct device *d, real *pooled, const real *x, const int32_t *offset, const int32_t *token,
+                          int32_t R, int32_t C),
+      (d, pooled, x, offset, token, R, C), 1.0 * (offset[R] + R) * C, 0)
+TIMED(pool_mean_backward, (struct device *d, real *dx, const real *dpooled, const int32_t *offset,
+                           const int32_t *token, int32_t R, int32_t C),
+      (d, dx, dpooled, offset, token, R, C), (2.0 * offset[R] + R) * C, 0)
+TIMED(pool_max_forward, (struct device *d, real *pooled, int32_t *argmax, const real *x, const int32_t *offset,
+                         const int32_t *token, int32_t R, int32_t C),
+      (d, pooled, argmax, x, offset, token, R, C), (offset[R] + 2.0 * R) * C, 0)
+TIMED(pool_max_backward, (struct device *d, real *dx, const real *dpooled, const int32_t *argmax, int32_t R,
+                          int32_t C),
+      (d, dx, dpooled, argmax, R, C), 4.0 * R * C, 0)
+TIMED(reward_forward, (struct device *d, float *reward, const real *pooled, const float *w, int32_t R, int32_t C),
+      (d, reward, pooled, w, R, C), 1.0 * R * C, 0)
+TIMED(reward_backward, (struct device *d, real *dpooled, float *dw, const float *dreward, const real *pooled,
+                        const float *w, int32_t R, int32_t C),
+      (d, dpooled, dw, dreward, pooled, w, R, C), 2.0 * R * C, 0)
 TIMED(adamw, (struct device *d, float *w, float *m, float *v, const float *g, size_t count,
               const struct adamw_step *step),
       (d, w, m, v, g, count, step), 7.0 * (double)count, 0)
@@ -204,13 +194,13 @@ static double timed_sumsq(struct device *device, const float *x, size_t count)
     return sum;
 }
 
-/* Replaces the device's table; ops that are not in the list stay the real ones, untimed. */
+/* Replaces the device's table; ops that hold memory stay the real ones, untimed. */
 static void device_time(struct device *device, struct ops *timed)
 {
 #define OP_TIMED(op) timed->op = timed_##op;
     inner = device->ops;
     *timed = *inner;
-    TIMED_OPS(OP_TIMED)
+    OPS_THAT_COMPUTE(OP_TIMED)
     device->ops = timed;
 }
 

@@ -26,6 +26,22 @@ static struct product draw_product(struct device *device, struct fixture *fixtur
     return p;
 }
 
+/* Half of the time w is kept packed, for both uses or one. */
+static void draw_kept(struct device *device, struct fixture *fixture, struct matrix w)
+{
+    const unsigned uses = (unsigned)draw_int(fixture, 0, 3);
+    const struct kept_weight weight = {.w = w.at, .N = w.rows, .K = w.width, .uses = uses};
+    struct error error;
+    if (uses != 0 && w.rows > 0 && w.width > 0 && draw_bool(fixture)) {
+        EXPECT(device->ops->weights_keep(device, &weight, 1, &error) == STATUS_OK);
+    }
+}
+
+static void forget(struct device *device, struct matrix w)
+{
+    device->ops->weights_forget(device, w.at, (size_t)w.rows * (size_t)w.width);
+}
+
 static void linear_forward(struct device *device, struct fixture *fixture)
 {
     struct product p = draw_product(device, fixture);
@@ -35,8 +51,10 @@ static void linear_forward(struct device *device, struct fixture *fixture)
     struct matrix w = draw_block(fixture, p.N, p.K);
     struct matrix bias = draw_block(fixture, 1, p.N);
     struct matrix y = draw_matrix(fixture, p.rows, p.N);
+    draw_kept(device, fixture, w);
     device->ops->linear_forward(device, y.at, y.ld, x.at, x.ld, w.at, biased ? bias.at : NULL,
                                 p.rows, p.N, p.K, accumulate);
+    forget(device, w);
     fixture_result(fixture, "y", y, SAME_AS_REFERENCE);
 }
 
@@ -52,14 +70,55 @@ static void linear_backward_input(struct device *device, struct fixture *fixture
     struct matrix dy = draw_matrix(fixture, p.rows, p.N);
     struct matrix w = draw_block(fixture, p.N, p.K);
     struct matrix dx = draw_matrix(fixture, p.rows, p.K);
+    draw_kept(device, fixture, w);
     device->ops->linear_backward_input(device, dx.at, dx.ld, dy.at, dy.ld, w.at, p.rows, p.N, p.K,
                                        accumulate);
+    forget(device, w);
     fixture_result(fixture, "dx", dx, SAME_AS_REFERENCE);
 }
 
 TEST(linear_backward_input_has_the_same_bits)
 {
     expect_backends_agree(linear_backward_input, 120);
+}
+
+/* Two matrices of one block, one of them also the first half of a stack, before and after a change
+ * of the block. */
+static void kept_then_changed(struct device *device, struct fixture *fixture)
+{
+    enum { ROWS = 11, N = 70, K = 33, STEPS = 3 };
+    struct matrix block = draw_block(fixture, 2 * N, K);
+    const struct kept_weight weights[] = {{block.at + N * K, N, K, WEIGHT_FORWARD},
+                                          {block.at, 2 * N, K, WEIGHT_FORWARD},
+                                          {block.at, N, K, WEIGHT_BACKWARD_INPUT}};
+    struct matrix x = draw_matrix(fixture, ROWS, K);
+    struct error error;
+    backend_reserve(device, &(struct scratch_shape){.S = ROWS, .C = K, .F = N, .backward = true});
+    EXPECT(device->ops->weights_keep(device, weights, 3, &error) == STATUS_OK);
+    for (int step = 0; step < STEPS; step++) {
+        struct matrix both = draw_matrix(fixture, ROWS, 2 * N),
+                      second = draw_matrix(fixture, ROWS, N);
+        struct matrix dx = draw_matrix(fixture, ROWS, K);
+        device->ops->linear_forward(device, both.at, both.ld, x.at, x.ld, block.at, NULL, ROWS,
+                                    2 * N, K, false);
+        device->ops->linear_forward(device, second.at, second.ld, x.at, x.ld, block.at + N * K,
+                                    NULL, ROWS, N, K, false);
+        device->ops->linear_backward_input(device, dx.at, dx.ld, both.at, both.ld, block.at, ROWS,
+                                           N, K, false);
+        fixture_result(fixture, "both", both, SAME_AS_REFERENCE);
+        fixture_result(fixture, "second", second, SAME_AS_REFERENCE);
+        if (step < STEPS - 1) {
+            fixture_result(fixture, "dx", dx, SAME_AS_REFERENCE);
+        }
+        block.at[step * N * K] += 1.0f;
+        device->ops->weights_changed(device, block.at, 2 * N * K);
+    }
+    forget(device, block);
+}
+
+TEST(a_kept_weight_is_packed_again_when_it_has_changed)
+{
+    expect_backends_agree(kept_then_changed, 3);
 }
 
 static void linear_backward_weight(struct device *device, struct fixture *fixture)

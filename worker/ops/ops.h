@@ -94,6 +94,16 @@ struct scratch_shape {
     bool backward, cross_entropy;
 };
 
+/* What a kept weight is read for, as bits. */
+enum weight_use { WEIGHT_FORWARD = 1, WEIGHT_BACKWARD_INPUT = 2 };
+
+/* A matrix as linear_forward or linear_backward_input gets it: w (N, K). */
+struct kept_weight {
+    const real *w;
+    int32_t N, K;
+    unsigned uses; /* of enum weight_use */
+};
+
 struct ops {
     const char *name; /* "ref", "avx2", "avx512" */
 
@@ -109,6 +119,18 @@ struct ops {
     size_t (*scratch_bytes)(const struct device *device, const struct scratch_shape *shape);
     enum status (*scratch_reserve)(struct device *device, const struct scratch_shape *shape,
                                    struct error *error);
+
+    /* ---- weights that are kept packed --------------------------------------------------------
+     * Weights may be kept, beside their own, in the layout that products read, which changes no
+     * bit. One set for each block of weights; its owner says when the block has changed and, before
+     * it is freed, that it is to be forgotten. A device to which packing means nothing takes 0
+     * bytes and does nothing. */
+    size_t (*weights_bytes)(const struct device *device, const struct kept_weight *weights,
+                            int32_t count);
+    enum status (*weights_keep)(struct device *device, const struct kept_weight *weights,
+                                int32_t count, struct error *error);
+    void (*weights_changed)(struct device *device, const real *block, size_t count);
+    void (*weights_forget)(struct device *device, const real *block, size_t count);
 
     /* ---- embedding --------------------------------------------------------------------------- */
     void (*embed_forward)(struct device *device, real *x /*(S,C)*/, const int32_t *ids /*(S)*/,
@@ -245,6 +267,23 @@ struct ops {
                   const struct adamw_step *step);
 };
 
+/* THE list of ops, in the order of the table: what is planned and held, what computes. */
+#define OPS_THAT_HOLD(X)                                                                           \
+    X(block_alloc)                                                                                 \
+    X(block_free) X(scratch_bytes) X(scratch_reserve) X(weights_bytes) X(weights_keep)             \
+        X(weights_changed) X(weights_forget)
+
+#define OPS_THAT_COMPUTE(X)                                                                        \
+    X(copy_in)                                                                                     \
+    X(copy_out) X(zero) X(embed_forward) X(embed_backward) X(rmsnorm_forward) X(rmsnorm_backward)  \
+        X(head_norm_forward) X(head_norm_backward) X(linear_forward) X(linear_backward_input)      \
+            X(linear_backward_weight) X(lora_forward) X(lora_backward) X(rope)                     \
+                X(attention_forward) X(attention_backward) X(swiglu_forward) X(swiglu_backward)    \
+                    X(gather_rows) X(scatter_add_rows) X(add) X(pool_mean_forward)                 \
+                        X(pool_mean_backward) X(pool_max_forward) X(pool_max_backward)             \
+                            X(reward_forward) X(reward_backward) X(cross_entropy) X(sumsq)         \
+                                X(adamw)
+
 enum { SUMSQ_BLOCK = 16384, NORM_WEIGHT_BLOCK_ROWS = 64 };
 
 struct device_options {
@@ -259,6 +298,7 @@ struct device {
     enum dtype dtype;
     void *scratch; /* from block_alloc; what lies where is the implementation's affair */
     size_t scratch_size;
+    void *packed; /* of weights_keep; likewise the implementation's affair */
 };
 
 /* STATUS_UNSUPPORTED names the missing instructions when a forced isa is not on this machine. */

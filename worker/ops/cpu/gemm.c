@@ -19,8 +19,11 @@
  * Rejected: splitting K over threads, which breaks the contract of ops.h; packing B once for all
  * threads, with a barrier for each chunk: B then comes from the last level, measured 5 to 10 %
  * slower; always packing A, no faster than broadcasts from eight rows in place and costly for
- * narrow products; a cache of packed weights, which each optimizer step would invalidate, to save
- * the 4 % that packing takes at 1024 rows.
+ * narrow products.
+ *
+ * A B that was packed whole before (gemm_panels_pack) lies as the tiles read it, so the steps of a
+ * group are read where they are, and no number of rows needs another path. The first row of tiles
+ * of a group brings it into the second level, each panel fetched during the one before it.
  */
 #include "worker/ops/cpu/gemm.h"
 
@@ -64,6 +67,7 @@ struct job {
 struct ahead {
     const float *at;
     int64_t ld, rows;
+    bool next_panel; /* instead: of B's panels always the next */
 };
 
 /* The operands of one step of k, as tiles see them. */
@@ -73,6 +77,13 @@ struct step {
     const float *b; /* the first panel of the group */
     int64_t b_k, b_panel;
     struct ahead ahead; /* instead of A: what will be packed of B next */
+};
+
+/* Makes the panels of a whole B. */
+struct panels_job {
+    struct gemm g;
+    float *panels;
+    int64_t tile_columns;
 };
 
 static int64_t min64(int64_t a, int64_t b)
@@ -115,6 +126,39 @@ static void pack_group(const struct job *job, struct range columns, struct step 
     step->b = packed;
     step->b_k = job->tile_columns;
     step->b_panel = job->tile_columns * K;
+}
+
+size_t OPS_FN(gemm_panels_floats)(int64_t N, int64_t K)
+{
+    const int64_t width = (int64_t)gemm_vectors(N) * VEC;
+    return (size_t)(divide_up(N, width) * width * K);
+}
+
+static void panels_task(void *argument, size_t index, int thread)
+{
+    (void)thread;
+    const struct panels_job *job = argument;
+    const struct gemm *g = &job->g;
+    const int64_t width = job->tile_columns, column = (int64_t)index * width;
+    OPS_FN(gemm_pack)
+    (&(struct gemm_pack){
+        .dst = job->panels + column * g->K,
+        .lddst = width,
+        .src = g->b + column * g->b_n,
+        .outer_stride = g->b_k,
+        .inner_stride = g->b_n,
+        .outer = g->K,
+        .inner = min64(width, g->N - column),
+        .width = width,
+        .bf16 = g->bf16,
+    });
+}
+
+void OPS_FN(gemm_panels_pack)(struct pool *pool, float *panels, const struct gemm *gemm)
+{
+    struct panels_job job = {
+        .g = *gemm, .panels = panels, .tile_columns = (int64_t)gemm_vectors(gemm->N) * VEC};
+    pool_run(pool, (size_t)divide_up(gemm->N, job.tile_columns), panels_task, &job);
 }
 
 /* Rows of A with k running fast. */
@@ -180,7 +224,8 @@ static void transposed_tile(const struct job *job, struct gemm_tile *tile, int64
     OPS_FN(gemm_transpose)(c, job->g.ldc, turned, GEMM_COLUMNS_MAX, tile->rows, tile->columns);
 }
 
-/* One row of tiles through the group's columns, with each panel a part of what is to be fetched. */
+/* One row of tiles through the group's columns, with each panel a part of what is to be fetched, or
+ * the panel that follows if this row is the first to read them. */
 static void tile_row(const struct job *job, const struct step *step, const float *a,
                      struct range rows, struct range columns, struct ahead ahead)
 {
@@ -202,6 +247,11 @@ static void tile_row(const struct job *job, const struct step *step, const float
         tile.b = step->b + panel * step->b_panel;
         tile.ldc = g->ldc;
         tile.fetch_rows = min64(fetch_rows, ahead.rows);
+        if (ahead.next_panel) { /* as many floats as a step of k has, tile_columns times */
+            tile.fetch = tile.b + step->b_panel;
+            tile.fetch_ld = tile.K;
+            tile.fetch_rows = panel + 1 < panels ? job->tile_columns : 0;
+        }
         if (job->transposed) {
             tile.c = g->c + column * g->ldc + rows.begin;
             transposed_tile(job, &tile, rows.begin, first);
@@ -229,6 +279,8 @@ static void tile_rows(const struct job *job, const struct step *step, const floa
             struct range fetched = part(ahead.rows, tiles, t);
             ahead.at += fetched.begin * ahead.ld;
             ahead.rows = fetched.end - fetched.begin;
+        } else if (job->g.panels && t == 0) {
+            ahead.next_panel = true;
         } else if (!job->pack_a) {
             ahead.at = a + job->tile_rows * step->a_row;
             ahead.ld = step->a_row;
@@ -268,7 +320,11 @@ static void multiply(const struct job *job, struct range rows, struct range colu
                             .b = g->b + columns.begin + k.begin * g->b_k,
                             .b_k = g->b_k,
                             .b_panel = job->tile_columns};
-        if (job->pack_b) {
+        if (g->panels) {
+            step.b = g->panels + columns.begin * g->K + k.begin * job->tile_columns;
+            step.b_k = job->tile_columns;
+            step.b_panel = job->tile_columns * g->K;
+        } else if (job->pack_b) {
             pack_group(job, columns, &step, scratch);
         }
         if (job->by_panel) {
@@ -337,10 +393,11 @@ static struct gemm mirror(const struct gemm *g)
 static struct job plan(const struct gemm *g)
 {
     struct job job = {.g = *g};
+    const bool packed = g->panels != NULL;
     /* few rows against columns of B that lie along k, or the mirror image of that */
     bool few_rows = g->M <= FEW_ROWS && g->M < g->N && g->b_k == 1 && g->b_n != 1;
     bool few_columns = g->N <= FEW_ROWS && g->N < g->M && g->a_row == 1 && g->a_k != 1;
-    if (few_rows || few_columns) {
+    if (!packed && (few_rows || few_columns)) {
         job.g = mirror(g);
         job.transposed = true;
     }
@@ -349,7 +406,7 @@ static struct job plan(const struct gemm *g)
     job.tile_columns = vectors * VEC;
     job.panels = divide_up(job.g.N, job.tile_columns);
     job.pack_a = job.g.a_k != 1 || g->bf16;
-    job.pack_b = job.g.M > FEW_ROWS || job.g.b_n != 1 || g->bf16;
+    job.pack_b = !packed && (job.g.M > FEW_ROWS || job.g.b_n != 1 || g->bf16);
     job.by_panel = job.pack_b && job.g.M <= SLAB_ROWS && job.g.b_k == 1;
     int64_t steps = divide_up(g->K, K_STEP);
     job.k_step = steps > 0 ? divide_up(divide_up(g->K, steps), LINE_FLOATS) * LINE_FLOATS : 1;

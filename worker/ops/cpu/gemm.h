@@ -7,6 +7,11 @@
  *     gemm        all threads of a pool; scratch from gemm_scratch_bytes(threads)
  *     gemm_direct the caller's thread alone, nothing packed, for use inside tasks (attention)
  *
+ * A B that many products read can be packed once for all of them:
+ *
+ *     float *panels = … gemm_panels_floats(N, K) …;
+ *     gemm_panels_pack(pool, panels, &gemm)        then  gemm.panels = panels
+ *
  * A(i,k) = a[i·a_row + k·a_k],  B(k,n) = b[k·b_k + n·b_n],  C(i,n) = c[i·ldc + n]. Any strides are
  * right; those with a 1 among a matrix's two are fast. C may not overlap A or B. K = 0 is allowed
  * (C = 0, bias or itself), and so are M = 0 and N = 0.
@@ -28,7 +33,8 @@ struct gemm {
     int64_t a_row, a_k;
     const float *b;
     int64_t b_k, b_n;
-    const float *bias; /* (N): the chains' beginnings, or NULL; not with accumulate */
+    const float *panels; /* what gemm_panels_pack made of B, which is then not read; or NULL */
+    const float *bias;   /* (N): the chains' beginnings, or NULL; not with accumulate */
     int64_t M, N, K;
     bool accumulate;
     bool bf16; /* round A and B to bf16 as they are read */
@@ -37,6 +43,11 @@ struct gemm {
 /* `scratch` is 64-byte aligned. */
 void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch);
 size_t OPS_FN(gemm_scratch_bytes)(int threads);
+
+/* The whole of B(K,N) as panels, one after the other, each a tile wide and K rows long, rounded if
+ * gemm->bf16; of `gemm` only what describes B is read. */
+size_t OPS_FN(gemm_panels_floats)(int64_t N, int64_t K);
+void OPS_FN(gemm_panels_pack)(struct pool *pool, float *panels, const struct gemm *gemm);
 
 /* The caller's thread alone, nothing packed: for operands that are in its caches. b_n = 1, K > 0,
  * no bias, no bf16. */
