@@ -64,13 +64,37 @@ static double visible_keys(const struct layout *layout, const int32_t *queries, 
     return keys;
 }
 
-static double lora_rows(const struct lora_range *ranges, int32_t count)
+static double model_flops; /* of the model's own products, without adapters */
+
+static double product_flops(double rows, double N, double K)
 {
-    double rows = 0;
-    for (int32_t i = 0; i < count; i++) {
-        rows += ranges[i].rows;
+    model_flops += 2 * rows * N * K;
+    return 2 * rows * N * K;
+}
+
+/* Of the factors and u. */
+static double lora_floats(const struct lora *lora, int32_t rows, int32_t K)
+{
+    double floats = 0;
+    for (int32_t p = 0; p < lora->part_count; p++) {
+        const struct lora_part *part = &lora->parts[p];
+        floats += (double)part->adapters->r * (rows + part->N + K);
     }
-    return rows;
+    return floats;
+}
+
+/* `of_K` for each row, column of x and column of u, `of_N` likewise of y. */
+static double lora_flops(const struct lora *lora, int32_t K, double of_K, double of_N)
+{
+    double rows = 0, flops = 0;
+    for (int32_t i = 0; i < lora->range_count; i++) {
+        rows += lora->ranges[i].rows;
+    }
+    for (int32_t p = 0; p < lora->part_count; p++) {
+        const struct lora_part *part = &lora->parts[p];
+        flops += rows * part->adapters->r * (of_K * K + of_N * part->N);
+    }
+    return flops;
 }
 
 /* ---- the ops, timed -------------------------------------------------------------------------- */
@@ -111,26 +135,25 @@ TIMED(head_norm_backward, (struct device *d, real *dx, int32_t lddx, float *dw, 
 TIMED(linear_forward, (struct device *d, real *y, int32_t ldy, const real *x, int32_t ldx, const real *w,
                        const real *bias, int32_t rows, int32_t N, int32_t K, bool accumulate),
       (d, y, ldy, x, ldx, w, bias, rows, N, K, accumulate),
-      1.0 * rows * K + 1.0 * N * K + (accumulate ? 2.0 : 1.0) * rows * N, 2.0 * rows * N * K)
+      1.0 * rows * K + 1.0 * N * K + (accumulate ? 2.0 : 1.0) * rows * N, product_flops(rows, N, K))
 TIMED(linear_backward_input, (struct device *d, real *dx, int32_t lddx, const real *dy, int32_t lddy, const real *w,
                               int32_t rows, int32_t N, int32_t K, bool accumulate),
       (d, dx, lddx, dy, lddy, w, rows, N, K, accumulate),
-      1.0 * rows * N + 1.0 * N * K + (accumulate ? 2.0 : 1.0) * rows * K, 2.0 * rows * N * K)
+      1.0 * rows * N + 1.0 * N * K + (accumulate ? 2.0 : 1.0) * rows * K, product_flops(rows, N, K))
 TIMED(linear_backward_weight, (struct device *d, float *dw, float *dbias, const real *dy, int32_t lddy, const real *x,
                                int32_t ldx, int32_t rows, int32_t N, int32_t K),
-      (d, dw, dbias, dy, lddy, x, ldx, rows, N, K), 1.0 * rows * (N + K) + 2.0 * N * K, 2.0 * rows * N * K)
-TIMED(lora_forward, (struct device *d, real *y, int32_t ldy, real *u, int32_t ldu, const real *x, int32_t ldx,
-                     const struct lora_factors *adapters, const struct lora_range *ranges, int32_t count, int32_t N,
-                     int32_t K),
-      (d, y, ldy, u, ldu, x, ldx, adapters, ranges, count, N, K),
-      lora_rows(ranges, count) * (K + 2.0 * N + adapters->r) + 1.0 * adapters->r * (N + K),
-      2.0 * lora_rows(ranges, count) * adapters->r * (N + K))
-TIMED(lora_backward, (struct device *d, real *dx, int32_t lddx, const real *dy, int32_t lddy, const real *u,
-                      int32_t ldu, const real *x, int32_t ldx, const struct lora_factors *adapters,
-                      const struct lora_range *ranges, int32_t count, int32_t N, int32_t K),
-      (d, dx, lddx, dy, lddy, u, ldu, x, ldx, adapters, ranges, count, N, K),
-      lora_rows(ranges, count) * (N + (dx ? 3.0 : 1.0) * K + adapters->r) + 3.0 * adapters->r * (N + K),
-      lora_rows(ranges, count) * adapters->r * (4.0 * N + (dx ? 4.0 : 2.0) * K))
+      (d, dw, dbias, dy, lddy, x, ldx, rows, N, K), 1.0 * rows * (N + K) + 2.0 * N * K, product_flops(rows, N, K))
+TIMED(lora_forward, (struct device *d, real *y, int32_t ldy, const real *x, int32_t ldx, const real *w,
+                     const real *bias, const struct lora *lora, int32_t rows, int32_t N, int32_t K),
+      (d, y, ldy, x, ldx, w, bias, lora, rows, N, K),
+      1.0 * rows * K + (y && w ? 1.0 * N * K : 0) + (y ? (w ? 1.0 : 2.0) * rows * N : 0) + lora_floats(lora, rows, K),
+      (y && w ? product_flops(rows, N, K) : 0) + lora_flops(lora, K, 2.0, y ? 2.0 : 0))
+TIMED(lora_backward, (struct device *d, real *dx, int32_t lddx, const real *dy, int32_t lddy, const real *x,
+                      int32_t ldx, const real *w, const struct lora *lora, int32_t rows, int32_t N, int32_t K),
+      (d, dx, lddx, dy, lddy, x, ldx, w, lora, rows, N, K),
+      1.0 * rows * (N + K) + (dx && w ? 1.0 * N * K : 0) + (dx ? (w ? 1.0 : 2.0) * rows * K : 0) +
+          2.0 * lora_floats(lora, rows, K),
+      (dx && w ? product_flops(rows, N, K) : 0) + lora_flops(lora, K, dx ? 4.0 : 2.0, 4.0))
 TIMED(rope, (struct device *d, real *x, int32_t ldx, const int32_t *position, const float *table, int32_t rows,
              int32_t heads, int32_t D, bool backward),
       (d, x, ldx, position, table, rows, heads, D, backward), 2.0 * rows * heads * D, 0)
@@ -301,10 +324,9 @@ static void print_ledger(double seconds, int64_t steps, double flops_rate, doubl
     }
     printf("%-24s %7s %10.2f %5.1f %%\n", "outside of these", "",
            1e3 * (seconds - inside) / (double)steps, 100 * (seconds - inside) / seconds);
-    double products = ledger[OP_linear_forward].flops + ledger[OP_linear_backward_input].flops +
-                      ledger[OP_linear_backward_weight].flops;
     printf("the model's products over the whole step's time: %.0f GFLOP/s, %.0f %% of %.0f\n",
-           1e-9 * products / seconds, 100 * products / seconds / flops_rate, 1e-9 * flops_rate);
+           1e-9 * model_flops / seconds, 100 * model_flops / seconds / flops_rate,
+           1e-9 * flops_rate);
 }
 
 int main(int argc, char **argv)
@@ -334,6 +356,7 @@ int main(int argc, char **argv)
     device_time(session->device, &timed);
     take_step(session, &arena, 0);
     memset(ledger, 0, sizeof(ledger));
+    model_flops = 0;
     double begin = now_s();
     for (int64_t step = 1; step <= steps; step++) {
         take_step(session, &arena, step);

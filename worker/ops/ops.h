@@ -79,6 +79,24 @@ struct lora_factors {
     float scale; /* alpha / r, or alpha / sqrt(r) */
 };
 
+/* One adapted matrix of those that are stacked in w: columns [column, column + N) of y are its own.
+ * The parts of a product share x, their adapters of one number share r. */
+struct lora_part {
+    int32_t column, N;
+    const struct lora_factors *adapters;
+};
+
+struct lora {
+    const struct lora_part *parts;
+    int32_t part_count; /* 1 … LORA_PARTS_MAX */
+    const struct lora_range *ranges;
+    int32_t range_count;
+    real *u; /* (rows, part_count · r) with stride ldu: part p's columns begin at p · r */
+    int32_t ldu;
+};
+
+enum { LORA_PARTS_MAX = 3 };
+
 struct adamw_step {
     float learning_rate, beta1, beta2, epsilon, weight_decay;
     float correction1, correction2; /* 1 - beta^t, computed in double by the caller */
@@ -176,16 +194,17 @@ struct ops {
     void (*linear_backward_weight)(struct device *device, float *dw, float *dbias, const real *dy,
                                    int32_t lddy, const real *x, int32_t ldx, int32_t rows,
                                    int32_t N, int32_t K);
-    /* u = scale·(x Aᵀ) is kept for the backward pass, (rows, r_max) with stride ldu; y += u Bᵀ. */
-    void (*lora_forward)(struct device *device, real *y, int32_t ldy, real *u, int32_t ldu,
-                         const real *x, int32_t ldx, const struct lora_factors *adapters,
-                         const struct lora_range *ranges, int32_t range_count, int32_t N,
-                         int32_t K);
-    /* du = scale·(dy B); dB += dyᵀ u; dA += duᵀ x; dx += du A (dx may be NULL). */
+    /* y = bias + x wᵀ, and with each part's chains going on over its r columns: u = scale·(x Aᵀ),
+     * which is left for the backward pass, y += u Bᵀ. w NULL: y is there already. y NULL: only u.
+     */
+    void (*lora_forward)(struct device *device, real *y, int32_t ldy, const real *x, int32_t ldx,
+                         const real *w, const real *bias, const struct lora *lora, int32_t rows,
+                         int32_t N, int32_t K);
+    /* du = scale·(dy B); dB += dyᵀ u; dA += duᵀ x; dx = dy w, then part after part dx += du A. w
+     * NULL: dx is there already. dx NULL: none. */
     void (*lora_backward)(struct device *device, real *dx, int32_t lddx, const real *dy,
-                          int32_t lddy, const real *u, int32_t ldu, const real *x, int32_t ldx,
-                          const struct lora_factors *adapters, const struct lora_range *ranges,
-                          int32_t range_count, int32_t N, int32_t K);
+                          int32_t lddy, const real *x, int32_t ldx, const real *w,
+                          const struct lora *lora, int32_t rows, int32_t N, int32_t K);
 
     /* ---- attention -----------------------------------------------------------------------------
      */
@@ -270,12 +289,14 @@ struct ops {
 /* THE list of ops, in the order of the table: what is planned and held, what computes. */
 #define OPS_THAT_HOLD(X)                                                                           \
     X(block_alloc)                                                                                 \
-    X(block_free) X(scratch_bytes) X(scratch_reserve) X(weights_bytes) X(weights_keep)             \
-        X(weights_changed) X(weights_forget)
+    X(block_free)                                                                                  \
+    X(scratch_bytes) X(scratch_reserve) X(weights_bytes) X(weights_keep) X(weights_changed)        \
+        X(weights_forget)
 
 #define OPS_THAT_COMPUTE(X)                                                                        \
     X(copy_in)                                                                                     \
-    X(copy_out) X(zero) X(embed_forward) X(embed_backward) X(rmsnorm_forward) X(rmsnorm_backward)  \
+    X(copy_out)                                                                                    \
+    X(zero) X(embed_forward) X(embed_backward) X(rmsnorm_forward) X(rmsnorm_backward)              \
         X(head_norm_forward) X(head_norm_backward) X(linear_forward) X(linear_backward_input)      \
             X(linear_backward_weight) X(lora_forward) X(lora_backward) X(rope)                     \
                 X(attention_forward) X(attention_backward) X(swiglu_forward) X(swiglu_backward)    \

@@ -8,7 +8,9 @@
 
 #include <string.h>
 
+#include "lib/memory.h"
 #include "worker/model/card.h"
+#include "worker/model/kept_weights.h"
 #include "worker/model/tokenizer_dir.h"
 
 static enum status examiner_format(const char *dir, const struct arguments *arguments,
@@ -27,6 +29,18 @@ static enum status examiner_format(const char *dir, const struct arguments *argu
         }
     }
     return arguments_format(arguments, &e->format, error);
+}
+
+/* Frozen weights are packed once for all texts, where memory is plentiful. */
+static enum status keep_weights(const struct examiner *e, struct error *error)
+{
+    enum { SHARE = 4 }; /* of what is available */
+    const bool pruned = e->format.pooling != POOLING_MEAN && e->format.pooling != POOLING_MAX;
+    const size_t bytes = kept_weights_bytes(e->model, pruned, WEIGHT_FORWARD);
+    if (bytes > memory_available("") / SHARE) {
+        return STATUS_OK;
+    }
+    return kept_weights_keep(e->model, pruned, WEIGHT_FORWARD, error);
 }
 
 enum status examiner_open(const char *dir, const struct arguments *arguments,
@@ -52,6 +66,9 @@ enum status examiner_open(const char *dir, const struct arguments *arguments,
         struct model_open_options open = {
             .merge_adapter = true, .need_score = true, .positions = e.format.max_length};
         status = model_open(e.device, dir, &open, &e.model, error);
+    }
+    if (status == STATUS_OK) {
+        status = keep_weights(&e, error);
     }
     if (status != STATUS_OK) {
         examiner_close(&e, like == NULL);

@@ -29,6 +29,8 @@
 
 #include "lib/check.h"
 #include "worker/ops/cpu/gemm_kernel.h"
+#include "worker/ops/cpu/gemm_range.h"
+#include "worker/ops/cpu/gemm_tail.h"
 
 /* Packed B of a task: about half of the second-level caches that come with the instruction set. */
 #ifdef OPS_ISA_avx512
@@ -45,11 +47,8 @@ enum {
     TASK_ROWS_MIN = 96,
     GROUP_PANELS_MIN = 3,
     TASKS_PER_THREAD = 4,
+    TAIL_DEPTH_MAX = 128, /* deeper ones are as fast as products of their own */
     THREAD_FLOATS = GROUP_FLOATS + SLAB_ROWS * K_STEP,
-};
-
-struct range {
-    int64_t begin, end;
 };
 
 struct job {
@@ -76,25 +75,9 @@ struct step {
     int64_t a_row;
     const float *b; /* the first panel of the group */
     int64_t b_k, b_panel;
+    const float *tail;  /* in the last step, the tails of these rows: panels of tail_depth rows */
     struct ahead ahead; /* instead of A: what will be packed of B next */
 };
-
-/* Makes the panels of a whole B. */
-struct panels_job {
-    struct gemm g;
-    float *panels;
-    int64_t tile_columns;
-};
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 /* Part `index` of `parts` nearly equal ones. */
 static struct range part(int64_t length, int64_t parts, int64_t index)
@@ -126,39 +109,6 @@ static void pack_group(const struct job *job, struct range columns, struct step 
     step->b = packed;
     step->b_k = job->tile_columns;
     step->b_panel = job->tile_columns * K;
-}
-
-size_t OPS_FN(gemm_panels_floats)(int64_t N, int64_t K)
-{
-    const int64_t width = (int64_t)gemm_vectors(N) * VEC;
-    return (size_t)(divide_up(N, width) * width * K);
-}
-
-static void panels_task(void *argument, size_t index, int thread)
-{
-    (void)thread;
-    const struct panels_job *job = argument;
-    const struct gemm *g = &job->g;
-    const int64_t width = job->tile_columns, column = (int64_t)index * width;
-    OPS_FN(gemm_pack)
-    (&(struct gemm_pack){
-        .dst = job->panels + column * g->K,
-        .lddst = width,
-        .src = g->b + column * g->b_n,
-        .outer_stride = g->b_k,
-        .inner_stride = g->b_n,
-        .outer = g->K,
-        .inner = min64(width, g->N - column),
-        .width = width,
-        .bf16 = g->bf16,
-    });
-}
-
-void OPS_FN(gemm_panels_pack)(struct pool *pool, float *panels, const struct gemm *gemm)
-{
-    struct panels_job job = {
-        .g = *gemm, .panels = panels, .tile_columns = (int64_t)gemm_vectors(gemm->N) * VEC};
-    pool_run(pool, (size_t)divide_up(gemm->N, job.tile_columns), panels_task, &job);
 }
 
 /* Rows of A with k running fast. */
@@ -260,6 +210,11 @@ static void tile_row(const struct job *job, const struct step *step, const float
             tile.fetch_c = panel + 1 < panels ? tile.c + tile.columns : NULL;
             chains_begin(job, &tile, g->bias ? g->bias + column : NULL, first);
             OPS_FN(gemm_tile)(&tile);
+            if (step->tail) {
+                const float *tail = step->tail + panel * g->tail_depth * job->tile_columns;
+                OPS_FN(gemm_tails_tile)
+                (g, job->tile_columns, tail, rows, (struct range){column, column + tile.columns});
+            }
         }
         tile.fetch += tile.fetch_rows * ahead.ld;
         ahead.rows -= tile.fetch_rows;
@@ -308,11 +263,30 @@ static struct ahead next_of_b(const struct job *job, struct range k, struct rang
     return ahead;
 }
 
+/* Rows of A through a step of k; through the last in pieces that have the same tails. */
+static void tile_pieces(const struct job *job, struct step *step, const float *a, struct range rows,
+                        struct range columns, float *tails)
+{
+    const struct gemm *g = &job->g;
+    if (g->tail_count == 0 || step->k.end < g->K) {
+        tile_rows(job, step, a, rows, columns);
+        return;
+    }
+    step->tail = tails;
+    for (struct range piece = {rows.begin, rows.begin}; piece.end < rows.end;) {
+        piece = (struct range){piece.end, OPS_FN(gemm_tails_border)(g, piece.end, rows.end)};
+        OPS_FN(gemm_tails_pack)(g, job->tile_columns, piece, columns, tails);
+        tile_rows(job, step, a + (piece.begin - rows.begin) * step->a_row, piece, columns);
+    }
+}
+
 /* Rows times a group of columns, all of K, by one thread. */
 static void multiply(const struct job *job, struct range rows, struct range columns, float *scratch)
 {
     const struct gemm *g = &job->g;
     float *packed_a = scratch + GROUP_FLOATS;
+    float *tails = scratch + job->k_step * job->tile_columns *
+                                 divide_up(columns.end - columns.begin, job->tile_columns);
     struct range k = {0, min64(job->k_step, g->K)};
     do {
         struct step step = {.k = k,
@@ -331,13 +305,13 @@ static void multiply(const struct job *job, struct range rows, struct range colu
             step.ahead = next_of_b(job, k, columns);
         }
         if (!job->pack_a) {
-            tile_rows(job, &step, g->a + rows.begin * g->a_row + k.begin, rows, columns);
+            tile_pieces(job, &step, g->a + rows.begin * g->a_row + k.begin, rows, columns, tails);
         } else {
             step.a_row = k.end - k.begin;
             for (int64_t row = rows.begin; row < rows.end; row += SLAB_ROWS) {
                 const struct range slab = {row, min64(row + SLAB_ROWS, rows.end)};
                 pack_slab(job, slab, k, packed_a);
-                tile_rows(job, &step, packed_a, slab, columns);
+                tile_pieces(job, &step, packed_a, slab, columns, tails);
             }
         }
         k = (struct range){k.end, min64(k.end + job->k_step, g->K)};
@@ -397,7 +371,7 @@ static struct job plan(const struct gemm *g)
     /* few rows against columns of B that lie along k, or the mirror image of that */
     bool few_rows = g->M <= FEW_ROWS && g->M < g->N && g->b_k == 1 && g->b_n != 1;
     bool few_columns = g->N <= FEW_ROWS && g->N < g->M && g->a_row == 1 && g->a_k != 1;
-    if (!packed && (few_rows || few_columns)) {
+    if (!packed && g->tail_count == 0 && (few_rows || few_columns)) {
         job.g = mirror(g);
         job.transposed = true;
     }
@@ -410,7 +384,7 @@ static struct job plan(const struct gemm *g)
     job.by_panel = job.pack_b && job.g.M <= SLAB_ROWS && job.g.b_k == 1;
     int64_t steps = divide_up(g->K, K_STEP);
     job.k_step = steps > 0 ? divide_up(divide_up(g->K, steps), LINE_FLOATS) * LINE_FLOATS : 1;
-    job.group_panels_max = GROUP_FLOATS / (job.k_step * job.tile_columns);
+    job.group_panels_max = GROUP_FLOATS / ((job.k_step + g->tail_depth) * job.tile_columns);
     return job;
 }
 
@@ -447,11 +421,20 @@ size_t OPS_FN(gemm_scratch_bytes)(int threads)
 void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch)
 {
     CHECK(gemm->M >= 0 && gemm->N >= 0 && gemm->K >= 0 && !(gemm->bias && gemm->accumulate));
-    if (gemm->M == 0 || gemm->N == 0 || (gemm->K == 0 && gemm->accumulate)) {
+    if (gemm->M == 0 || gemm->N == 0 ||
+        (gemm->K == 0 && gemm->accumulate && gemm->tail_count == 0)) {
         return;
     }
-    struct job job = plan(gemm);
+    const bool apart = gemm->tail_depth > TAIL_DEPTH_MAX;
+    struct gemm base = *gemm;
+    if (apart) {
+        base.tail_count = base.tail_depth = 0;
+    }
+    struct job job = plan(&base);
     plan_tasks(&job, pool_threads(pool));
     job.scratch = scratch;
     pool_run(pool, (size_t)(job.row_tasks * job.group_tasks), multiply_task, &job);
+    if (apart) {
+        OPS_FN(gemm_tails)(pool, gemm, scratch);
+    }
 }
