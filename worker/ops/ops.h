@@ -50,77 +50,11 @@
 #include "lib/pool.h"
 #include "lib/status.h"
 #include "worker/ops/layout.h"
-
-/* An activation or a compute weight. CUDA's build of the trainer has its own width. */
-typedef float real;
-
-enum dtype { DTYPE_FP32, DTYPE_BF16 };
+#include "worker/ops/list.h"
+#include "worker/ops/operands.h"
 
 struct device;
 struct ops;
-
-struct attention_shape {
-    int32_t H, G, D; /* H is a multiple of G: query head h reads key/value head h / (H / G) */
-    float scale;     /* 1 / sqrt(D) */
-};
-
-/* LoRA: rows [row0, row0 + rows) use adapter `adapter`. Ranges are disjoint and ascending; rows in
- * no range get no adapter. One adapter today; many tenants' over one base later. */
-struct lora_range {
-    int32_t row0, rows, adapter;
-};
-
-struct lora_factors {
-    const real *A; /* (r, K) */
-    const real *B; /* (N, r) */
-    float *dA;     /* (r, K), += ; NULL when not training */
-    float *dB;     /* (N, r), += */
-    int32_t r;
-    float scale; /* alpha / r, or alpha / sqrt(r) */
-};
-
-/* One adapted matrix of those that are stacked in w: columns [column, column + N) of y are its own.
- * The parts of a product share x, their adapters of one number share r. */
-struct lora_part {
-    int32_t column, N;
-    const struct lora_factors *adapters;
-};
-
-struct lora {
-    const struct lora_part *parts;
-    int32_t part_count; /* 1 … LORA_PARTS_MAX */
-    const struct lora_range *ranges;
-    int32_t range_count;
-    real *u; /* (rows, part_count · r) with stride ldu: part p's columns begin at p · r */
-    int32_t ldu;
-};
-
-enum { LORA_PARTS_MAX = 3 };
-
-struct adamw_step {
-    float learning_rate, beta1, beta2, epsilon, weight_decay;
-    float correction1, correction2; /* 1 - beta^t, computed in double by the caller */
-    float gradient_scale;           /* min(1, clip / (norm + 1e-6)) */
-};
-
-/* What scratch depends on; scratch_bytes() is a pure function of it, so the memory ledger can print
- * it before anything is allocated. */
-struct scratch_shape {
-    int32_t S, C, H, G, D, F, V;
-    int32_t row_tokens_max;
-    int32_t lora_rank; /* 0 without LoRA */
-    bool backward, cross_entropy;
-};
-
-/* What a kept weight is read for, as bits. */
-enum weight_use { WEIGHT_FORWARD = 1, WEIGHT_BACKWARD_INPUT = 2 };
-
-/* A matrix as linear_forward or linear_backward_input gets it: w (N, K). */
-struct kept_weight {
-    const real *w;
-    int32_t N, K;
-    unsigned uses; /* of enum weight_use */
-};
 
 struct ops {
     const char *name; /* "ref", "avx2", "avx512" */
@@ -285,25 +219,6 @@ struct ops {
     void (*adamw)(struct device *device, float *w, float *m, float *v, const float *g, size_t count,
                   const struct adamw_step *step);
 };
-
-/* THE list of ops, in the order of the table: what is planned and held, what computes. */
-#define OPS_THAT_HOLD(X)                                                                           \
-    X(block_alloc)                                                                                 \
-    X(block_free)                                                                                  \
-    X(scratch_bytes) X(scratch_reserve) X(weights_bytes) X(weights_keep) X(weights_changed)        \
-        X(weights_forget)
-
-#define OPS_THAT_COMPUTE(X)                                                                        \
-    X(copy_in)                                                                                     \
-    X(copy_out)                                                                                    \
-    X(zero) X(embed_forward) X(embed_backward) X(rmsnorm_forward) X(rmsnorm_backward)              \
-        X(head_norm_forward) X(head_norm_backward) X(linear_forward) X(linear_backward_input)      \
-            X(linear_backward_weight) X(lora_forward) X(lora_backward) X(rope)                     \
-                X(attention_forward) X(attention_backward) X(swiglu_forward) X(swiglu_backward)    \
-                    X(gather_rows) X(scatter_add_rows) X(add) X(pool_mean_forward)                 \
-                        X(pool_mean_backward) X(pool_max_forward) X(pool_max_backward)             \
-                            X(reward_forward) X(reward_backward) X(cross_entropy) X(sumsq)         \
-                                X(adamw)
 
 enum { SUMSQ_BLOCK = 16384, NORM_WEIGHT_BLOCK_ROWS = 64 };
 
