@@ -65,6 +65,12 @@ static struct kept_list list_of(const struct model *model, bool pruned, unsigned
     return list;
 }
 
+unsigned kept_weights_uses(int32_t pack_tokens, bool backward)
+{
+    const unsigned uses = backward ? WEIGHT_FORWARD | WEIGHT_BACKWARD_INPUT : WEIGHT_FORWARD;
+    return pack_tokens <= KEPT_PACK_TOKENS_MAX ? uses : 0;
+}
+
 size_t kept_weights_bytes(const struct model *model, bool pruned, unsigned uses)
 {
     struct kept_list list = list_of(model, pruned, uses);
@@ -78,8 +84,9 @@ enum status kept_weights_keep(const struct model *model, bool pruned, unsigned u
                               struct error *error)
 {
     struct kept_list list = list_of(model, pruned, uses);
-    enum status status =
-        model->device->ops->weights_keep(model->device, list.weights, list.count, error);
+    const struct ops *ops = model->device->ops;
+    ops->weights_forget(model->device, model->weights, model->table.elements);
+    enum status status = ops->weights_keep(model->device, list.weights, list.count, error);
     mem_free(list.weights);
     return status;
 }

@@ -31,18 +31,6 @@ static enum status examiner_format(const char *dir, const struct arguments *argu
     return arguments_format(arguments, &e->format, error);
 }
 
-/* Frozen weights are packed once for all texts, where memory is plentiful. */
-static enum status keep_weights(const struct examiner *e, struct error *error)
-{
-    enum { SHARE = 4 }; /* of what is available */
-    const bool pruned = e->format.pooling != POOLING_MEAN && e->format.pooling != POOLING_MAX;
-    const size_t bytes = kept_weights_bytes(e->model, pruned, WEIGHT_FORWARD);
-    if (bytes > memory_available("") / SHARE) {
-        return STATUS_OK;
-    }
-    return kept_weights_keep(e->model, pruned, WEIGHT_FORWARD, error);
-}
-
 enum status examiner_open(const char *dir, const struct arguments *arguments,
                           const struct examiner *like, struct examiner *examiner_out,
                           struct error *error)
@@ -67,15 +55,25 @@ enum status examiner_open(const char *dir, const struct arguments *arguments,
             .merge_adapter = true, .need_score = true, .positions = e.format.max_length};
         status = model_open(e.device, dir, &open, &e.model, error);
     }
-    if (status == STATUS_OK) {
-        status = keep_weights(&e, error);
-    }
     if (status != STATUS_OK) {
         examiner_close(&e, like == NULL);
         return status;
     }
     *examiner_out = e;
     return STATUS_OK;
+}
+
+/* Frozen weights are packed once for all texts, where packs are short and memory is plentiful. */
+static enum status keep_weights(const struct examiner *e, const struct pass_capacity *capacity,
+                                struct error *error)
+{
+    enum { SHARE = 4 }; /* of what is available */
+    const bool pruned = !capacity->all_tokens;
+    unsigned uses = kept_weights_uses(capacity->S, false);
+    if (kept_weights_bytes(e->model, pruned, uses) > memory_available("") / SHARE) {
+        uses = 0;
+    }
+    return kept_weights_keep(e->model, pruned, uses, error);
 }
 
 enum status examiner_reserve(struct examiner *e, int32_t tokens, int32_t rows,
@@ -97,6 +95,7 @@ enum status examiner_reserve(struct examiner *e, int32_t tokens, int32_t rows,
     activations_free(e->acts);
     e->acts = NULL;
     TRY(e->device->ops->scratch_reserve(e->device, &shape, error));
+    TRY(keep_weights(e, &capacity, error));
     TRY(activations_create(e->device, c, &e->model->lora, &capacity, &e->acts, error));
     e->scorer = (struct scorer){
         .model = e->model, .acts = e->acts, .pooling = e->format.pooling, .mode = PACK_SHARED};

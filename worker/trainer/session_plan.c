@@ -201,7 +201,7 @@ void session_plan(struct session *s)
                                         .lora_rank = s->model->lora.r,
                                         .backward = true,
                                         .cross_entropy = capacity->imitation};
-    s->packed_uses = WEIGHT_FORWARD | WEIGHT_BACKWARD_INPUT;
+    s->packed_uses = kept_weights_uses(capacity->S, true);
     memory_trim();
     session_plan_ledger(s);
     if (ledger_exceeds(&s->ledger)) { /* it saves little: the first thing to go */
