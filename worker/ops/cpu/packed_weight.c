@@ -26,7 +26,8 @@ struct packed_weight {
 
 struct packed_weights {
     struct packed_weights *next;
-    size_t bytes; /* of this block */
+    size_t bytes;     /* of this block */
+    enum dtype dtype; /* that products had when its size was planned: others do not read it */
     int32_t count;
     struct packed_weight weights[];
 };
@@ -107,7 +108,8 @@ enum status OPS_FN(weights_keep)(struct device *device, const struct kept_weight
     TRY(device->ops->block_alloc(device, bytes, "packed weights", &block, error));
     struct packed_weights *set = block;
     size_t at = table_bytes(count);
-    *set = (struct packed_weights){.next = device->packed, .bytes = bytes, .count = count};
+    *set = (struct packed_weights){
+        .next = device->packed, .bytes = bytes, .dtype = device->dtype, .count = count};
     for (int32_t i = 0; i < count; i++) {
         set->weights[i].weight = weights[i];
         for (int use = 0; use < USES; use++) {
@@ -161,7 +163,9 @@ const void *OPS_FN(packed_weight)(struct device *device, const real *w, int32_t 
     const struct kept_weight key = {.w = w, .N = N};
     struct packed_weight *packed = NULL;
     for (struct packed_weights *set = device->packed; set != NULL && !packed; set = set->next) {
-        packed = bsearch(&key, set->weights, (size_t)set->count, sizeof(*packed), by_address);
+        if (set->dtype == device->dtype) {
+            packed = bsearch(&key, set->weights, (size_t)set->count, sizeof(*packed), by_address);
+        }
     }
     if (!packed || packed->weight.K != K || !(packed->weight.uses & use)) {
         return NULL;
