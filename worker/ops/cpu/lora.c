@@ -93,7 +93,7 @@ static void product_with_tails(struct device *device, struct gemm base,
     base.tail_count = count;
     base.tail_depth = depth;
     if (base.b) {
-        product(device, base);
+        OPS_FN(gemm)(device->pool, &base, OPS_FN(scratch_gemm)(device));
     } else {
         OPS_FN(gemm_tails)(device->pool, &base, OPS_FN(scratch_gemm)(device));
     }
