@@ -9,7 +9,7 @@
  *
  * A B that many products read can be packed once for all of them:
  *
- *     float *panels = … gemm_panels_floats(N, K) …;
+ *     float *panels = … gemm_panels_floats(&gemm) …;
  *     gemm_panels_pack(pool, panels, &gemm)        then  gemm.panels = panels
  *
  * A(i,k) = a[i·a_row + k·a_k],  B(k,n) = b[k·b_k + n·b_n],  C(i,n) = c[i·ldc + n]. Any strides are
@@ -62,7 +62,7 @@ void OPS_FN(gemm_tails)(struct pool *pool, const struct gemm *gemm, void *scratc
 
 /* The whole of B(K,N) as panels, one after the other, each a tile wide and K rows long, rounded if
  * gemm->bf16; of `gemm` only what describes B is read. */
-size_t OPS_FN(gemm_panels_floats)(int64_t N, int64_t K);
+size_t OPS_FN(gemm_panels_floats)(const struct gemm *gemm);
 void OPS_FN(gemm_panels_pack)(struct pool *pool, float *panels, const struct gemm *gemm);
 
 /* The caller's thread alone, nothing packed: for operands that are in its caches. b_n = 1, K > 0,

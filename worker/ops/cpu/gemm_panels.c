@@ -17,10 +17,10 @@ struct panels_job {
     int64_t tile_columns;
 };
 
-size_t OPS_FN(gemm_panels_floats)(int64_t N, int64_t K)
+size_t OPS_FN(gemm_panels_floats)(const struct gemm *gemm)
 {
-    const int64_t width = (int64_t)gemm_vectors(N) * VEC;
-    return (size_t)(divide_up(N, width) * width * K);
+    const int64_t width = (int64_t)gemm_vectors(gemm->N) * VEC;
+    return (size_t)(divide_up(gemm->N, width) * width * gemm->K);
 }
 
 static void panels_task(void *argument, size_t index, int thread)

@@ -26,9 +26,9 @@ struct packed_weight {
 
 struct packed_weights {
     struct packed_weights *next;
-    size_t bytes;     /* of this block */
-    enum dtype dtype; /* that products had when its size was planned: others do not read it */
+    size_t bytes; /* of this block */
     int32_t count;
+    enum dtype dtype; /* of the device when they were laid out: in another they are not read */
     struct packed_weight weights[];
 };
 
@@ -53,7 +53,7 @@ static size_t panels_bytes(const struct device *device, const struct kept_weight
                            enum weight_use use)
 {
     const struct gemm b = operand(device, weight, use);
-    const size_t bytes = size_mul(OPS_FN(gemm_panels_floats)(b.N, b.K), sizeof(float));
+    const size_t bytes = size_mul(OPS_FN(gemm_panels_floats)(&b), sizeof(float));
     return size_add(bytes, PANEL_ALIGN - 1) / PANEL_ALIGN * PANEL_ALIGN;
 }
 
@@ -109,7 +109,7 @@ enum status OPS_FN(weights_keep)(struct device *device, const struct kept_weight
     struct packed_weights *set = block;
     size_t at = table_bytes(count);
     *set = (struct packed_weights){
-        .next = device->packed, .bytes = bytes, .dtype = device->dtype, .count = count};
+        .next = device->packed, .bytes = bytes, .count = count, .dtype = device->dtype};
     for (int32_t i = 0; i < count; i++) {
         set->weights[i].weight = weights[i];
         for (int use = 0; use < USES; use++) {
