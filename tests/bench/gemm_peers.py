@@ -3,9 +3,9 @@
 
     gemm_peers.py GEMM_BENCH ROWS TURNS OUT.json    (called by gemm_peers.sh, which sets PYTHON)
 
-gemm_bench (tailor, tailor with kept weights, oneDNN, OpenBLAS) and torch_gemm.py (PyTorch, mostly MKL) take turns; of each library the best turn
-counts. A step's weights are its FLOPs: a layer's four products, forward and input gradient (LoRA), and weight gradient
-besides (full).
+gemm_bench (tailor; tailor with its weight kept packed; oneDNN; OpenBLAS) and torch_gemm.py (PyTorch, mostly MKL) take
+turns; of each library the best turn counts. A step's weights are its FLOPs: a layer's four products, forward and input
+gradient (LoRA), and weight gradient besides (full).
 """
 import json
 import os

@@ -22,8 +22,9 @@
  * narrow products.
  *
  * A B that was packed whole before (gemm_panels_pack) lies as the tiles read it, so the steps of a
- * group are read where they are, and no number of rows needs another path. The first row of tiles
- * of a group brings it into the second level, each panel fetched during the one before it.
+ * group are read where they are. The first row of tiles of a group brings it into the second level,
+ * each panel fetched during the one before it. Two to six rows of tiles do not make up for that:
+ * they still read B as it lies.
  */
 #include "worker/ops/cpu/gemm.h"
 
@@ -367,7 +368,9 @@ static struct gemm mirror(const struct gemm *g)
 static struct job plan(const struct gemm *g)
 {
     struct job job = {.g = *g};
-    const bool packed = g->panels != NULL;
+    /* where the panels are not the best that can be read, they are left alone */
+    const bool packed =
+        g->panels && (g->M <= GEMM_ROWS_MAX || g->M > FEW_ROWS || g->bf16 || g->tail_count > 0);
     /* few rows against columns of B that lie along k, or the mirror image of that */
     bool few_rows = g->M <= FEW_ROWS && g->M < g->N && g->b_k == 1 && g->b_n != 1;
     bool few_columns = g->N <= FEW_ROWS && g->N < g->M && g->a_row == 1 && g->a_k != 1;
@@ -375,6 +378,7 @@ static struct job plan(const struct gemm *g)
         job.g = mirror(g);
         job.transposed = true;
     }
+    job.g.panels = packed ? g->panels : NULL;
     int vectors = gemm_vectors(job.g.N);
     job.tile_rows = gemm_rows(vectors);
     job.tile_columns = vectors * VEC;

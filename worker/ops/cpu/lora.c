@@ -18,6 +18,7 @@
 #include "worker/ops/cpu/cpu.h"
 #include "worker/ops/cpu/gemm.h"
 #include "worker/ops/cpu/packed_weight.h"
+#include "worker/ops/cpu/ranges.h"
 #include "worker/ops/cpu/scratch.h"
 
 static void product(struct device *device, struct gemm gemm)
@@ -50,13 +51,27 @@ static struct range_view view_of(const struct lora *lora, int32_t t, int32_t row
     return view;
 }
 
-static void scale_rows(float *u, int64_t ldu, int64_t rows, int64_t columns, float scale)
+struct scaling {
+    float *u;
+    int64_t ldu, columns;
+    float scale;
+};
+
+static void scale_range(const void *op, int64_t begin, int64_t end)
 {
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t j = 0; j < columns; j++) {
-            u[i * ldu + j] *= scale;
+    const struct scaling *scaling = op;
+    for (int64_t i = begin; i < end; i++) {
+        for (int64_t j = 0; j < scaling->columns; j++) {
+            scaling->u[i * scaling->ldu + j] *= scaling->scale;
         }
     }
+}
+
+static void scale_rows(struct device *device, float *u, int64_t ldu, int64_t rows, int64_t columns,
+                       float scale)
+{
+    const struct scaling scaling = {.u = u, .ldu = ldu, .columns = columns, .scale = scale};
+    OPS_FN(for_ranges)(device, rows, 1, 2 * columns, scale_range, &scaling);
 }
 
 /* The parts' A (r, K) under each other, (part_count · r, K). */
@@ -124,7 +139,7 @@ void OPS_FN(lora_forward)(struct device *device, real *y, int32_t ldy, const rea
                             .N = parts * view.r,
                             .K = K,
                         });
-        scale_rows(u, lora->ldu, view.rows, parts * view.r, view.scale);
+        scale_rows(device, u, lora->ldu, view.rows, parts * view.r, view.scale);
         for (int32_t p = 0; p < parts; p++) {
             tails[t * parts + p] = (struct gemm_tail){.row0 = view.row0,
                                                       .rows = view.rows,
@@ -233,7 +248,7 @@ void OPS_FN(lora_backward)(struct device *device, real *dx, int32_t lddx, const 
                                 .N = view.r,
                                 .K = part->N,
                             });
-            scale_rows(du, depth, view.rows, view.r, view.scale);
+            scale_rows(device, du, depth, view.rows, view.r, view.scale);
             factor_gradients(device, view.factors[p], dy_rows + part->column, lddy,
                              lora->u + view.row0 * lora->ldu + p * view.r, lora->ldu, du, depth,
                              x + view.row0 * ldx, ldx, view.rows, part->N, K);
