@@ -141,8 +141,10 @@ static void session_plan_ledger(struct session *s)
                size_mul(block, (size_t)slice_tree_blocks(own_slices(s))));
     size_t owners = s->optimizer_config.cut_state ? (size_t)gang_world(s->gang) : 1;
     ledger_add(ledger, "AdamW moments", 2 * block / owners);
-    ledger_add(ledger, "weights packed for products",
-               kept_weights_bytes(m, pruned(s), s->packed_uses));
+    if (s->packed_uses != 0) {
+        ledger_add(ledger, "weights packed for products",
+                   kept_weights_bytes(m, pruned(s), s->packed_uses));
+    }
     ledger_add(ledger, "activations kept for backward", kept);
     ledger_add(ledger, "activations of one layer", activations - kept);
     ledger_add(ledger, "scratch of the ops", s->device->ops->scratch_bytes(s->device, &s->scratch));

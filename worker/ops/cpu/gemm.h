@@ -45,7 +45,7 @@ struct gemm {
     int64_t a_row, a_k;
     const float *b;
     int64_t b_k, b_n;
-    const float *panels; /* what gemm_panels_pack made of B, which is then not read; or NULL */
+    const float *panels; /* what gemm_panels_pack made of B, to be read instead; or NULL */
     const float *bias;   /* (N): the chains' beginnings, or NULL; not with accumulate */
     int64_t M, N, K;
     bool accumulate;

@@ -4,9 +4,9 @@
  *
  * The update's wide product (u Bᵀ forward, du A backward) is not one of its own, which would read
  * and write all of y again: it is the tail of the layer's product (gemm.h), r more steps of chains
- * that are in registers. Where there is no such product it is computed apart; the chains are the
- * same. The narrow products (x Aᵀ, dy B, and the factors' gradients) have one side
- * of r numbers; the A of all parts are stacked, so that x is read once.
+ * whose tile is still in the first-level cache. Where there is no such product it is computed
+ * apart; the chains are the same. The narrow products (x Aᵀ, dy B, and the factors' gradients) have
+ * one side of r numbers; the A of all parts are stacked, so that x is read once.
  *
  * The factors are fp32 on every device: they are the weights that are trained. Ranges are done one
  * after the other, so that an adapter that serves several keeps one chain in its gradients.
