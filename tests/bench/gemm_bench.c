@@ -6,8 +6,9 @@
  *
  * Rounds are interleaved: in each, every library computes the same product for ROUND_SECONDS, so
  * that whatever else the machine does falls on all of them; one thread is timed by its own clock,
- * which stands still while another process has its core. Shown are GFLOP/s of the median round
- * and, in brackets, of the best; ratios are of medians, above 1 where tailor is faster. The
+ * which stands still while another process has its core. `packed` is tailor with its weight kept
+ * packed (ops.h, weights_keep), as training and scoring use it. Shown are GFLOP/s of the median
+ * round and, in brackets, of the best; ratios are of medians, above 1 where tailor is faster. The
  * libraries are opened at run time: nothing links against them.
  */
 #include <dlfcn.h>
@@ -36,8 +37,8 @@ struct product {
 
 /* ---- contestants ----------------------------------------------------------------------------- */
 
-enum library { TAILOR, ONEDNN, OPENBLAS, LIBRARIES };
-static const char *const library_names[] = {"tailor", "oneDNN", "OpenBLAS"};
+enum library { TAILOR, PACKED, ONEDNN, OPENBLAS, LIBRARIES }; /* PACKED: tailor, w kept packed */
+static const char *const library_names[] = {"tailor", "packed", "oneDNN", "OpenBLAS"};
 
 typedef int onednn_sgemm(char transa, char transb, int64_t M, int64_t N, int64_t K, float alpha,
                          const float *A, int64_t lda, const float *B, int64_t ldb, float beta,
@@ -51,7 +52,7 @@ static struct {
     onednn_sgemm *onednn;
     cblas_sgemm *openblas;
     set_threads *onednn_threads, *openblas_threads;
-    struct device *devices[THREADS_MAX + 1];
+    struct device *devices[THREADS_MAX + 1], *keeping[THREADS_MAX + 1];
 } contestants;
 
 static void *symbol(const char *library, const char *name)
@@ -70,11 +71,18 @@ static void open_libraries(void)
         symbol("libopenblas.so.0", "openblas_set_num_threads");
 }
 
-static bool present(enum library library)
+static bool present(enum library library, enum direction direction)
 {
-    return library == TAILOR ||
-           (library == ONEDNN ? contestants.onednn && contestants.onednn_threads
-                              : contestants.openblas != NULL);
+    switch (library) {
+    case PACKED:
+        return direction != BACKWARD_WEIGHT; /* has no weight among its factors */
+    case ONEDNN:
+        return contestants.onednn && contestants.onednn_threads;
+    case OPENBLAS:
+        return contestants.openblas != NULL;
+    default:
+        return true;
+    }
 }
 
 /* As row-major C(M,N) = A·B, with A or B stored transposed. */
@@ -97,9 +105,8 @@ static struct view view_of(const struct product *p)
     }
 }
 
-static void compute_tailor(const struct product *p, int threads)
+static void compute_tailor(const struct product *p, struct device *device)
 {
-    struct device *device = contestants.devices[threads];
     const struct ops *ops = device->ops;
     switch (p->direction) {
     case FORWARD:
@@ -118,8 +125,9 @@ static void compute_tailor(const struct product *p, int threads)
 static void compute(enum library library, const struct product *p, int threads)
 {
     const struct view v = view_of(p);
-    if (library == TAILOR) {
-        compute_tailor(p, threads);
+    if (library == TAILOR || library == PACKED) {
+        compute_tailor(p, library == TAILOR ? contestants.devices[threads]
+                                            : contestants.keeping[threads]);
     } else if (library == ONEDNN) {
         contestants.onednn(v.a_transposed ? 'T' : 'N', v.b_transposed ? 'T' : 'N', v.M, v.N, v.K,
                            1.0f, v.a, v.lda, v.b, v.ldb, v.beta, v.c, v.N);
@@ -173,14 +181,14 @@ static void measure(const struct product *p, int threads, int rounds)
     }
     for (int round = 0; round < rounds; round++) {
         for (int library = 0; library < LIBRARIES; library++) {
-            if (present(library)) {
+            if (present(library, p->direction)) {
                 gflops[library][round] = gflops_of_round(library, p, threads);
             }
         }
     }
     printf("%-8s %6d %6d %6d %3d", direction_names[p->direction], p->rows, p->N, p->K, threads);
     for (int library = 0; library < LIBRARIES; library++) {
-        if (!present(library)) {
+        if (!present(library, p->direction)) {
             printf("        -      ");
             continue;
         }
@@ -188,8 +196,8 @@ static void measure(const struct product *p, int threads, int rounds)
         median[library] = gflops[library][rounds / 2];
         printf("  %6.1f (%5.1f)", median[library], gflops[library][rounds - 1]);
     }
-    for (int library = TAILOR + 1; library < LIBRARIES; library++) {
-        printf("  %5.2f", present(library) ? median[TAILOR] / median[library] : 0.0);
+    for (int library = ONEDNN; library < LIBRARIES; library++) {
+        printf("  %5.2f", present(library, p->direction) ? median[TAILOR] / median[library] : 0.0);
     }
     printf("\n");
     fflush(stdout);
@@ -218,11 +226,14 @@ static void open_devices(void)
 {
     const struct scratch_shape shape = {.S = 1, .C = 1, .H = 1, .G = 1, .D = 1, .F = 1, .V = 1};
     for (int threads = 1; threads <= THREADS_MAX; threads++) {
-        struct error error;
-        struct device **device = &contestants.devices[threads];
-        if (device_open(&(struct device_options){.threads = threads}, device, &error) ||
-            (*device)->ops->scratch_reserve(*device, &shape, &error)) {
-            fatal(1, "%s", error.text);
+        struct device **both[] = {&contestants.devices[threads], &contestants.keeping[threads]};
+        for (int i = 0; i < 2; i++) {
+            struct error error;
+            struct device **device = both[i];
+            if (device_open(&(struct device_options){.threads = threads}, device, &error) ||
+                (*device)->ops->scratch_reserve(*device, &shape, &error)) {
+                fatal(1, "%s", error.text);
+            }
         }
     }
 }
@@ -242,6 +253,15 @@ static float *matrix(size_t rows, size_t columns)
     return values;
 }
 
+static void keep(struct device *device, const struct product *p)
+{
+    struct error error;
+    const struct kept_weight weight = {p->w, p->N, p->K, WEIGHT_FORWARD | WEIGHT_BACKWARD_INPUT};
+    if (device->ops->weights_keep(device, &weight, 1, &error)) {
+        fatal(1, "%s", error.text);
+    }
+}
+
 static void measure_shape(int32_t rows, int32_t N, int32_t K, int rounds, int threads_only)
 {
     struct product p = {.rows = rows, .N = N, .K = K};
@@ -254,7 +274,10 @@ static void measure_shape(int32_t rows, int32_t N, int32_t K, int rounds, int th
             p.x = matrix((size_t)rows, (size_t)K);
             p.w = matrix((size_t)N, (size_t)K);
             p.y = matrix((size_t)rows, (size_t)N);
+            keep(contestants.keeping[threads], &p);
             measure(&p, threads, rounds);
+            contestants.keeping[threads]->ops->weights_forget(contestants.keeping[threads], p.w,
+                                                              (size_t)N * (size_t)K);
             mem_unmap(p.x, (size_t)rows * (size_t)K * sizeof(float));
             mem_unmap(p.w, (size_t)N * (size_t)K * sizeof(float));
             mem_unmap(p.y, (size_t)rows * (size_t)N * sizeof(float));
@@ -275,14 +298,16 @@ int main(int argc, char **argv)
     open_devices();
     print_machine();
     printf("# GFLOP/s: median (best) of %d rounds\n", rounds);
-    printf("%-8s %6s %6s %6s %3s  %14s  %14s  %14s  /oneDNN /OpenBLAS\n", "", "rows", "N", "K",
-           "thr", library_names[TAILOR], library_names[ONEDNN], library_names[OPENBLAS]);
+    printf("%-8s %6s %6s %6s %3s  %14s  %14s  %14s  %14s  /oneDNN /OpenBLAS\n", "", "rows", "N",
+           "K", "thr", library_names[TAILOR], library_names[PACKED], library_names[ONEDNN],
+           library_names[OPENBLAS]);
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++) {
         int32_t shape_rows = shapes[s][0] > 10000 && rows > 256 ? 256 : rows;
         measure_shape(shape_rows, shapes[s][0], shapes[s][1], rounds, threads);
     }
     for (int i = 1; i <= THREADS_MAX; i++) {
         device_close(contestants.devices[i]);
+        device_close(contestants.keeping[i]);
     }
     return 0;
 }

@@ -3,9 +3,9 @@
 
     gemm_peers.py GEMM_BENCH ROWS TURNS OUT.json    (called by gemm_peers.sh, which sets PYTHON)
 
-gemm_bench (tailor, oneDNN, OpenBLAS) and torch_gemm.py (PyTorch, mostly MKL) take turns; of each library the best turn
-counts. A step's weights are its FLOPs: a layer's four products, forward and input gradient (LoRA), and weight gradient
-besides (full).
+gemm_bench (tailor; tailor with its weight kept packed; oneDNN; OpenBLAS) and torch_gemm.py (PyTorch, mostly MKL) take
+turns; of each library the best turn counts. A step's weights are its FLOPs: a layer's four products, forward and input
+gradient (LoRA), and weight gradient besides (full).
 """
 import json
 import os
@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-LIBRARIES = ["tailor", "oneDNN", "OpenBLAS", "PyTorch"]
+LIBRARIES = ["tailor", "packed", "oneDNN", "OpenBLAS", "PyTorch"]
 LAYER = [(960, 576), (576, 576), (3072, 576), (576, 1536)]  # SmolLM2-135M: q+k+v, o, gate+up, down
 DIRECTIONS = ["forward", "dgrad", "wgrad"]
 
@@ -32,7 +32,7 @@ def turn(bench, rows, threads, found):
         found[key] = max(found.get(key, 0), float(rate))
 
     number = r"\s+(-|[\d.]+(?= \())(?: \(\s*[\d.]+\))?"
-    line_form = re.compile(r"(\w+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)" + number * 3)
+    line_form = re.compile(r"(\w+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)" + number * 4)
     for line in run([bench, str(rows), "5", str(threads)]).splitlines():
         fields = line_form.match(line)
         if fields:
@@ -76,7 +76,8 @@ def main():
                 return max(found.get((name, direction, n, k, threads), 0.0) for name in LIBRARIES)
 
             result[f"{step}_{threads}"] = weighted(best, directions)
-            ours = weighted(lambda *shape: found[("tailor", *shape, threads)], directions)
+            ours = weighted(lambda *shape: max(found.get((name, *shape, threads), 0.0)
+                                               for name in ("tailor", "packed")), directions)
             print(f"a {step} step's products: {result[f'{step}_{threads}']:.0f} GFLOP/s by the best of each shape, "
                   f"{ours:.0f} by tailor's")
     json.dump(result, open(out, "w", encoding="utf-8"))

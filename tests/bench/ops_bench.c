@@ -320,10 +320,12 @@ static void linear_backward_weight(struct bench *b)
 
 static void lora_forward(struct bench *b)
 {
-    struct lora_factors factors = {b->weight[0], b->weight[1], NULL, NULL, LORA_RANK, 1.0f};
+    struct lora_factors factors = {b->weight[1], b->weight[1], NULL, NULL, LORA_RANK, 1.0f};
     struct lora_range range = {0, S, 0};
-    b->device->ops->lora_forward(b->device, b->hidden[0], C, b->hidden[2], LORA_RANK, b->hidden[1],
-                                 C, &factors, &range, 1, C, C);
+    struct lora_part part = {0, C, &factors};
+    struct lora lora = {&part, 1, &range, 1, b->hidden[2], LORA_RANK};
+    b->device->ops->lora_forward(b->device, b->hidden[0], C, b->hidden[1], C, b->weight[0], NULL,
+                                 &lora, S, C, C);
 }
 
 static void cross_entropy(struct bench *b)
@@ -371,7 +373,7 @@ static const struct bench_case cases[] = {
     {"linear_forward", linear_forward, 0, PRODUCT, false},
     {"linear_backward_input", linear_backward_input, 0, PRODUCT, false},
     {"linear_backward_weight", linear_backward_weight, 0, PRODUCT, false},
-    {"lora_forward", lora_forward, 0, 4.0 * S *C *LORA_RANK, false},
+    {"lora_forward", lora_forward, 0, 2.0 * S *C *(C + 2 * LORA_RANK), false},
     {"cross_entropy", cross_entropy, 0, 4.0 * LOSS_ENTRIES *C *V, false},
 };
 

@@ -25,37 +25,10 @@
 
 /* ---- the ledger of calls --------------------------------------------------------------------- */
 
-#define TIMED_OPS(X)                                                                               \
-    X(copy_in)                                                                                     \
-    X(copy_out)                                                                                    \
-    X(zero)                                                                                        \
-    X(embed_forward)                                                                               \
-    X(embed_backward)                                                                              \
-    X(rmsnorm_forward)                                                                             \
-    X(rmsnorm_backward)                                                                            \
-    X(head_norm_forward)                                                                           \
-    X(head_norm_backward)                                                                          \
-    X(linear_forward)                                                                              \
-    X(linear_backward_input)                                                                       \
-    X(linear_backward_weight)                                                                      \
-    X(lora_forward)                                                                                \
-    X(lora_backward)                                                                               \
-    X(rope)                                                                                        \
-    X(attention_forward)                                                                           \
-    X(attention_backward)                                                                          \
-    X(swiglu_forward)                                                                              \
-    X(swiglu_backward)                                                                             \
-    X(gather_rows)                                                                                 \
-    X(scatter_add_rows)                                                                            \
-    X(add)                                                                                         \
-    X(cross_entropy)                                                                               \
-    X(sumsq)                                                                                       \
-    X(adamw)
-
 #define OP_NUMBER(op) OP_##op,
 #define OP_NAME(op)   #op,
-enum op { TIMED_OPS(OP_NUMBER) OP_COUNT };
-static const char *const op_names[] = {TIMED_OPS(OP_NAME)};
+enum op { OPS_THAT_COMPUTE(OP_NUMBER) OP_COUNT };
+static const char *const op_names[] = {OPS_THAT_COMPUTE(OP_NAME)};
 
 static struct {
     int64_t calls;
@@ -91,13 +64,37 @@ static double visible_keys(const struct layout *layout, const int32_t *queries, 
     return keys;
 }
 
-static double lora_rows(const struct lora_range *ranges, int32_t count)
+static double model_flops; /* of the model's own products, without adapters */
+
+static double product_flops(double rows, double N, double K)
 {
-    double rows = 0;
-    for (int32_t i = 0; i < count; i++) {
-        rows += ranges[i].rows;
+    model_flops += 2 * rows * N * K;
+    return 2 * rows * N * K;
+}
+
+/* Of the factors and u. */
+static double lora_floats(const struct lora *lora, int32_t rows, int32_t K)
+{
+    double floats = 0;
+    for (int32_t p = 0; p < lora->part_count; p++) {
+        const struct lora_part *part = &lora->parts[p];
+        floats += (double)part->adapters->r * (rows + part->N + K);
     }
-    return rows;
+    return floats;
+}
+
+/* `of_K` for each row, column of x and column of u, `of_N` likewise of y. */
+static double lora_flops(const struct lora *lora, int32_t K, double of_K, double of_N)
+{
+    double rows = 0, flops = 0;
+    for (int32_t i = 0; i < lora->range_count; i++) {
+        rows += lora->ranges[i].rows;
+    }
+    for (int32_t p = 0; p < lora->part_count; p++) {
+        const struct lora_part *part = &lora->parts[p];
+        flops += rows * part->adapters->r * (of_K * K + of_N * part->N);
+    }
+    return flops;
 }
 
 /* ---- the ops, timed -------------------------------------------------------------------------- */
@@ -138,26 +135,25 @@ TIMED(head_norm_backward, (struct device *d, real *dx, int32_t lddx, float *dw, 
 TIMED(linear_forward, (struct device *d, real *y, int32_t ldy, const real *x, int32_t ldx, const real *w,
                        const real *bias, int32_t rows, int32_t N, int32_t K, bool accumulate),
       (d, y, ldy, x, ldx, w, bias, rows, N, K, accumulate),
-      1.0 * rows * K + 1.0 * N * K + (accumulate ? 2.0 : 1.0) * rows * N, 2.0 * rows * N * K)
+      1.0 * rows * K + 1.0 * N * K + (accumulate ? 2.0 : 1.0) * rows * N, product_flops(rows, N, K))
 TIMED(linear_backward_input, (struct device *d, real *dx, int32_t lddx, const real *dy, int32_t lddy, const real *w,
                               int32_t rows, int32_t N, int32_t K, bool accumulate),
       (d, dx, lddx, dy, lddy, w, rows, N, K, accumulate),
-      1.0 * rows * N + 1.0 * N * K + (accumulate ? 2.0 : 1.0) * rows * K, 2.0 * rows * N * K)
+      1.0 * rows * N + 1.0 * N * K + (accumulate ? 2.0 : 1.0) * rows * K, product_flops(rows, N, K))
 TIMED(linear_backward_weight, (struct device *d, float *dw, float *dbias, const real *dy, int32_t lddy, const real *x,
                                int32_t ldx, int32_t rows, int32_t N, int32_t K),
-      (d, dw, dbias, dy, lddy, x, ldx, rows, N, K), 1.0 * rows * (N + K) + 2.0 * N * K, 2.0 * rows * N * K)
-TIMED(lora_forward, (struct device *d, real *y, int32_t ldy, real *u, int32_t ldu, const real *x, int32_t ldx,
-                     const struct lora_factors *adapters, const struct lora_range *ranges, int32_t count, int32_t N,
-                     int32_t K),
-      (d, y, ldy, u, ldu, x, ldx, adapters, ranges, count, N, K),
-      lora_rows(ranges, count) * (K + 2.0 * N + adapters->r) + 1.0 * adapters->r * (N + K),
-      2.0 * lora_rows(ranges, count) * adapters->r * (N + K))
-TIMED(lora_backward, (struct device *d, real *dx, int32_t lddx, const real *dy, int32_t lddy, const real *u,
-                      int32_t ldu, const real *x, int32_t ldx, const struct lora_factors *adapters,
-                      const struct lora_range *ranges, int32_t count, int32_t N, int32_t K),
-      (d, dx, lddx, dy, lddy, u, ldu, x, ldx, adapters, ranges, count, N, K),
-      lora_rows(ranges, count) * (N + (dx ? 3.0 : 1.0) * K + adapters->r) + 3.0 * adapters->r * (N + K),
-      lora_rows(ranges, count) * adapters->r * (4.0 * N + (dx ? 4.0 : 2.0) * K))
+      (d, dw, dbias, dy, lddy, x, ldx, rows, N, K), 1.0 * rows * (N + K) + 2.0 * N * K, product_flops(rows, N, K))
+TIMED(lora_forward, (struct device *d, real *y, int32_t ldy, const real *x, int32_t ldx, const real *w,
+                     const real *bias, const struct lora *lora, int32_t rows, int32_t N, int32_t K),
+      (d, y, ldy, x, ldx, w, bias, lora, rows, N, K),
+      1.0 * rows * K + (y && w ? 1.0 * N * K : 0) + (y ? (w ? 1.0 : 2.0) * rows * N : 0) + lora_floats(lora, rows, K),
+      (y && w ? product_flops(rows, N, K) : 0) + lora_flops(lora, K, 2.0, y ? 2.0 : 0))
+TIMED(lora_backward, (struct device *d, real *dx, int32_t lddx, const real *dy, int32_t lddy, const real *x,
+                      int32_t ldx, const real *w, const struct lora *lora, int32_t rows, int32_t N, int32_t K),
+      (d, dx, lddx, dy, lddy, x, ldx, w, lora, rows, N, K),
+      1.0 * rows * (N + K) + (dx && w ? 1.0 * N * K : 0) + (dx ? (w ? 1.0 : 2.0) * rows * K : 0) +
+          2.0 * lora_floats(lora, rows, K),
+      (dx && w ? product_flops(rows, N, K) : 0) + lora_flops(lora, K, dx ? 4.0 : 2.0, 4.0))
 TIMED(rope, (struct device *d, real *x, int32_t ldx, const int32_t *position, const float *table, int32_t rows,
              int32_t heads, int32_t D, bool backward),
       (d, x, ldx, position, table, rows, heads, D, backward), 2.0 * rows * heads * D, 0)
@@ -191,6 +187,23 @@ TIMED(cross_entropy, (struct device *d, float *nll, real *dx, float *dw, const r
       (d, nll, dx, dw, x, w, index, target, weight, count, C, V),
       (dw ? 3.0 : 1.0) * V * C + (dx ? 3.0 : 1.0) * count * C,
       (2.0 + (dx ? 2.0 : 0.0) + (dw ? 2.0 : 0.0)) * count * C * V)
+TIMED(pool_mean_forward, (struct device *d, real *pooled, const real *x, const int32_t *offset, const int32_t *token,
+                          int32_t R, int32_t C),
+      (d, pooled, x, offset, token, R, C), 1.0 * (offset[R] + R) * C, 0)
+TIMED(pool_mean_backward, (struct device *d, real *dx, const real *dpooled, const int32_t *offset,
+                           const int32_t *token, int32_t R, int32_t C),
+      (d, dx, dpooled, offset, token, R, C), (2.0 * offset[R] + R) * C, 0)
+TIMED(pool_max_forward, (struct device *d, real *pooled, int32_t *argmax, const real *x, const int32_t *offset,
+                         const int32_t *token, int32_t R, int32_t C),
+      (d, pooled, argmax, x, offset, token, R, C), (offset[R] + 2.0 * R) * C, 0)
+TIMED(pool_max_backward, (struct device *d, real *dx, const real *dpooled, const int32_t *argmax, int32_t R,
+                          int32_t C),
+      (d, dx, dpooled, argmax, R, C), 4.0 * R * C, 0)
+TIMED(reward_forward, (struct device *d, float *reward, const real *pooled, const float *w, int32_t R, int32_t C),
+      (d, reward, pooled, w, R, C), 1.0 * R * C, 0)
+TIMED(reward_backward, (struct device *d, real *dpooled, float *dw, const float *dreward, const real *pooled,
+                        const float *w, int32_t R, int32_t C),
+      (d, dpooled, dw, dreward, pooled, w, R, C), 2.0 * R * C, 0)
 TIMED(adamw, (struct device *d, float *w, float *m, float *v, const float *g, size_t count,
               const struct adamw_step *step),
       (d, w, m, v, g, count, step), 7.0 * (double)count, 0)
@@ -204,13 +217,13 @@ static double timed_sumsq(struct device *device, const float *x, size_t count)
     return sum;
 }
 
-/* Replaces the device's table; ops that are not in the list stay the real ones, untimed. */
+/* Replaces the device's table; ops that hold memory stay the real ones, untimed. */
 static void device_time(struct device *device, struct ops *timed)
 {
 #define OP_TIMED(op) timed->op = timed_##op;
     inner = device->ops;
     *timed = *inner;
-    TIMED_OPS(OP_TIMED)
+    OPS_THAT_COMPUTE(OP_TIMED)
     device->ops = timed;
 }
 
@@ -311,10 +324,9 @@ static void print_ledger(double seconds, int64_t steps, double flops_rate, doubl
     }
     printf("%-24s %7s %10.2f %5.1f %%\n", "outside of these", "",
            1e3 * (seconds - inside) / (double)steps, 100 * (seconds - inside) / seconds);
-    double products = ledger[OP_linear_forward].flops + ledger[OP_linear_backward_input].flops +
-                      ledger[OP_linear_backward_weight].flops;
     printf("the model's products over the whole step's time: %.0f GFLOP/s, %.0f %% of %.0f\n",
-           1e-9 * products / seconds, 100 * products / seconds / flops_rate, 1e-9 * flops_rate);
+           1e-9 * model_flops / seconds, 100 * model_flops / seconds / flops_rate,
+           1e-9 * flops_rate);
 }
 
 int main(int argc, char **argv)
@@ -344,6 +356,7 @@ int main(int argc, char **argv)
     device_time(session->device, &timed);
     take_step(session, &arena, 0);
     memset(ledger, 0, sizeof(ledger));
+    model_flops = 0;
     double begin = now_s();
     for (int64_t step = 1; step <= steps; step++) {
         take_step(session, &arena, step);

@@ -26,6 +26,22 @@ static struct product draw_product(struct device *device, struct fixture *fixtur
     return p;
 }
 
+/* Half of the time w is kept packed, for both uses or one. */
+static void draw_kept(struct device *device, struct fixture *fixture, struct matrix w)
+{
+    const unsigned uses = (unsigned)draw_int(fixture, 0, 3);
+    const struct kept_weight weight = {.w = w.at, .N = w.rows, .K = w.width, .uses = uses};
+    struct error error;
+    if (uses != 0 && w.rows > 0 && w.width > 0 && draw_bool(fixture)) {
+        EXPECT(device->ops->weights_keep(device, &weight, 1, &error) == STATUS_OK);
+    }
+}
+
+static void forget(struct device *device, struct matrix w)
+{
+    device->ops->weights_forget(device, w.at, (size_t)w.rows * (size_t)w.width);
+}
+
 static void linear_forward(struct device *device, struct fixture *fixture)
 {
     struct product p = draw_product(device, fixture);
@@ -35,8 +51,10 @@ static void linear_forward(struct device *device, struct fixture *fixture)
     struct matrix w = draw_block(fixture, p.N, p.K);
     struct matrix bias = draw_block(fixture, 1, p.N);
     struct matrix y = draw_matrix(fixture, p.rows, p.N);
+    draw_kept(device, fixture, w);
     device->ops->linear_forward(device, y.at, y.ld, x.at, x.ld, w.at, biased ? bias.at : NULL,
                                 p.rows, p.N, p.K, accumulate);
+    forget(device, w);
     fixture_result(fixture, "y", y, SAME_AS_REFERENCE);
 }
 
@@ -52,14 +70,55 @@ static void linear_backward_input(struct device *device, struct fixture *fixture
     struct matrix dy = draw_matrix(fixture, p.rows, p.N);
     struct matrix w = draw_block(fixture, p.N, p.K);
     struct matrix dx = draw_matrix(fixture, p.rows, p.K);
+    draw_kept(device, fixture, w);
     device->ops->linear_backward_input(device, dx.at, dx.ld, dy.at, dy.ld, w.at, p.rows, p.N, p.K,
                                        accumulate);
+    forget(device, w);
     fixture_result(fixture, "dx", dx, SAME_AS_REFERENCE);
 }
 
 TEST(linear_backward_input_has_the_same_bits)
 {
     expect_backends_agree(linear_backward_input, 120);
+}
+
+/* Two matrices of one block, one of them also the first half of a stack, before and after a change
+ * of the block. */
+static void kept_then_changed(struct device *device, struct fixture *fixture)
+{
+    enum { ROWS = 11, N = 70, K = 33, STEPS = 3 };
+    struct matrix block = draw_block(fixture, 2 * N, K);
+    const struct kept_weight weights[] = {{block.at + N * K, N, K, WEIGHT_FORWARD},
+                                          {block.at, 2 * N, K, WEIGHT_FORWARD},
+                                          {block.at, N, K, WEIGHT_BACKWARD_INPUT}};
+    struct matrix x = draw_matrix(fixture, ROWS, K);
+    struct error error;
+    backend_reserve(device, &(struct scratch_shape){.S = ROWS, .C = K, .F = N, .backward = true});
+    EXPECT(device->ops->weights_keep(device, weights, 3, &error) == STATUS_OK);
+    for (int step = 0; step < STEPS; step++) {
+        struct matrix both = draw_matrix(fixture, ROWS, 2 * N),
+                      second = draw_matrix(fixture, ROWS, N);
+        struct matrix dx = draw_matrix(fixture, ROWS, K);
+        device->ops->linear_forward(device, both.at, both.ld, x.at, x.ld, block.at, NULL, ROWS,
+                                    2 * N, K, false);
+        device->ops->linear_forward(device, second.at, second.ld, x.at, x.ld, block.at + N * K,
+                                    NULL, ROWS, N, K, false);
+        device->ops->linear_backward_input(device, dx.at, dx.ld, both.at, both.ld, block.at, ROWS,
+                                           N, K, false);
+        fixture_result(fixture, "both", both, SAME_AS_REFERENCE);
+        fixture_result(fixture, "second", second, SAME_AS_REFERENCE);
+        if (step < STEPS - 1) {
+            fixture_result(fixture, "dx", dx, SAME_AS_REFERENCE);
+        }
+        block.at[step * N * K] += 1.0f;
+        device->ops->weights_changed(device, block.at, 2 * N * K);
+    }
+    forget(device, block);
+}
+
+TEST(a_kept_weight_is_packed_again_when_it_has_changed)
+{
+    expect_backends_agree(kept_then_changed, 3);
 }
 
 static void linear_backward_weight(struct device *device, struct fixture *fixture)
@@ -130,78 +189,104 @@ TEST(weight_gradients_of_two_packs_are_those_of_one)
 
 enum { ADAPTERS = 2 };
 
-struct lora {
-    int32_t rows, N, K, range_count;
-    struct lora_range *ranges;
-    struct lora_factors adapters[ADAPTERS];
-    struct matrix dA[ADAPTERS], dB[ADAPTERS];
-    struct matrix x, u;
+/* A product with up to three adapted matrices side by side in w, gaps between them. */
+struct lora_case {
+    int32_t rows, N, K;
+    struct lora_factors factors[LORA_PARTS_MAX][ADAPTERS];
+    struct matrix dA[LORA_PARTS_MAX][ADAPTERS], dB[LORA_PARTS_MAX][ADAPTERS];
+    struct lora_part parts[LORA_PARTS_MAX];
+    struct matrix x, w, bias, u;
+    struct lora lora;
 };
 
-static struct lora draw_lora(struct device *device, struct fixture *fixture)
+static void draw_part(struct fixture *fixture, struct lora_case *t, int p, const int32_t *r)
+{
+    const int32_t N = draw_int(fixture, 1, 90);
+    t->parts[p] = (struct lora_part){.column = t->N, .N = N, .adapters = t->factors[p]};
+    t->N += N + draw_int(fixture, 0, 2);
+    for (int a = 0; a < ADAPTERS; a++) {
+        t->dA[p][a] = draw_block(fixture, r[a], t->K);
+        t->dB[p][a] = draw_block(fixture, N, r[a]);
+        t->factors[p][a] = (struct lora_factors){.A = draw_block(fixture, r[a], t->K).at,
+                                                 .B = draw_block(fixture, N, r[a]).at,
+                                                 .dA = t->dA[p][a].at,
+                                                 .dB = t->dB[p][a].at,
+                                                 .r = r[a],
+                                                 .scale = 0.3f + (float)a};
+    }
+}
+
+static void draw_lora(struct device *device, struct fixture *fixture, struct lora_case *t)
 {
     static const int32_t ranks[] = {1, 3, 4, 8, 16, 17, 64};
     struct product p = draw_product(device, fixture);
-    struct lora t = {.rows = p.rows, .N = p.N, .K = p.K};
-    t.ranges = draw_lora_ranges(fixture, p.rows, ADAPTERS, &t.range_count);
-    int32_t rank_max = 0;
-    for (int a = 0; a < ADAPTERS; a++) {
-        int32_t r = ranks[draw_int(fixture, 0, 6)];
-        rank_max = r > rank_max ? r : rank_max;
-        t.dA[a] = draw_block(fixture, r, p.K);
-        t.dB[a] = draw_block(fixture, p.N, r);
-        t.adapters[a] = (struct lora_factors){.A = draw_block(fixture, r, p.K).at,
-                                              .B = draw_block(fixture, p.N, r).at,
-                                              .dA = t.dA[a].at,
-                                              .dB = t.dB[a].at,
-                                              .r = r,
-                                              .scale = 0.3f + (float)a};
+    *t = (struct lora_case){.rows = p.rows, .K = p.K, .lora.parts = t->parts};
+    t->lora.part_count = draw_int(fixture, 1, LORA_PARTS_MAX);
+    t->lora.ranges = draw_lora_ranges(fixture, p.rows, ADAPTERS, &t->lora.range_count);
+    const int32_t r[ADAPTERS] = {ranks[draw_int(fixture, 0, 6)], ranks[draw_int(fixture, 0, 6)]};
+    const int32_t r_max = r[0] > r[1] ? r[0] : r[1];
+    for (int32_t part = 0; part < t->lora.part_count; part++) {
+        draw_part(fixture, t, part, r);
     }
-    t.x = draw_matrix(fixture, p.rows, p.K);
-    t.u = draw_matrix(fixture, p.rows, rank_max);
+    t->x = draw_matrix(fixture, p.rows, p.K);
+    t->w = draw_block(fixture, t->N, p.K);
+    t->bias = draw_block(fixture, 1, t->N);
+    t->u = draw_matrix(fixture, p.rows, t->lora.part_count * r_max);
+    t->lora.u = t->u.at;
+    t->lora.ldu = t->u.ld;
     backend_reserve(device,
                     &(struct scratch_shape){
-                        .S = p.rows, .C = p.K, .F = p.N, .lora_rank = rank_max, .backward = true});
-    return t;
+                        .S = p.rows, .C = p.K, .F = t->N, .lora_rank = r_max, .backward = true});
 }
 
 static void lora_forward(struct device *device, struct fixture *fixture)
 {
-    struct lora t = draw_lora(device, fixture);
+    struct lora_case t;
+    draw_lora(device, fixture, &t);
     struct matrix y = draw_matrix(fixture, t.rows, t.N);
-    device->ops->lora_forward(device, y.at, y.ld, t.u.at, t.u.ld, t.x.at, t.x.ld, t.adapters,
-                              t.ranges, t.range_count, t.N, t.K);
+    const bool with_w = draw_int(fixture, 0, 3) > 0, with_y = draw_int(fixture, 0, 7) > 0;
+    const bool with_bias = with_w && draw_bool(fixture);
+    draw_kept(device, fixture, t.w);
+    device->ops->lora_forward(device, with_y ? y.at : NULL, y.ld, t.x.at, t.x.ld,
+                              with_w ? t.w.at : NULL, with_bias ? t.bias.at : NULL, &t.lora, t.rows,
+                              t.N, t.K);
+    forget(device, t.w);
     fixture_result(fixture, "u", t.u, SAME_AS_REFERENCE);
     fixture_result(fixture, "y", y, SAME_AS_REFERENCE);
 }
 
 TEST(lora_forward_has_the_same_bits)
 {
-    expect_backends_agree(lora_forward, 80);
+    expect_backends_agree(lora_forward, 120);
 }
 
 static void lora_backward(struct device *device, struct fixture *fixture)
 {
-    struct lora t = draw_lora(device, fixture);
+    struct lora_case t;
+    draw_lora(device, fixture, &t);
     struct matrix dy = draw_matrix(fixture, t.rows, t.N);
     struct matrix dx = draw_matrix(fixture, t.rows, t.K);
-    const bool want_dx = draw_int(fixture, 0, 3) > 0;
-    if (draw_int(fixture, 0, 3) == 0) {
-        t.adapters[1].dA = NULL; /* one trains, the other does not */
-        t.adapters[1].dB = NULL;
+    const bool with_dx = draw_int(fixture, 0, 3) > 0, with_w = draw_int(fixture, 0, 3) > 0;
+    const bool one_frozen = draw_int(fixture, 0, 3) == 0;
+    for (int32_t p = 0; one_frozen && p < t.lora.part_count; p++) {
+        t.factors[p][1].dA = NULL;
+        t.factors[p][1].dB = NULL;
     }
-    device->ops->lora_backward(device, want_dx ? dx.at : NULL, dx.ld, dy.at, dy.ld, t.u.at, t.u.ld,
-                               t.x.at, t.x.ld, t.adapters, t.ranges, t.range_count, t.N, t.K);
+    draw_kept(device, fixture, t.w);
+    device->ops->lora_backward(device, with_dx ? dx.at : NULL, dx.ld, dy.at, dy.ld, t.x.at, t.x.ld,
+                               with_w ? t.w.at : NULL, &t.lora, t.rows, t.N, t.K);
+    forget(device, t.w);
+    const int32_t last = t.lora.part_count - 1;
     fixture_result(fixture, "dx", dx, SAME_AS_REFERENCE);
     for (int a = 0; a < ADAPTERS; a++) {
-        fixture_result(fixture, "dA", t.dA[a], SAME_AS_REFERENCE);
-        fixture_result(fixture, "dB", t.dB[a], SAME_AS_REFERENCE);
+        fixture_result(fixture, "dA of the first", t.dA[0][a], SAME_AS_REFERENCE);
+        fixture_result(fixture, "dB of the last", t.dB[last][a], SAME_AS_REFERENCE);
     }
 }
 
 TEST(lora_backward_has_the_same_bits)
 {
-    expect_backends_agree(lora_backward, 80);
+    expect_backends_agree(lora_backward, 120);
 }
 
 /* ---- linear cross-entropy -------------------------------------------------------------------- */

@@ -80,29 +80,40 @@ TEST(linear_input_gradient_accumulates_when_asked)
 
 enum { ADAPTERS = 2, RANK_MAX = 4 };
 
-struct lora {
+struct lora_case {
     int32_t rows, N, K, range_count;
     struct matrix x, y0, y, u, dy;
     struct matrix A[ADAPTERS], B[ADAPTERS], dA[ADAPTERS], dB[ADAPTERS];
     struct lora_factors adapters[ADAPTERS];
     struct lora_range ranges[2];
+    struct lora_part part;
 };
 
+static struct lora as_op_takes_it(const struct lora_case *t)
+{
+    return (struct lora){.parts = &t->part,
+                         .part_count = 1,
+                         .ranges = t->ranges,
+                         .range_count = t->range_count,
+                         .u = t->u.at,
+                         .ldu = t->u.ld};
+}
+
 /* Eight rows: two of adapter 1, a gap of two without any, three of adapter 0, one without. */
-static struct lora draw_lora(struct fixture *fixture)
+static struct lora_case draw_lora(struct fixture *fixture)
 {
     int32_t rows = 8;
     int32_t N = draw_int(fixture, 1, 7);
     int32_t K = draw_int(fixture, 1, 7);
-    struct lora t = {.rows = rows,
-                     .N = N,
-                     .K = K,
-                     .range_count = 2,
-                     .x = draw_matrix(fixture, rows, K),
-                     .y0 = draw_matrix(fixture, rows, N),
-                     .u = blank_matrix(fixture, rows, RANK_MAX),
-                     .dy = draw_matrix(fixture, rows, N),
-                     .ranges = {{0, 2, 1}, {4, 3, 0}}};
+    struct lora_case t = {.rows = rows,
+                          .N = N,
+                          .K = K,
+                          .range_count = 2,
+                          .x = draw_matrix(fixture, rows, K),
+                          .y0 = draw_matrix(fixture, rows, N),
+                          .u = blank_matrix(fixture, rows, RANK_MAX),
+                          .dy = draw_matrix(fixture, rows, N),
+                          .ranges = {{0, 2, 1}, {4, 3, 0}}};
     t.y = copy_matrix(fixture, t.y0);
     for (int a = 0; a < ADAPTERS; a++) {
         int32_t r = draw_int(fixture, 1, RANK_MAX);
@@ -122,15 +133,16 @@ static struct lora draw_lora(struct fixture *fixture)
 
 static double lora_loss(void *context)
 {
-    struct lora *t = context;
+    struct lora_case *t = context;
     struct device *device = gradient_device();
     for (int32_t i = 0; i < t->rows; i++) {
         for (int32_t n = 0; n < t->N; n++) {
             t->y.at[(size_t)i * t->y.ld + n] = t->y0.at[(size_t)i * t->y0.ld + n];
         }
     }
-    device->ops->lora_forward(device, t->y.at, t->y.ld, t->u.at, t->u.ld, t->x.at, t->x.ld,
-                              t->adapters, t->ranges, t->range_count, t->N, t->K);
+    const struct lora lora = as_op_takes_it(t);
+    device->ops->lora_forward(device, t->y.at, t->y.ld, t->x.at, t->x.ld, NULL, NULL, &lora,
+                              t->rows, t->N, t->K);
     return matrix_dot(t->y, t->dy);
 }
 
@@ -139,7 +151,8 @@ TEST(lora_gradients_are_right_with_two_adapters_and_rows_without)
     struct device *device = gradient_device();
     for (uint64_t seed = 0; seed < TRIALS; seed++) {
         struct fixture fixture = {.seed = seed};
-        struct lora t = draw_lora(&fixture);
+        struct lora_case t = draw_lora(&fixture);
+        t.part = (struct lora_part){.N = t.N, .adapters = t.adapters};
         lora_loss(&t); /* leaves u */
         struct matrix dx = draw_matrix(&fixture, t.rows, t.K);
         struct matrix dx_before = copy_matrix(&fixture, dx);
@@ -149,8 +162,9 @@ TEST(lora_gradients_are_right_with_two_adapters_and_rows_without)
             dA_before[a] = copy_matrix(&fixture, t.dA[a]);
             dB_before[a] = copy_matrix(&fixture, t.dB[a]);
         }
-        device->ops->lora_backward(device, dx.at, dx.ld, t.dy.at, t.dy.ld, t.u.at, t.u.ld, t.x.at,
-                                   t.x.ld, t.adapters, t.ranges, t.range_count, t.N, t.K);
+        const struct lora lora = as_op_takes_it(&t);
+        device->ops->lora_backward(device, dx.at, dx.ld, t.dy.at, t.dy.ld, t.x.at, t.x.ld, NULL,
+                                   &lora, t.rows, t.N, t.K);
         expect_gradient_added(&fixture, "dx", lora_loss, &t, t.x, dx, dx_before);
         for (int a = 0; a < ADAPTERS; a++) {
             expect_gradient_added(&fixture, "dA", lora_loss, &t, t.A[a], t.dA[a], dA_before[a]);

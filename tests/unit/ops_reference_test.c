@@ -144,9 +144,12 @@ TEST(lora_adds_the_scaled_low_rank_product_to_its_rows_only)
     const struct lora_factors adapters[] = {{.A = B, .B = B, .r = 1, .scale = 1.0f},
                                             {.A = A, .B = B, .r = 1, .scale = 2.0f}};
     const struct lora_range range = {.row0 = 1, .rows = 1, .adapter = 1};
+    const struct lora_part part = {.N = 3, .adapters = adapters};
     float y[] = {5.0f, 5.0f, 5.0f, 5.0f, 5.0f, 5.0f};
     float u[] = {-1.0f, -1.0f};
-    device->ops->lora_forward(device, y, 3, u, 1, x, 2, adapters, &range, 1, 3, 2);
+    const struct lora lora = {
+        .parts = &part, .part_count = 1, .ranges = &range, .range_count = 1, .u = u, .ldu = 1};
+    device->ops->lora_forward(device, y, 3, x, 2, NULL, NULL, &lora, 2, 3, 2);
     const float expected[] = {5.0f, 5.0f, 5.0f, 19.0f, 145.0f, 1405.0f};
     EXPECT_BYTES(expected, y, sizeof(y));
     EXPECT_CLOSE(-1.0, u[0], 0.0);

@@ -55,24 +55,18 @@ static void qkv_project(const struct pass *pass, int32_t layer, real *raw, real 
     const struct activations *a = &pass->view;
     int32_t HD = c->H * c->D, GD = c->G * c->D;
     const float *bias = pass_weight(pass, TENSOR_Q_BIAS, layer);
-    const float *w = pass_weight(pass, TENSOR_Q, layer);
     if (!pass_pruned(pass, layer)) {
-        pass->ops->linear_forward(pass->device, raw, pass->width, a->xn, c->C, w, bias, pass->S,
-                                  HD + 2 * GD, c->C, false);
-        pass_lora_forward(pass, TENSOR_Q, layer, raw, pass->width, a->xn, pass->S);
-    } else {
-        real *xn_read = a->projection;
-        pass->ops->linear_forward(pass->device, raw + HD, pass->width, a->xn, c->C,
-                                  w + (size_t)HD * c->C, bias == NULL ? NULL : bias + HD, pass->S,
-                                  2 * GD, c->C, false);
-        pass->ops->gather_rows(pass->device, xn_read, pass_origin(pass, a->xn, c->C), a->queries,
-                               pass->Q, c->C);
-        pass->ops->linear_forward(pass->device, q_out, ldq_out, xn_read, c->C, w, bias, pass->Q, HD,
-                                  c->C, false);
-        pass_lora_forward(pass, TENSOR_Q, layer, q_out, ldq_out, xn_read, pass->Q);
+        const struct pass_product qkv = {TENSOR_Q, layer, pass->S, HD + 2 * GD};
+        pass_forward(pass, &qkv, raw, pass->width, a->xn, bias, false);
+        return;
     }
-    pass_lora_forward(pass, TENSOR_K, layer, raw + HD, pass->width, a->xn, pass->S);
-    pass_lora_forward(pass, TENSOR_V, layer, raw + HD + GD, pass->width, a->xn, pass->S);
+    const struct pass_product kv = {TENSOR_K, layer, pass->S, 2 * GD};
+    const struct pass_product q = {TENSOR_Q, layer, pass->Q, HD};
+    real *xn_read = a->projection;
+    pass_forward(pass, &kv, raw + HD, pass->width, a->xn, bias == NULL ? NULL : bias + HD, false);
+    pass->ops->gather_rows(pass->device, xn_read, pass_origin(pass, a->xn, c->C), a->queries,
+                           pass->Q, c->C);
+    pass_forward(pass, &q, q_out, ldq_out, xn_read, bias, false);
 }
 
 /* Qwen3: q and k are normed head by head. A pruned raw q lies in the first rows of qkv_raw. */
@@ -117,10 +111,8 @@ void attention_block_forward(const struct pass *pass, int32_t layer)
     pass->ops->attention_forward(pass->device, la.o, la.lse, in.q, in.ldq,
                                  pass_origin(pass, in.k, in.ldkv), pass_origin(pass, in.v, in.ldkv),
                                  in.ldkv, &a->layout, in.queries, in.query_count, &shape);
-    pass->ops->linear_forward(pass->device, a->projection, c->C, la.o, c->H * c->D,
-                              pass_weight(pass, TENSOR_O, layer), NULL, in.query_count, c->C,
-                              c->H * c->D, false);
-    pass_lora_forward(pass, TENSOR_O, layer, a->projection, c->C, la.o, in.query_count);
+    const struct pass_product o = {TENSOR_O, layer, in.query_count, c->C};
+    pass_forward(pass, &o, a->projection, c->C, la.o, NULL, false);
 }
 
 /* ---- backward -------------------------------------------------------------------------------- */
@@ -156,12 +148,11 @@ static void q_read_backward(const struct pass *pass, int32_t layer,
     int32_t HD = c->H * c->D;
     real *dxn_read = a->dhidden; /* free by now, as is the projection */
     real *xn_read = a->projection;
-    pass->ops->linear_backward_input(pass->device, dxn_read, c->C, d->q, d->ldq,
-                                     pass_weight(pass, TENSOR_Q, layer), pass->Q, HD, c->C, false);
+    const struct pass_product q = {TENSOR_Q, layer, pass->Q, HD};
     pass->ops->gather_rows(pass->device, xn_read, pass_origin(pass, a->xn, c->C), a->queries,
                            pass->Q, c->C);
+    pass_backward(pass, &q, dxn_read, d->q, d->ldq, xn_read);
     pass_weight_backward(pass, TENSOR_Q, layer, d->q, d->ldq, xn_read, pass->Q, HD);
-    pass_lora_backward(pass, TENSOR_Q, layer, dxn_read, d->q, d->ldq, xn_read, pass->Q);
     pass->ops->scatter_add_rows(pass->device, pass_origin(pass, a->dxn, c->C), dxn_read, a->queries,
                                 pass->Q, c->C);
 }
@@ -175,27 +166,30 @@ static void qkv_backward(const struct pass *pass, int32_t layer, const struct at
     const struct ops *ops = pass->ops;
     int32_t HD = c->H * c->D, GD = c->G * c->D;
     const float *w = pass_weight(pass, TENSOR_Q, layer);
+    const struct pass_product q = {TENSOR_Q, layer, pass->S, HD};
+    const struct pass_product k = {TENSOR_K, layer, pass->S, GD};
+    const struct pass_product v = {TENSOR_V, layer, pass->S, GD};
     if (d->all && d->v == d->q + HD + GD) {
-        ops->linear_backward_input(pass->device, a->dxn, c->C, d->q, d->ldq, w, pass->S,
-                                   HD + 2 * GD, c->C, false);
+        const struct pass_product qkv = {TENSOR_Q, layer, pass->S, HD + 2 * GD};
+        pass_backward(pass, &qkv, a->dxn, d->q, d->ldq, a->xn);
         pass_weight_backward(pass, TENSOR_Q, layer, d->q, d->ldq, a->xn, pass->S, HD + 2 * GD);
-    } else {
-        ops->linear_backward_input(pass->device, a->dxn, c->C, d->k, d->ldkv, w + (size_t)HD * c->C,
-                                   pass->S, GD, c->C, false);
-        ops->linear_backward_input(pass->device, a->dxn, c->C, d->v, d->ldkv,
-                                   w + (size_t)(HD + GD) * c->C, pass->S, GD, c->C, true);
-        pass_weight_backward(pass, TENSOR_K, layer, d->k, d->ldkv, a->xn, pass->S, GD);
-        pass_weight_backward(pass, TENSOR_V, layer, d->v, d->ldkv, a->xn, pass->S, GD);
-        if (d->all) {
-            ops->linear_backward_input(pass->device, a->dxn, c->C, d->q, d->ldq, w, pass->S, HD,
-                                       c->C, true);
-            pass_weight_backward(pass, TENSOR_Q, layer, d->q, d->ldq, a->xn, pass->S, HD);
-        }
+        return;
     }
-    pass_lora_backward(pass, TENSOR_K, layer, a->dxn, d->k, d->ldkv, a->xn, pass->S);
-    pass_lora_backward(pass, TENSOR_V, layer, a->dxn, d->v, d->ldkv, a->xn, pass->S);
+    ops->linear_backward_input(pass->device, a->dxn, c->C, d->k, d->ldkv, w + (size_t)HD * c->C,
+                               pass->S, GD, c->C, false);
+    ops->linear_backward_input(pass->device, a->dxn, c->C, d->v, d->ldkv,
+                               w + (size_t)(HD + GD) * c->C, pass->S, GD, c->C, true);
+    pass_weight_backward(pass, TENSOR_K, layer, d->k, d->ldkv, a->xn, pass->S, GD);
+    pass_weight_backward(pass, TENSOR_V, layer, d->v, d->ldkv, a->xn, pass->S, GD);
     if (d->all) {
-        pass_lora_backward(pass, TENSOR_Q, layer, a->dxn, d->q, d->ldq, a->xn, pass->S);
+        ops->linear_backward_input(pass->device, a->dxn, c->C, d->q, d->ldq, w, pass->S, HD, c->C,
+                                   true);
+        pass_weight_backward(pass, TENSOR_Q, layer, d->q, d->ldq, a->xn, pass->S, HD);
+    }
+    pass_lora_backward(pass, &k, a->dxn, d->k, d->ldkv, a->xn);
+    pass_lora_backward(pass, &v, a->dxn, d->v, d->ldkv, a->xn);
+    if (d->all) {
+        pass_lora_backward(pass, &q, a->dxn, d->q, d->ldq, a->xn);
     } else {
         q_read_backward(pass, layer, d);
     }
@@ -223,13 +217,11 @@ void attention_block_backward(const struct pass *pass, int32_t layer, real *dx_o
     const struct activations *a = &pass->view;
     struct layer_activations la = pass_layer(pass, layer);
     const struct ops *ops = pass->ops;
-    int32_t HD = c->H * c->D;
     struct attention_inputs in = attention_inputs(pass, layer, la.qkv, la.qkv_raw, a->q_read);
     struct attention_inputs d = attention_inputs(pass, layer, a->dqkv, NULL, a->dq_read);
-    ops->linear_backward_input(pass->device, a->d_o, HD, dx_out, c->C,
-                               pass_weight(pass, TENSOR_O, layer), in.query_count, c->C, HD, false);
+    const struct pass_product o = {TENSOR_O, layer, in.query_count, c->C};
+    pass_backward(pass, &o, a->d_o, dx_out, c->C, la.o);
     pass_weight_backward(pass, TENSOR_O, layer, dx_out, c->C, la.o, in.query_count, c->C);
-    pass_lora_backward(pass, TENSOR_O, layer, a->d_o, dx_out, c->C, la.o, in.query_count);
     struct attention_shape shape = attention_shape(c);
     ops->attention_backward(
         pass->device, d.q, d.ldq, pass_origin(pass, d.k, d.ldkv), pass_origin(pass, d.v, d.ldkv),

@@ -488,6 +488,9 @@ void model_free(struct model *model)
     if (model == NULL) {
         return;
     }
+    if (model->weights != NULL) {
+        model->device->ops->weights_forget(model->device, model->weights, model->table.elements);
+    }
     block_free(model->device, model->weights, model->table.elements);
     block_free(model->device, model->rope, (size_t)model->rope_positions * (size_t)model->config.D);
     adapter_release(model);

@@ -110,16 +110,7 @@ void pass_weight_backward(const struct pass *pass, enum tensor_kind kind, int32_
     pass->ops->linear_backward_weight(pass->device, dw, dbias, dy, lddy, x, K, rows, N, K);
 }
 
-/* ---- matrices with an adapter ---------------------------------------------------------------- */
-
-/* The targets in the order of their places in lora_u. */
-static int32_t lora_place(enum tensor_kind kind)
-{
-    static const int32_t places[TENSOR_MODEL_COUNT] = {
-        [TENSOR_K] = 1,    [TENSOR_V] = 2,  [TENSOR_O] = 3,
-        [TENSOR_GATE] = 4, [TENSOR_UP] = 5, [TENSOR_DOWN] = 6};
-    return places[kind];
-}
+/* ---- products, with the adapters that their matrices have ------------------------------------ */
 
 bool pass_lora_on(const struct pass *pass, enum tensor_kind kind)
 {
@@ -139,32 +130,91 @@ static struct lora_factors lora_factors(const struct pass *pass, enum tensor_kin
                                  .scale = lora_scale(&pass->model->lora)};
 }
 
-void pass_lora_forward(const struct pass *pass, enum tensor_kind kind, int32_t layer, real *y,
-                       int32_t ldy, const real *x, int32_t rows)
+/* The adapters of a product, as its op takes them. */
+struct adapters {
+    struct lora_factors factors[LORA_PARTS_MAX];
+    struct lora_part parts[LORA_PARTS_MAX];
+    struct lora_range all;
+    struct lora lora;
+};
+
+/* False where none of the product's matrices has one. */
+static bool adapters_of(const struct pass *pass, const struct pass_product *product,
+                        struct adapters *adapters)
 {
-    if (!pass_lora_on(pass, kind)) {
-        return;
+    /* Their places in lora_u, and the order in which the chains of dx go over them. */
+    static const enum tensor_kind places[LORA_TARGETS] = {
+        TENSOR_K, TENSOR_V, TENSOR_Q, TENSOR_O, TENSOR_GATE, TENSOR_UP, TENSOR_DOWN};
+    const struct params_table *table = &pass->model->table;
+    const struct tensor_place *first = params_place(table, product->first, product->layer);
+    const size_t end = first->offset + (size_t)product->N * (size_t)first->columns;
+    const int32_t r = pass->model->lora.r;
+    *adapters = (struct adapters){.all = {.row0 = 0, .rows = product->rows, .adapter = 0},
+                                  .lora = {.parts = adapters->parts,
+                                           .ranges = &adapters->all,
+                                           .range_count = 1,
+                                           .ldu = LORA_TARGETS * r}};
+    int32_t *count = &adapters->lora.part_count;
+    for (int32_t i = 0; i < LORA_TARGETS; i++) {
+        const struct tensor_place *w = params_place(table, places[i], product->layer);
+        if (!pass_lora_on(pass, places[i]) || w->offset < first->offset || w->offset >= end) {
+            continue;
+        }
+        if (*count == 0) {
+            adapters->lora.u = pass_layer(pass, product->layer).lora_u + i * r;
+        }
+        adapters->factors[*count] = lora_factors(pass, places[i], product->layer);
+        adapters->parts[*count] = (struct lora_part){
+            .column = (int32_t)((w->offset - first->offset) / (size_t)first->columns),
+            .N = w->rows,
+            .adapters = &adapters->factors[*count]};
+        ++*count;
     }
-    const struct tensor_place *w = params_place(&pass->model->table, kind, layer);
-    struct lora_factors factors = lora_factors(pass, kind, layer);
-    struct lora_range all = {.row0 = 0, .rows = rows, .adapter = 0};
-    int32_t ldu = LORA_TARGETS * factors.r;
-    real *u = pass_layer(pass, layer).lora_u + lora_place(kind) * factors.r;
-    pass->ops->lora_forward(pass->device, y, ldy, u, ldu, x, w->columns, &factors, &all, 1, w->rows,
-                            w->columns);
+    return *count > 0;
 }
 
-void pass_lora_backward(const struct pass *pass, enum tensor_kind kind, int32_t layer, real *dx,
-                        const real *dy, int32_t lddy, const real *x, int32_t rows)
+static int32_t width_of(const struct pass *pass, const struct pass_product *product)
 {
-    if (!pass_lora_on(pass, kind)) {
-        return;
+    return params_place(&pass->model->table, product->first, product->layer)->columns;
+}
+
+void pass_forward(const struct pass *pass, const struct pass_product *product, real *y, int32_t ldy,
+                  const real *x, const real *bias, bool u_only)
+{
+    const real *w = pass_weight(pass, product->first, product->layer);
+    const int32_t K = width_of(pass, product);
+    struct adapters adapters;
+    if (adapters_of(pass, product, &adapters)) {
+        pass->ops->lora_forward(pass->device, u_only ? NULL : y, ldy, x, K, w, bias, &adapters.lora,
+                                product->rows, product->N, K);
+    } else if (!u_only) {
+        pass->ops->linear_forward(pass->device, y, ldy, x, K, w, bias, product->rows, product->N, K,
+                                  false);
     }
-    const struct tensor_place *w = params_place(&pass->model->table, kind, layer);
-    struct lora_factors factors = lora_factors(pass, kind, layer);
-    struct lora_range all = {.row0 = 0, .rows = rows, .adapter = 0};
-    int32_t ldu = LORA_TARGETS * factors.r;
-    const real *u = pass_layer(pass, layer).lora_u + lora_place(kind) * factors.r;
-    pass->ops->lora_backward(pass->device, dx, w->columns, dy, lddy, u, ldu, x, w->columns,
-                             &factors, &all, 1, w->rows, w->columns);
+}
+
+void pass_backward(const struct pass *pass, const struct pass_product *product, real *dx,
+                   const real *dy, int32_t lddy, const real *x)
+{
+    const real *w = pass_weight(pass, product->first, product->layer);
+    const int32_t K = width_of(pass, product);
+    struct adapters adapters;
+    if (adapters_of(pass, product, &adapters)) {
+        pass->ops->lora_backward(pass->device, dx, K, dy, lddy, x, K, w, &adapters.lora,
+                                 product->rows, product->N, K);
+    } else {
+        pass->ops->linear_backward_input(pass->device, dx, K, dy, lddy, w, product->rows,
+                                         product->N, K, false);
+    }
+}
+
+void pass_lora_backward(const struct pass *pass, const struct pass_product *product, real *dx,
+                        const real *dy, int32_t lddy, const real *x)
+{
+    const int32_t K = width_of(pass, product);
+    struct adapters adapters;
+    if (adapters_of(pass, product, &adapters)) {
+        pass->ops->lora_backward(pass->device, dx, K, dy, lddy, x, K, NULL, &adapters.lora,
+                                 product->rows, product->N, K);
+    }
 }

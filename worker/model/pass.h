@@ -49,11 +49,21 @@ void pass_weight_backward(const struct pass *pass, enum tensor_kind kind, int32_
 
 /* Has the matrix an adapter? */
 bool pass_lora_on(const struct pass *pass, enum tensor_kind kind);
-/* y += the adapter's part, for one matrix W (N, K) of a layer; y may be a stripe of a wider row. */
-void pass_lora_forward(const struct pass *pass, enum tensor_kind kind, int32_t layer, real *y,
-                       int32_t ldy, const real *x, int32_t rows);
-/* dA and dB of one matrix's adapter; dx += the adapter's part. */
-void pass_lora_backward(const struct pass *pass, enum tensor_kind kind, int32_t layer, real *dx,
-                        const real *dy, int32_t lddy, const real *x, int32_t rows);
+/* One matrix of a layer, or several that are adjacent in the table and multiplied as one: N rows
+ * of W that begin at matrix `first`. */
+struct pass_product {
+    enum tensor_kind first;
+    int32_t layer, rows, N;
+};
+
+/* y = x Wᵀ + bias, adapters included; `u_only`: nothing but what their backward pass needs. */
+void pass_forward(const struct pass *pass, const struct pass_product *product, real *y, int32_t ldy,
+                  const real *x, const real *bias, bool u_only);
+/* dx = dy W, adapters included, and the gradients of those; x is what forward got. */
+void pass_backward(const struct pass *pass, const struct pass_product *product, real *dx,
+                   const real *dy, int32_t lddy, const real *x);
+/* The adapters' part of that alone, dx +=. */
+void pass_lora_backward(const struct pass *pass, const struct pass_product *product, real *dx,
+                        const real *dy, int32_t lddy, const real *x);
 
 #endif

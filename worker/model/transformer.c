@@ -31,21 +31,14 @@ static void ffn_block_forward(const struct pass *pass, int32_t layer, int32_t ro
     const struct model_config *c = pass->c;
     const struct activations *a = &pass->view;
     struct layer_activations la = pass_layer(pass, layer);
-    pass->ops->linear_forward(pass->device, la.gate_up, 2 * c->F, a->xn, c->C,
-                              pass_weight(pass, TENSOR_GATE, layer), NULL, rows, 2 * c->F, c->C,
-                              false);
-    pass_lora_forward(pass, TENSOR_GATE, layer, la.gate_up, 2 * c->F, a->xn, rows);
-    pass_lora_forward(pass, TENSOR_UP, layer, la.gate_up + c->F, 2 * c->F, a->xn, rows);
+    const struct pass_product gate_up = {TENSOR_GATE, layer, rows, 2 * c->F};
+    const struct pass_product down = {TENSOR_DOWN, layer, rows, c->C};
+    pass_forward(pass, &gate_up, la.gate_up, 2 * c->F, a->xn, NULL, false);
     if (again && !pass_lora_on(pass, TENSOR_DOWN)) {
         return;
     }
     pass->ops->swiglu_forward(pass->device, a->h, la.gate_up, rows, c->F);
-    if (!again) {
-        pass->ops->linear_forward(pass->device, a->projection, c->C, a->h, c->F,
-                                  pass_weight(pass, TENSOR_DOWN, layer), NULL, rows, c->C, c->F,
-                                  false);
-    } /* else the adapter adds to a projection that nothing reads, and leaves its u */
-    pass_lora_forward(pass, TENSOR_DOWN, layer, a->projection, c->C, a->h, rows);
+    pass_forward(pass, &down, a->projection, c->C, a->h, NULL, again);
 }
 
 /* dx (rows) is d/d x_out; on return it is d/d x_middle. */
@@ -55,22 +48,21 @@ static void ffn_block_backward(const struct pass *pass, int32_t layer, real *dx,
     const struct activations *a = &pass->view;
     struct layer_activations la = pass_layer(pass, layer);
     const struct ops *ops = pass->ops;
-    ops->linear_backward_input(pass->device, a->dh, c->F, dx, c->C,
-                               pass_weight(pass, TENSOR_DOWN, layer), rows, c->C, c->F, false);
-    if (pass_lora_on(pass, TENSOR_DOWN)) { /* the adapter adds to dh before it goes on */
+    const struct pass_product gate_up = {TENSOR_GATE, layer, rows, 2 * c->F};
+    const struct pass_product down = {TENSOR_DOWN, layer, rows, c->C};
+    if (pass_lora_on(pass, TENSOR_DOWN)) { /* its gradients read h */
         ops->swiglu_forward(pass->device, a->h, la.gate_up, rows, c->F);
-        pass_lora_backward(pass, TENSOR_DOWN, layer, a->dh, dx, c->C, a->h, rows);
     }
+    pass_backward(pass, &down, a->dh, dx, c->C, a->h);
+    const bool frozen = pass->model->adapter != NULL;
     real *dgate_up = la.gate_up; /* in place: nothing reads gate and up again */
-    ops->swiglu_backward(pass->device, dgate_up, a->h, a->dh, la.gate_up, rows, c->F);
+    ops->swiglu_backward(pass->device, dgate_up, frozen ? NULL : a->h, a->dh, la.gate_up, rows,
+                         c->F);
     pass_weight_backward(pass, TENSOR_DOWN, layer, dx, c->C, a->h, rows, c->C);
-    ops->linear_backward_input(pass->device, a->dxn, c->C, dgate_up, 2 * c->F,
-                               pass_weight(pass, TENSOR_GATE, layer), rows, 2 * c->F, c->C, false);
     ops->rmsnorm_forward(pass->device, a->xn, la.ffn_rstd, NULL, la.x_middle, NULL,
                          pass_weight(pass, TENSOR_FFN_NORM, layer), rows, c->C, c->norm_epsilon);
+    pass_backward(pass, &gate_up, a->dxn, dgate_up, 2 * c->F, a->xn);
     pass_weight_backward(pass, TENSOR_GATE, layer, dgate_up, 2 * c->F, a->xn, rows, 2 * c->F);
-    pass_lora_backward(pass, TENSOR_GATE, layer, a->dxn, dgate_up, 2 * c->F, a->xn, rows);
-    pass_lora_backward(pass, TENSOR_UP, layer, a->dxn, dgate_up + c->F, 2 * c->F, a->xn, rows);
     ops->rmsnorm_backward(pass->device, dx, pass_gradient(pass, TENSOR_FFN_NORM, layer), a->dxn,
                           la.x_middle, la.ffn_rstd, pass_weight(pass, TENSOR_FFN_NORM, layer), rows,
                           c->C, true);

@@ -89,6 +89,7 @@ enum status device_open(const struct device_options *options, struct device **de
 
 void device_close(struct device *device)
 {
+    CHECK(device->packed == NULL); /* the owner of the weights is gone first */
     if (device->scratch) {
         device->ops->block_free(device, device->scratch, device->scratch_size);
     }

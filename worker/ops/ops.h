@@ -50,49 +50,11 @@
 #include "lib/pool.h"
 #include "lib/status.h"
 #include "worker/ops/layout.h"
-
-/* An activation or a compute weight. CUDA's build of the trainer has its own width. */
-typedef float real;
-
-enum dtype { DTYPE_FP32, DTYPE_BF16 };
+#include "worker/ops/list.h"
+#include "worker/ops/operands.h"
 
 struct device;
 struct ops;
-
-struct attention_shape {
-    int32_t H, G, D; /* H is a multiple of G: query head h reads key/value head h / (H / G) */
-    float scale;     /* 1 / sqrt(D) */
-};
-
-/* LoRA: rows [row0, row0 + rows) use adapter `adapter`. Ranges are disjoint and ascending; rows in
- * no range get no adapter. One adapter today; many tenants' over one base later. */
-struct lora_range {
-    int32_t row0, rows, adapter;
-};
-
-struct lora_factors {
-    const real *A; /* (r, K) */
-    const real *B; /* (N, r) */
-    float *dA;     /* (r, K), += ; NULL when not training */
-    float *dB;     /* (N, r), += */
-    int32_t r;
-    float scale; /* alpha / r, or alpha / sqrt(r) */
-};
-
-struct adamw_step {
-    float learning_rate, beta1, beta2, epsilon, weight_decay;
-    float correction1, correction2; /* 1 - beta^t, computed in double by the caller */
-    float gradient_scale;           /* min(1, clip / (norm + 1e-6)) */
-};
-
-/* What scratch depends on; scratch_bytes() is a pure function of it, so the memory ledger can print
- * it before anything is allocated. */
-struct scratch_shape {
-    int32_t S, C, H, G, D, F, V;
-    int32_t row_tokens_max;
-    int32_t lora_rank; /* 0 without LoRA */
-    bool backward, cross_entropy;
-};
 
 struct ops {
     const char *name; /* "ref", "avx2", "avx512" */
@@ -109,6 +71,18 @@ struct ops {
     size_t (*scratch_bytes)(const struct device *device, const struct scratch_shape *shape);
     enum status (*scratch_reserve)(struct device *device, const struct scratch_shape *shape,
                                    struct error *error);
+
+    /* ---- weights that are kept packed --------------------------------------------------------
+     * Weights may be kept, beside their own, in the layout that products read, which changes no
+     * bit. One set for each block of weights; its owner says when the block has changed and, before
+     * it is freed, that it is to be forgotten. A device to which packing means nothing takes 0
+     * bytes and does nothing. */
+    size_t (*weights_bytes)(const struct device *device, const struct kept_weight *weights,
+                            int32_t count);
+    enum status (*weights_keep)(struct device *device, const struct kept_weight *weights,
+                                int32_t count, struct error *error);
+    void (*weights_changed)(struct device *device, const real *block, size_t count);
+    void (*weights_forget)(struct device *device, const real *block, size_t count);
 
     /* ---- embedding --------------------------------------------------------------------------- */
     void (*embed_forward)(struct device *device, real *x /*(S,C)*/, const int32_t *ids /*(S)*/,
@@ -154,16 +128,17 @@ struct ops {
     void (*linear_backward_weight)(struct device *device, float *dw, float *dbias, const real *dy,
                                    int32_t lddy, const real *x, int32_t ldx, int32_t rows,
                                    int32_t N, int32_t K);
-    /* u = scale·(x Aᵀ) is kept for the backward pass, (rows, r_max) with stride ldu; y += u Bᵀ. */
-    void (*lora_forward)(struct device *device, real *y, int32_t ldy, real *u, int32_t ldu,
-                         const real *x, int32_t ldx, const struct lora_factors *adapters,
-                         const struct lora_range *ranges, int32_t range_count, int32_t N,
-                         int32_t K);
-    /* du = scale·(dy B); dB += dyᵀ u; dA += duᵀ x; dx += du A (dx may be NULL). */
+    /* y = bias + x wᵀ, and with each part's chains going on over its r columns: u = scale·(x Aᵀ),
+     * which is left for the backward pass, y += u Bᵀ. w NULL: y is there already. y NULL: only u.
+     */
+    void (*lora_forward)(struct device *device, real *y, int32_t ldy, const real *x, int32_t ldx,
+                         const real *w, const real *bias, const struct lora *lora, int32_t rows,
+                         int32_t N, int32_t K);
+    /* du = scale·(dy B); dB += dyᵀ u; dA += duᵀ x; dx = dy w, then part after part dx += du A. w
+     * NULL: dx is there already. dx NULL: none. */
     void (*lora_backward)(struct device *device, real *dx, int32_t lddx, const real *dy,
-                          int32_t lddy, const real *u, int32_t ldu, const real *x, int32_t ldx,
-                          const struct lora_factors *adapters, const struct lora_range *ranges,
-                          int32_t range_count, int32_t N, int32_t K);
+                          int32_t lddy, const real *x, int32_t ldx, const real *w,
+                          const struct lora *lora, int32_t rows, int32_t N, int32_t K);
 
     /* ---- attention -----------------------------------------------------------------------------
      */
@@ -259,6 +234,7 @@ struct device {
     enum dtype dtype;
     void *scratch; /* from block_alloc; what lies where is the implementation's affair */
     size_t scratch_size;
+    void *packed; /* of weights_keep; likewise the implementation's affair */
 };
 
 /* STATUS_UNSUPPORTED names the missing instructions when a forced isa is not on this machine. */

@@ -8,7 +8,9 @@
 
 #include <string.h>
 
+#include "lib/memory.h"
 #include "worker/model/card.h"
+#include "worker/model/kept_weights.h"
 #include "worker/model/tokenizer_dir.h"
 
 static enum status examiner_format(const char *dir, const struct arguments *arguments,
@@ -61,6 +63,19 @@ enum status examiner_open(const char *dir, const struct arguments *arguments,
     return STATUS_OK;
 }
 
+/* Frozen weights are packed once for all texts, where packs are short and memory is plentiful. */
+static enum status keep_weights(const struct examiner *e, const struct pass_capacity *capacity,
+                                struct error *error)
+{
+    enum { SHARE = 4 }; /* of what is available */
+    const bool pruned = !capacity->all_tokens;
+    unsigned uses = kept_weights_uses(capacity->S, false);
+    if (kept_weights_bytes(e->model, pruned, uses) > memory_available("") / SHARE) {
+        uses = 0;
+    }
+    return kept_weights_keep(e->model, pruned, uses, error);
+}
+
 enum status examiner_reserve(struct examiner *e, int32_t tokens, int32_t rows,
                              int32_t row_tokens_max, struct error *error)
 {
@@ -80,6 +95,7 @@ enum status examiner_reserve(struct examiner *e, int32_t tokens, int32_t rows,
     activations_free(e->acts);
     e->acts = NULL;
     TRY(e->device->ops->scratch_reserve(e->device, &shape, error));
+    TRY(keep_weights(e, &capacity, error));
     TRY(activations_create(e->device, c, &e->model->lora, &capacity, &e->acts, error));
     e->scorer = (struct scorer){
         .model = e->model, .acts = e->acts, .pooling = e->format.pooling, .mode = PACK_SHARED};

@@ -14,6 +14,7 @@
 #include "lib/json.h"
 #include "lib/log.h"
 #include "storage/files/checkpoint.h"
+#include "worker/model/kept_weights.h"
 
 enum { PARTS = 3, WEIGHTS_ONLY = 1 };
 
@@ -165,6 +166,7 @@ static enum status read_parts(struct session *s, const struct checkpoint *checkp
                                   held[i].begin * sizeof(float), held[i].data,
                                   count * sizeof(float), error));
     }
+    kept_weights_changed(s->model);
     return STATUS_OK;
 }
 

@@ -82,6 +82,7 @@ struct session {
     struct optimizer_config optimizer_config;
     struct pass_capacity capacity;
     struct scratch_shape scratch;
+    unsigned packed_uses; /* what weights are kept packed for, of enum weight_use */
     struct ledger ledger;
 
     struct activations *acts;

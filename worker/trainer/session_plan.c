@@ -13,6 +13,7 @@
 #include "lib/limits.h"
 #include "lib/memory.h"
 #include "worker/data/pack_parts.h"
+#include "worker/model/kept_weights.h"
 #include "worker/trainer/batch.h"
 #include "worker/trainer/continuity.h"
 #include "worker/trainer/session.h"
@@ -118,6 +119,12 @@ static int32_t own_slices(const struct session *s)
     return deal.part[gang_rank(s->gang)].count;
 }
 
+/* Is the last layer computed only where a reward is read? */
+static bool pruned(const struct session *s)
+{
+    return !s->capacity.all_tokens && !s->capacity.imitation;
+}
+
 static void session_plan_ledger(struct session *s)
 {
     const struct model *m = s->model;
@@ -134,6 +141,10 @@ static void session_plan_ledger(struct session *s)
                size_mul(block, (size_t)slice_tree_blocks(own_slices(s))));
     size_t owners = s->optimizer_config.cut_state ? (size_t)gang_world(s->gang) : 1;
     ledger_add(ledger, "AdamW moments", 2 * block / owners);
+    if (s->packed_uses != 0) {
+        ledger_add(ledger, "weights packed for products",
+                   kept_weights_bytes(m, pruned(s), s->packed_uses));
+    }
     ledger_add(ledger, "activations kept for backward", kept);
     ledger_add(ledger, "activations of one layer", activations - kept);
     ledger_add(ledger, "scratch of the ops", s->device->ops->scratch_bytes(s->device, &s->scratch));
@@ -192,8 +203,13 @@ void session_plan(struct session *s)
                                         .lora_rank = s->model->lora.r,
                                         .backward = true,
                                         .cross_entropy = capacity->imitation};
+    s->packed_uses = kept_weights_uses(capacity->S, true);
     memory_trim();
     session_plan_ledger(s);
+    if (ledger_exceeds(&s->ledger)) { /* it saves little: the first thing to go */
+        s->packed_uses = 0;
+        session_plan_ledger(s);
+    }
     if (spec->train.recompute == SPEC_RECOMPUTE_AUTO && ledger_exceeds(&s->ledger)) {
         capacity->recompute = true;
         session_plan_ledger(s);
@@ -228,6 +244,7 @@ enum status session_allocate(struct session *s, struct error *error)
     const struct model *m = s->model;
     const struct params_table *trained = model_trained_table(m);
     TRY(s->device->ops->scratch_reserve(s->device, &s->scratch, error));
+    TRY(kept_weights_keep(m, pruned(s), s->packed_uses, error));
     TRY(activations_create(s->device, &m->config, &m->lora, &s->capacity, &s->acts, error));
     TRY(slice_tree_create(s->device, trained->elements, own_slices(s), &s->tree, error));
     TRY(optimizer_create(s->device, trained, &s->optimizer_config, s->gang, &s->optimizer, error));

@@ -14,6 +14,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "worker/model/kept_weights.h"
 #include "worker/model/transformer.h"
 #include "worker/trainer/long_group.h"
 
@@ -290,6 +291,7 @@ enum status stepper_step(const struct stepper *stepper, int64_t step, struct bat
     if (!result_out->skipped) {
         TRY(optimizer_step(stepper->optimizer, model_trained_weights(stepper->model), gradients,
                            result_out->gradient_norm, result_out->learning_rate, error));
+        kept_weights_changed(stepper->model);
     }
     result_out->reduce_seconds += reduced - start;
     result_out->optimizer_seconds = now_seconds() - reduced;

@@ -87,7 +87,7 @@ static void weight_lanes(const struct attention_scratch *scratch, int32_t i, int
     for (int32_t j = 0; j < scratch->keys; j++) {
         float *score = scratch->scores + j * stride + i;
         float *d_score = scratch->d_scores + j * stride + i;
-        struct lanes p = lanes_exp(lanes_fms(lanes_load(score), factor, lse));
+        struct lanes p = lanes_exp_below(lanes_fms(lanes_load(score), factor, lse));
         if (j >= scratch->full_keys) {
             p = lanes_keep(lanes_less_equal(lanes_set1((float)j), limit), p);
         }

@@ -55,7 +55,7 @@ static struct lanes softmax_lanes(const struct attention_scratch *scratch, float
     }
     for (int32_t j = 0; j < scratch->keys; j++) {
         struct lanes score = lanes_load(scores + j * stride);
-        struct lanes weight = lanes_exp(lanes_fms(score, lanes_set1(scale), largest));
+        struct lanes weight = lanes_exp_below(lanes_fms(score, lanes_set1(scale), largest));
         lanes_store(scores + j * stride, weight);
         partial[j % LANES] = lanes_add(partial[j % LANES], weight);
     }

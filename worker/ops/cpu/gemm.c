@@ -19,13 +19,19 @@
  * Rejected: splitting K over threads, which breaks the contract of ops.h; packing B once for all
  * threads, with a barrier for each chunk: B then comes from the last level, measured 5 to 10 %
  * slower; always packing A, no faster than broadcasts from eight rows in place and costly for
- * narrow products; a cache of packed weights, which each optimizer step would invalidate, to save
- * the 4 % that packing takes at 1024 rows.
+ * narrow products.
+ *
+ * A B that was packed whole before (gemm_panels_pack) lies as the tiles read it, so the steps of a
+ * group are read where they are. The first row of tiles of a group brings it into the second level,
+ * each panel fetched during the one before it. Two to six rows of tiles do not make up for that:
+ * they still read B as it lies.
  */
 #include "worker/ops/cpu/gemm.h"
 
 #include "lib/check.h"
 #include "worker/ops/cpu/gemm_kernel.h"
+#include "worker/ops/cpu/gemm_range.h"
+#include "worker/ops/cpu/gemm_tail.h"
 
 /* Packed B of a task: about half of the second-level caches that come with the instruction set. */
 #ifdef OPS_ISA_avx512
@@ -42,11 +48,8 @@ enum {
     TASK_ROWS_MIN = 96,
     GROUP_PANELS_MIN = 3,
     TASKS_PER_THREAD = 4,
+    TAIL_DEPTH_MAX = 128, /* deeper ones are as fast as products of their own */
     THREAD_FLOATS = GROUP_FLOATS + SLAB_ROWS * K_STEP,
-};
-
-struct range {
-    int64_t begin, end;
 };
 
 struct job {
@@ -64,6 +67,7 @@ struct job {
 struct ahead {
     const float *at;
     int64_t ld, rows;
+    bool next_panel; /* instead: of B's panels always the next */
 };
 
 /* The operands of one step of k, as tiles see them. */
@@ -72,18 +76,9 @@ struct step {
     int64_t a_row;
     const float *b; /* the first panel of the group */
     int64_t b_k, b_panel;
+    const float *tail;  /* in the last step, the tails of these rows: panels of tail_depth rows */
     struct ahead ahead; /* instead of A: what will be packed of B next */
 };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 /* Part `index` of `parts` nearly equal ones. */
 static struct range part(int64_t length, int64_t parts, int64_t index)
@@ -180,7 +175,8 @@ static void transposed_tile(const struct job *job, struct gemm_tile *tile, int64
     OPS_FN(gemm_transpose)(c, job->g.ldc, turned, GEMM_COLUMNS_MAX, tile->rows, tile->columns);
 }
 
-/* One row of tiles through the group's columns, with each panel a part of what is to be fetched. */
+/* One row of tiles through the group's columns, with each panel a part of what is to be fetched, or
+ * the panel that follows if this row is the first to read them. */
 static void tile_row(const struct job *job, const struct step *step, const float *a,
                      struct range rows, struct range columns, struct ahead ahead)
 {
@@ -202,6 +198,11 @@ static void tile_row(const struct job *job, const struct step *step, const float
         tile.b = step->b + panel * step->b_panel;
         tile.ldc = g->ldc;
         tile.fetch_rows = min64(fetch_rows, ahead.rows);
+        if (ahead.next_panel) { /* as many floats as a step of k has, tile_columns times */
+            tile.fetch = tile.b + step->b_panel;
+            tile.fetch_ld = tile.K;
+            tile.fetch_rows = panel + 1 < panels ? job->tile_columns : 0;
+        }
         if (job->transposed) {
             tile.c = g->c + column * g->ldc + rows.begin;
             transposed_tile(job, &tile, rows.begin, first);
@@ -210,6 +211,11 @@ static void tile_row(const struct job *job, const struct step *step, const float
             tile.fetch_c = panel + 1 < panels ? tile.c + tile.columns : NULL;
             chains_begin(job, &tile, g->bias ? g->bias + column : NULL, first);
             OPS_FN(gemm_tile)(&tile);
+            if (step->tail) {
+                const float *tail = step->tail + panel * g->tail_depth * job->tile_columns;
+                OPS_FN(gemm_tails_tile)
+                (g, job->tile_columns, tail, rows, (struct range){column, column + tile.columns});
+            }
         }
         tile.fetch += tile.fetch_rows * ahead.ld;
         ahead.rows -= tile.fetch_rows;
@@ -229,6 +235,8 @@ static void tile_rows(const struct job *job, const struct step *step, const floa
             struct range fetched = part(ahead.rows, tiles, t);
             ahead.at += fetched.begin * ahead.ld;
             ahead.rows = fetched.end - fetched.begin;
+        } else if (job->g.panels && t == 0) {
+            ahead.next_panel = true;
         } else if (!job->pack_a) {
             ahead.at = a + job->tile_rows * step->a_row;
             ahead.ld = step->a_row;
@@ -256,11 +264,30 @@ static struct ahead next_of_b(const struct job *job, struct range k, struct rang
     return ahead;
 }
 
+/* Rows of A through a step of k; through the last in pieces that have the same tails. */
+static void tile_pieces(const struct job *job, struct step *step, const float *a, struct range rows,
+                        struct range columns, float *tails)
+{
+    const struct gemm *g = &job->g;
+    if (g->tail_count == 0 || step->k.end < g->K) {
+        tile_rows(job, step, a, rows, columns);
+        return;
+    }
+    step->tail = tails;
+    for (struct range piece = {rows.begin, rows.begin}; piece.end < rows.end;) {
+        piece = (struct range){piece.end, OPS_FN(gemm_tails_border)(g, piece.end, rows.end)};
+        OPS_FN(gemm_tails_pack)(g, job->tile_columns, piece, columns, tails);
+        tile_rows(job, step, a + (piece.begin - rows.begin) * step->a_row, piece, columns);
+    }
+}
+
 /* Rows times a group of columns, all of K, by one thread. */
 static void multiply(const struct job *job, struct range rows, struct range columns, float *scratch)
 {
     const struct gemm *g = &job->g;
     float *packed_a = scratch + GROUP_FLOATS;
+    float *tails = scratch + job->k_step * job->tile_columns *
+                                 divide_up(columns.end - columns.begin, job->tile_columns);
     struct range k = {0, min64(job->k_step, g->K)};
     do {
         struct step step = {.k = k,
@@ -268,20 +295,24 @@ static void multiply(const struct job *job, struct range rows, struct range colu
                             .b = g->b + columns.begin + k.begin * g->b_k,
                             .b_k = g->b_k,
                             .b_panel = job->tile_columns};
-        if (job->pack_b) {
+        if (g->panels) {
+            step.b = g->panels + columns.begin * g->K + k.begin * job->tile_columns;
+            step.b_k = job->tile_columns;
+            step.b_panel = job->tile_columns * g->K;
+        } else if (job->pack_b) {
             pack_group(job, columns, &step, scratch);
         }
         if (job->by_panel) {
             step.ahead = next_of_b(job, k, columns);
         }
         if (!job->pack_a) {
-            tile_rows(job, &step, g->a + rows.begin * g->a_row + k.begin, rows, columns);
+            tile_pieces(job, &step, g->a + rows.begin * g->a_row + k.begin, rows, columns, tails);
         } else {
             step.a_row = k.end - k.begin;
             for (int64_t row = rows.begin; row < rows.end; row += SLAB_ROWS) {
                 const struct range slab = {row, min64(row + SLAB_ROWS, rows.end)};
                 pack_slab(job, slab, k, packed_a);
-                tile_rows(job, &step, packed_a, slab, columns);
+                tile_pieces(job, &step, packed_a, slab, columns, tails);
             }
         }
         k = (struct range){k.end, min64(k.end + job->k_step, g->K)};
@@ -337,23 +368,27 @@ static struct gemm mirror(const struct gemm *g)
 static struct job plan(const struct gemm *g)
 {
     struct job job = {.g = *g};
+    /* where the panels are not the best that can be read, they are left alone */
+    const bool packed =
+        g->panels && (g->M <= GEMM_ROWS_MAX || g->M > FEW_ROWS || g->bf16 || g->tail_count > 0);
     /* few rows against columns of B that lie along k, or the mirror image of that */
     bool few_rows = g->M <= FEW_ROWS && g->M < g->N && g->b_k == 1 && g->b_n != 1;
     bool few_columns = g->N <= FEW_ROWS && g->N < g->M && g->a_row == 1 && g->a_k != 1;
-    if (few_rows || few_columns) {
+    if (!packed && g->tail_count == 0 && (few_rows || few_columns)) {
         job.g = mirror(g);
         job.transposed = true;
     }
+    job.g.panels = packed ? g->panels : NULL;
     int vectors = gemm_vectors(job.g.N);
     job.tile_rows = gemm_rows(vectors);
     job.tile_columns = vectors * VEC;
     job.panels = divide_up(job.g.N, job.tile_columns);
     job.pack_a = job.g.a_k != 1 || g->bf16;
-    job.pack_b = job.g.M > FEW_ROWS || job.g.b_n != 1 || g->bf16;
+    job.pack_b = !packed && (job.g.M > FEW_ROWS || job.g.b_n != 1 || g->bf16);
     job.by_panel = job.pack_b && job.g.M <= SLAB_ROWS && job.g.b_k == 1;
     int64_t steps = divide_up(g->K, K_STEP);
     job.k_step = steps > 0 ? divide_up(divide_up(g->K, steps), LINE_FLOATS) * LINE_FLOATS : 1;
-    job.group_panels_max = GROUP_FLOATS / (job.k_step * job.tile_columns);
+    job.group_panels_max = GROUP_FLOATS / ((job.k_step + g->tail_depth) * job.tile_columns);
     return job;
 }
 
@@ -390,11 +425,20 @@ size_t OPS_FN(gemm_scratch_bytes)(int threads)
 void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch)
 {
     CHECK(gemm->M >= 0 && gemm->N >= 0 && gemm->K >= 0 && !(gemm->bias && gemm->accumulate));
-    if (gemm->M == 0 || gemm->N == 0 || (gemm->K == 0 && gemm->accumulate)) {
+    if (gemm->M == 0 || gemm->N == 0 ||
+        (gemm->K == 0 && gemm->accumulate && gemm->tail_count == 0)) {
         return;
     }
-    struct job job = plan(gemm);
+    const bool apart = gemm->tail_depth > TAIL_DEPTH_MAX;
+    struct gemm base = *gemm;
+    if (apart) {
+        base.tail_count = base.tail_depth = 0;
+    }
+    struct job job = plan(&base);
     plan_tasks(&job, pool_threads(pool));
     job.scratch = scratch;
     pool_run(pool, (size_t)(job.row_tasks * job.group_tasks), multiply_task, &job);
+    if (apart) {
+        OPS_FN(gemm_tails)(pool, gemm, scratch);
+    }
 }

@@ -7,6 +7,11 @@
  *     gemm        all threads of a pool; scratch from gemm_scratch_bytes(threads)
  *     gemm_direct the caller's thread alone, nothing packed, for use inside tasks (attention)
  *
+ * A B that many products read can be packed once for all of them:
+ *
+ *     float *panels = … gemm_panels_floats(&gemm) …;
+ *     gemm_panels_pack(pool, panels, &gemm)        then  gemm.panels = panels
+ *
  * A(i,k) = a[i·a_row + k·a_k],  B(k,n) = b[k·b_k + n·b_n],  C(i,n) = c[i·ldc + n]. Any strides are
  * right; those with a 1 among a matrix's two are fast. C may not overlap A or B. K = 0 is allowed
  * (C = 0, bias or itself), and so are M = 0 and N = 0.
@@ -21,6 +26,18 @@
 #include "lib/pool.h"
 #include "worker/ops/cpu/isa.h"
 
+/* How the chains of a rectangle of C go on after k = K - 1:  C(row0 + i, column0 + n) continues
+ * with a[i·a_row + k]·b[k·b_k + n·b_n] in ascending k. Never rounded to bf16. */
+struct gemm_tail {
+    int64_t row0, rows, column0, columns, K;
+    const float *a;
+    int64_t a_row;
+    const float *b;
+    int64_t b_k, b_n;
+    int64_t depth; /* tails that cover the same of C are applied by ascending depth: the sum of the
+                      former ones' K */
+};
+
 struct gemm {
     float *c;
     int64_t ldc;
@@ -28,15 +45,25 @@ struct gemm {
     int64_t a_row, a_k;
     const float *b;
     int64_t b_k, b_n;
-    const float *bias; /* (N): the chains' beginnings, or NULL; not with accumulate */
+    const float *panels; /* what gemm_panels_pack made of B, to be read instead; or NULL */
+    const float *bias;   /* (N): the chains' beginnings, or NULL; not with accumulate */
     int64_t M, N, K;
     bool accumulate;
-    bool bf16; /* round A and B to bf16 as they are read */
+    bool bf16;                      /* round A and B to bf16 as they are read */
+    const struct gemm_tail *tails;  /* in ascending row0 */
+    int64_t tail_count, tail_depth; /* the most depth + K */
 };
 
 /* `scratch` is 64-byte aligned. */
 void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch);
 size_t OPS_FN(gemm_scratch_bytes)(int threads);
+/* The tails alone, C +=, as products of their own: the same chains as in gemm, slower. */
+void OPS_FN(gemm_tails)(struct pool *pool, const struct gemm *gemm, void *scratch);
+
+/* The whole of B(K,N) as panels, one after the other, each a tile wide and K rows long, rounded if
+ * gemm->bf16; of `gemm` only what describes B is read. */
+size_t OPS_FN(gemm_panels_floats)(const struct gemm *gemm);
+void OPS_FN(gemm_panels_pack)(struct pool *pool, float *panels, const struct gemm *gemm);
 
 /* The caller's thread alone, nothing packed: for operands that are in its caches. b_n = 1, K > 0,
  * no bias, no bf16. */

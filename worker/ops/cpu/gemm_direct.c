@@ -9,13 +9,9 @@
  */
 #include "worker/ops/cpu/gemm.h"
 #include "worker/ops/cpu/gemm_kernel.h"
+#include "worker/ops/cpu/gemm_range.h"
 
 enum { K_STEP = 16 * VEC };
-
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* All of C over k in [begin, end). */
 static void add_step(const struct gemm *gemm, int64_t begin, int64_t end)

@@ -5,10 +5,13 @@
  *     forward           Y(rows, N)  = X  · Wᵀ       k runs along the rows of both
  *     backward_input   dX(rows, K)  = dY · W        W is read as it lies
  *     backward_weight  dW(N, K)    += dYᵀ · X       k is the packed row
+ *
+ * The first two read W's panels where they are kept (packed_weight.h).
  */
 #include "lib/check.h"
 #include "worker/ops/cpu/cpu.h"
 #include "worker/ops/cpu/gemm.h"
+#include "worker/ops/cpu/packed_weight.h"
 #include "worker/ops/cpu/ranges.h"
 #include "worker/ops/cpu/scratch.h"
 
@@ -26,6 +29,7 @@ void OPS_FN(linear_forward)(struct device *device, real *y, int32_t ldy, const r
         .b = w,
         .b_k = 1,
         .b_n = K,
+        .panels = OPS_FN(packed_weight)(device, w, N, K, WEIGHT_FORWARD),
         .bias = bias,
         .M = rows,
         .N = N,
@@ -50,6 +54,7 @@ void OPS_FN(linear_backward_input)(struct device *device, real *dx, int32_t lddx
         .b = w,
         .b_k = K,
         .b_n = 1,
+        .panels = OPS_FN(packed_weight)(device, w, N, K, WEIGHT_BACKWARD_INPUT),
         .M = rows,
         .N = K,
         .K = N,

@@ -8,4 +8,5 @@
 #define CPU_TEXT(isa)  CPU_TEXT_(isa)
 #define CPU_ENTRY(op)  .op = OPS_FN(op),
 
-const struct ops OPS_FN(ops) = {.name = CPU_TEXT(OPS_ISA), CPU_OPS(CPU_ENTRY)};
+const struct ops OPS_FN(ops) = {.name = CPU_TEXT(OPS_ISA),
+                                OPS_THAT_HOLD(CPU_ENTRY) OPS_THAT_COMPUTE(CPU_ENTRY)};

@@ -12,7 +12,7 @@
 
 /* At the beginning of device->scratch. */
 struct scratch_map {
-    struct scratch_area gemm, rows, logits, norm, attention_shared, attention;
+    struct scratch_area gemm, rows, stack, logits, norm, attention_shared, attention;
     size_t attention_stride;
     size_t total;
 };
@@ -29,11 +29,18 @@ static struct scratch_area append(struct scratch_map *map, size_t bytes)
     return area;
 }
 
+/* `count` numbers for each column of u that a product can have. */
+static size_t stacked_bytes(int32_t count, const struct scratch_shape *shape)
+{
+    return size_mul(size_mul((size_t)count, (size_t)shape->lora_rank),
+                    LORA_PARTS_MAX * sizeof(float));
+}
+
 static size_t rows_bytes(const struct scratch_shape *shape)
 {
     size_t lora = 0, gathered = 0;
     if (shape->backward) {
-        lora = size_mul(size_mul((size_t)shape->S, (size_t)shape->lora_rank), sizeof(float));
+        lora = stacked_bytes(shape->S, shape);
     }
     if (shape->cross_entropy) {
         gathered = OPS_FN(cross_entropy_rows_bytes)(shape->C, shape->V);
@@ -48,6 +55,7 @@ static struct scratch_map scratch_map(const struct device *device,
     struct scratch_map map = {.total = aligned(sizeof(map))};
     map.gemm = append(&map, OPS_FN(gemm_scratch_bytes)(threads));
     map.rows = append(&map, rows_bytes(shape));
+    map.stack = append(&map, stacked_bytes(shape->C, shape));
     map.logits =
         append(&map, shape->cross_entropy ? OPS_FN(cross_entropy_logits_bytes)(shape->V) : 0);
     map.norm = append(&map, OPS_FN(norm_scratch_bytes)(shape));
@@ -64,8 +72,8 @@ size_t OPS_FN(scratch_bytes)(const struct device *device, const struct scratch_s
 
 static bool fits(const struct scratch_map *have, const struct scratch_map *want)
 {
-    return want->rows.size <= have->rows.size && want->logits.size <= have->logits.size &&
-           want->norm.size <= have->norm.size &&
+    return want->rows.size <= have->rows.size && want->stack.size <= have->stack.size &&
+           want->logits.size <= have->logits.size && want->norm.size <= have->norm.size &&
            want->attention_shared.size <= have->attention_shared.size &&
            want->attention_stride <= have->attention_stride;
 }
@@ -110,6 +118,11 @@ void *OPS_FN(scratch_gemm)(const struct device *device)
 float *OPS_FN(scratch_rows)(const struct device *device, size_t bytes)
 {
     return area_at(device, map_of(device)->rows, bytes);
+}
+
+float *OPS_FN(scratch_stack)(const struct device *device, size_t bytes)
+{
+    return area_at(device, map_of(device)->stack, bytes);
 }
 
 float *OPS_FN(scratch_logits)(const struct device *device, size_t bytes)

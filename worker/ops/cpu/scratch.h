@@ -9,6 +9,7 @@
  *
  *   gemm              packed panels: fixed for a number of threads
  *   rows              du of lora_backward; gathered rows of cross_entropy
+ *   stack             the A of a product's parts under each other (lora)
  *   logits            one chunk of cross_entropy
  *   norm              norm_scratch_bytes(shape): block sums of a norm weight's gradient
  *   attention shared  attention_shared_bytes(shape)
@@ -29,6 +30,7 @@ struct scratch_area {
 /* Accessors CHECK that the area was reserved with at least `bytes`. */
 void *OPS_FN(scratch_gemm)(const struct device *device);
 float *OPS_FN(scratch_rows)(const struct device *device, size_t bytes);
+float *OPS_FN(scratch_stack)(const struct device *device, size_t bytes);
 float *OPS_FN(scratch_logits)(const struct device *device, size_t bytes);
 float *OPS_FN(scratch_norm)(const struct device *device, size_t bytes);
 void *OPS_FN(scratch_attention_shared)(const struct device *device, size_t bytes);

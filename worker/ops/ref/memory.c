@@ -79,3 +79,28 @@ void *ref_scratch(struct device *device, size_t bytes)
     CHECK(bytes <= device->scratch_size);
     return device->scratch;
 }
+
+/* The reference reads weights as they lie. */
+size_t ref_weights_bytes(const struct device *device, const struct kept_weight *weights,
+                         int32_t count)
+{
+    (void)device, (void)weights, (void)count;
+    return 0;
+}
+
+enum status ref_weights_keep(struct device *device, const struct kept_weight *weights,
+                             int32_t count, struct error *error)
+{
+    (void)device, (void)weights, (void)count, (void)error;
+    return STATUS_OK;
+}
+
+void ref_weights_changed(struct device *device, const real *block, size_t count)
+{
+    (void)device, (void)block, (void)count;
+}
+
+void ref_weights_forget(struct device *device, const real *block, size_t count)
+{
+    (void)device, (void)block, (void)count;
+}

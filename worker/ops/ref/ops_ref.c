@@ -6,4 +6,4 @@
 
 #define REF_ENTRY(op) .op = ref_##op,
 
-const struct ops ops_ref = {.name = "ref", REF_OPS(REF_ENTRY)};
+const struct ops ops_ref = {.name = "ref", OPS_THAT_HOLD(REF_ENTRY) OPS_THAT_COMPUTE(REF_ENTRY)};

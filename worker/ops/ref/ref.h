@@ -12,47 +12,10 @@
 
 #include "worker/ops/ops.h"
 
-/* Every op by its name in `struct ops`: once for the declarations, once for the table. */
-#define REF_OPS(X)                                                                                 \
-    X(block_alloc)                                                                                 \
-    X(block_free)                                                                                  \
-    X(copy_in)                                                                                     \
-    X(copy_out)                                                                                    \
-    X(zero)                                                                                        \
-    X(scratch_bytes)                                                                               \
-    X(scratch_reserve)                                                                             \
-    X(embed_forward)                                                                               \
-    X(embed_backward)                                                                              \
-    X(rmsnorm_forward)                                                                             \
-    X(rmsnorm_backward)                                                                            \
-    X(head_norm_forward)                                                                           \
-    X(head_norm_backward)                                                                          \
-    X(linear_forward)                                                                              \
-    X(linear_backward_input)                                                                       \
-    X(linear_backward_weight)                                                                      \
-    X(lora_forward)                                                                                \
-    X(lora_backward)                                                                               \
-    X(rope)                                                                                        \
-    X(attention_forward)                                                                           \
-    X(attention_backward)                                                                          \
-    X(swiglu_forward)                                                                              \
-    X(swiglu_backward)                                                                             \
-    X(gather_rows)                                                                                 \
-    X(scatter_add_rows)                                                                            \
-    X(add)                                                                                         \
-    X(pool_mean_forward)                                                                           \
-    X(pool_mean_backward)                                                                          \
-    X(pool_max_forward)                                                                            \
-    X(pool_max_backward)                                                                           \
-    X(reward_forward)                                                                              \
-    X(reward_backward)                                                                             \
-    X(cross_entropy)                                                                               \
-    X(sumsq)                                                                                       \
-    X(adamw)
-
 /* Declares ref_NAME with the function type that NAME has in `struct ops`. */
 #define REF_DECLARE(op) __typeof__(*((const struct ops *)0)->op) ref_##op;
-REF_OPS(REF_DECLARE)
+OPS_THAT_HOLD(REF_DECLARE)
+OPS_THAT_COMPUTE(REF_DECLARE)
 #undef REF_DECLARE
 
 /* The first `bytes` of the device's scratch; CHECKs that so much was reserved. */
