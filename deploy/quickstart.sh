@@ -54,7 +54,7 @@ python3 "$root/deploy/sample_data.py" --out "$out/data"
 data="$out/data" runs="$out/runs"
 rm -rf "$runs"
 started=$(date +%s)
-text=(--set model.template=dsp --set model.max_length=256 --set evaluate.every_steps=0)
+text=(--set train.dtype=fp32 --set model.template=dsp --set model.max_length=256 --set evaluate.every_steps=0)
 
 say "stage lm: the base learns how these dialogues read"
 tailor run lm --from "$base" --train "$data/texts.jsonl" --out "$runs/lm" \
@@ -69,7 +69,7 @@ for tenant in lawyers arcade; do
     tailor run customize --from "$runs/general/model" --train "$data/$tenant.train.jsonl" \
         --eval "$data/$tenant.test.jsonl" --out "$runs/$tenant" --set adapter.type=lora \
         --set train.batch_groups=8 --set train.learning_rate=3e-4 --set data.enrich.share=0.2 \
-        --set evaluate.every_steps=0
+        --set evaluate.every_steps=0 --set train.dtype=fp32
 done
 
 say "what came of it (training and evaluation took $(($(date +%s) - started)) s)"

@@ -26,6 +26,13 @@ figure() { # figure NAME COMMAND…
 figure gemm_peers "$here/gemm_peers.sh"
 figure steps "$here/steps.sh" "$base" "$dsp" "$pairs"
 figure step_profile "$here/step_profile.sh" "$base" "$dsp"
+if grep -qw amx_bf16 /proc/cpuinfo; then
+    export DTYPE=bf16
+    figure gemm_peers.bf16 "$here/gemm_peers.sh"
+    figure steps.bf16 "$here/steps.sh" "$base" "$dsp" "$pairs"
+    figure step_profile.bf16 "$here/step_profile.sh" "$base" "$dsp"
+    unset DTYPE
+fi
 figure vs_trl "$here/vs_trl.sh" "$base" "$dsp" "$pairs"
 figure vs_torch "$here/vs_torch.sh" "$base" "$dsp" "$pairs"
 figure vs_tokenizers "$here/vs_tokenizers.sh" "$base" "$pairs"

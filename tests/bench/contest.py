@@ -57,7 +57,7 @@ def run_tailor(base, rows, steps, batch_groups, adapter, work):
                out, "-q", "--threads", THREADS]
     sets = {"train.max_steps": steps, "train.batch_groups": batch_groups, "train.slices": 1, "model.template": "plain",
             "model.max_length": 1024, "train.learning_rate": 1e-5, "evaluate.every_steps": 0, "checkpoint.every": 0,
-            "adapter.type": adapter}
+            "adapter.type": adapter, "train.dtype": os.environ.get("DTYPE", "fp32")}
     for key, value in sets.items():
         command += ["--set", f"{key}={value}"]
     begun = time.time()

@@ -2,7 +2,10 @@
  *
  * gemm_bench: linear_* against the sgemm of oneDNN and of OpenBLAS, where those are installed.
  *
- *     gemm_bench [ROWS] [ROUNDS] [THREADS]        TAILOR_ISA=avx2 gemm_bench
+ *     gemm_bench [ROWS] [ROUNDS] [THREADS] [fp32|bf16]        TAILOR_ISA=avx2 gemm_bench
+ *
+ * In bf16 tailor runs alone (gemm_peers.sh puts PyTorch's oneDNN beside it) after the peak of the
+ * matrix unit: products of tile registers and nothing else.
  *
  * Rounds are interleaved: in each, every library computes the same product for ROUND_SECONDS, so
  * that whatever else the machine does falls on all of them; one thread is timed by its own clock,
@@ -12,6 +15,7 @@
  * libraries are opened at run time: nothing links against them.
  */
 #include <dlfcn.h>
+#include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +57,7 @@ static struct {
     cblas_sgemm *openblas;
     set_threads *onednn_threads, *openblas_threads;
     struct device *devices[THREADS_MAX + 1], *keeping[THREADS_MAX + 1];
+    enum dtype dtype;
 } contestants;
 
 static void *symbol(const char *library, const char *name)
@@ -73,13 +78,14 @@ static void open_libraries(void)
 
 static bool present(enum library library, enum direction direction)
 {
+    const bool fp32 = contestants.dtype == DTYPE_FP32;
     switch (library) {
     case PACKED:
         return direction != BACKWARD_WEIGHT; /* has no weight among its factors */
     case ONEDNN:
-        return contestants.onednn && contestants.onednn_threads;
+        return fp32 && contestants.onednn && contestants.onednn_threads;
     case OPENBLAS:
-        return contestants.openblas != NULL;
+        return fp32 && contestants.openblas != NULL;
     default:
         return true;
     }
@@ -203,6 +209,47 @@ static void measure(const struct product *p, int threads, int rounds)
     fflush(stdout);
 }
 
+/* ---- the matrix unit ------------------------------------------------------------------------- */
+
+enum { PEAK_PRODUCTS = 400000 };
+
+/* Four sums in turn, so that none waits for itself. */
+static __attribute__((target("amx-tile,amx-bf16"))) void peak_task(void *argument, size_t index,
+                                                                   int thread)
+{
+    (void)argument, (void)index, (void)thread;
+    static const struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1,
+                .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+                .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+    _tile_loadconfig(&config);
+    for (int i = 0; i < PEAK_PRODUCTS; i += 4) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+}
+
+static void measure_peak(int threads, int rounds)
+{
+    const double flops = 2.0 * 16 * 16 * 32 * PEAK_PRODUCTS * threads;
+    struct pool *pool = contestants.devices[threads]->pool;
+    clockid_t clock = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+    double best = 0;
+    for (int round = 0; round < 4 * rounds; round++) {
+        double begin = seconds(clock);
+        pool_run(pool, (size_t)threads, peak_task, NULL);
+        double rate = 1e-9 * flops / (seconds(clock) - begin);
+        best = rate > best ? rate : best;
+    }
+    printf("peak of the matrix unit, %d threads: %.0f GFLOP/s\n", threads, best);
+}
+
 /* ---- the program ----------------------------------------------------------------------------- */
 
 static void print_machine(void)
@@ -230,7 +277,9 @@ static void open_devices(void)
         for (int i = 0; i < 2; i++) {
             struct error error;
             struct device **device = both[i];
-            if (device_open(&(struct device_options){.threads = threads}, device, &error) ||
+            if (device_open(
+                    &(struct device_options){.threads = threads, .dtype = contestants.dtype},
+                    device, &error) ||
                 (*device)->ops->scratch_reserve(*device, &shape, &error)) {
                 fatal(1, "%s", error.text);
             }
@@ -293,10 +342,16 @@ int main(int argc, char **argv)
     int32_t rows = argc > 1 ? atoi(argv[1]) : 1024;
     int rounds = argc > 2 ? atoi(argv[2]) : 9;
     int threads = argc > 3 ? atoi(argv[3]) : 0; /* 0: one, then two */
+    contestants.dtype = argc > 4 && strcmp(argv[4], "bf16") == 0 ? DTYPE_BF16 : DTYPE_FP32;
     CHECK(rows > 0 && rounds > 0 && rounds <= ROUNDS_MAX && threads >= 0 && threads <= THREADS_MAX);
     open_libraries();
     open_devices();
     print_machine();
+    for (int i = 1; i <= THREADS_MAX && device_multiplies_bf16(contestants.devices[i]); i++) {
+        if (threads == 0 || threads == i) {
+            measure_peak(i, rounds);
+        }
+    }
     printf("# GFLOP/s: median (best) of %d rounds\n", rounds);
     printf("%-8s %6s %6s %6s %3s  %14s  %14s  %14s  %14s  /oneDNN /OpenBLAS\n", "", "rows", "N",
            "K", "thr", library_names[TAILOR], library_names[PACKED], library_names[ONEDNN],

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The best measured rate of fp32 products on this machine, by shape, and weighted as a training step uses them.
+"""The best measured rate of products on this machine, by shape, and weighted as a training step uses them.
 
-    gemm_peers.py GEMM_BENCH ROWS TURNS OUT.json    (called by gemm_peers.sh, which sets PYTHON)
+    gemm_peers.py GEMM_BENCH ROWS TURNS OUT.json    (called by gemm_peers.sh, which sets PYTHON; DTYPE: fp32, bf16)
 
 gemm_bench (tailor; tailor with its weight kept packed; oneDNN; OpenBLAS) and torch_gemm.py (PyTorch, mostly MKL) take
 turns; of each library the best turn counts. A step's weights are its FLOPs: a layer's four products, forward and input
@@ -17,6 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LIBRARIES = ["tailor", "packed", "oneDNN", "OpenBLAS", "PyTorch"]
 LAYER = [(960, 576), (576, 576), (3072, 576), (576, 1536)]  # SmolLM2-135M: q+k+v, o, gate+up, down
 DIRECTIONS = ["forward", "dgrad", "wgrad"]
+DTYPE = os.environ.get("DTYPE", "fp32")
 
 
 def run(command):
@@ -33,7 +34,10 @@ def turn(bench, rows, threads, found):
 
     number = r"\s+(-|[\d.]+(?= \())(?: \(\s*[\d.]+\))?"
     line_form = re.compile(r"(\w+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)" + number * 4)
-    for line in run([bench, str(rows), "5", str(threads)]).splitlines():
+    for line in run([bench, str(rows), "5", str(threads), DTYPE]).splitlines():
+        peak = re.match(r"peak of the matrix unit, .*: (\d+) GFLOP/s", line)
+        if peak:
+            found["peak"] = max(found.get("peak", 0), int(peak.group(1)))
         fields = line_form.match(line)
         if fields:
             direction, _, n, k, _, *rates = fields.groups()
@@ -41,7 +45,7 @@ def turn(bench, rows, threads, found):
                 if one != "-":
                     keep(library, direction, n, k, one)
     shapes = [f"{d}:{rows}:{n}:{k}" for n, k in LAYER for d in DIRECTIONS]
-    command = [os.environ["PYTHON"], os.path.join(HERE, "torch_gemm.py"), str(threads), "5", *shapes]
+    command = [os.environ["PYTHON"], os.path.join(HERE, "torch_gemm.py"), str(threads), "5", DTYPE, *shapes]
     for line in run(command).splitlines():
         direction, _, n, k, _, one = line.split()
         keep("PyTorch", direction, n, k, one)
@@ -71,6 +75,9 @@ def main():
                 rates = [found.get((name, direction, n, k, threads), 0.0) for name in LIBRARIES]
                 print(f"{direction:8} {n:6} {k:6} " + " ".join(f"{r:9.1f}" for r in rates) +
                       f"   {LIBRARIES[rates.index(max(rates))]}")
+        if "peak" in found:
+            result[f"peak_{threads}"] = found["peak"]
+            print(f"peak of the matrix unit: {found['peak']} GFLOP/s")
         for step, directions in (("full", DIRECTIONS), ("lora", DIRECTIONS[:2])):
             def best(direction, n, k):
                 return max(found.get((name, direction, n, k, threads), 0.0) for name in LIBRARIES)

@@ -34,8 +34,11 @@ def main():
     phases = {k: sum(row["step_seconds"][k] for row in rows) / seconds for k in rows[0]["step_seconds"]}
     share = ""
     if os.path.exists(peers):
-        best = json.load(open(peers, encoding="utf-8"))[f"{'lora' if 'LoRA' in name else 'full'}_{min(2, os.cpu_count())}"]
+        rates, threads = json.load(open(peers, encoding="utf-8")), min(2, os.cpu_count())
+        best = rates[f"{'lora' if 'LoRA' in name else 'full'}_{threads}"]
         share = f" = {100 * gflops / best:.0f} % of {best:.0f}"
+        if f"peak_{threads}" in rates:
+            share += f", {100 * gflops / rates[f'peak_{threads}']:.1f} % of the peak of {rates[f'peak_{threads}']}"
     print(f"{name:18} {statistics.median(r['tokens_per_second'] for r in rows):7.0f} tokens/s  "
           f"{statistics.median(r['pairs_per_second'] for r in rows):6.2f} pairs/s  "
           f"{memory['peak_rss'] / GIB:5.2f} GiB ({memory['peak_anonymous'] / GIB:.2f})  {gflops:5.0f} GFLOP/s{share}  "

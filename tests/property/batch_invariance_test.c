@@ -2,7 +2,7 @@
  *
  * A text's reward depends on the text alone: scored by itself, in batches of 7 and of 64, among
  * strangers, in any order and so at any offset of a pack, on 1, 2 and 8 threads, by AVX2 and by
- * AVX-512, it has the same bits.
+ * AVX-512, it has the same bits; in bf16 on AMX too, which are others.
  *
  *     TAILOR_TEXTS=1000 batch_invariance_test     more than the 60 of everyday
  *     TAILOR_MODEL=DIR  batch_invariance_test     a real model instead of two small random ones
@@ -24,7 +24,8 @@ enum {
     FAMILY = 4 /* every so many texts open alike: strangers that share a prefix are not merged */
 };
 
-static const char *const ISAS[] = {"avx2", "avx512"};
+static const char *const ISAS_FP32[] = {"avx2", "avx512", "amx", NULL};
+static const char *const ISAS_BF16[] = {"amx", NULL};
 static const int THREADS[] = {1, 2, 8};
 static const int32_t BATCHES[] = {7, BATCH_MAX};
 static const enum pooling POOLINGS[] = {POOLING_LAST_TOKEN, POOLING_MEAN};
@@ -212,14 +213,15 @@ static void expect_same(const struct texts *texts, const float *alone, const flo
 }
 
 /* All ways of one device against `alone`, which the first device fills. */
-static void compare_device(const char *isa, int threads, bool qwen3, enum pooling pooling,
+static void compare_device(struct device_options options, bool qwen3, enum pooling pooling,
                            struct texts *texts, float *alone, bool *filled)
 {
+    const char *isa = options.isa, *dtype = options.dtype == DTYPE_BF16 ? " bf16" : "";
+    const int threads = options.threads;
     struct device *device;
     struct error error;
     struct scoring scoring;
-    if (device_open(&(struct device_options){.isa = isa, .threads = threads}, &device, &error) !=
-        STATUS_OK) {
+    if (device_open(&options, &device, &error) != STATUS_OK) {
         test_skip("%s", error.text);
         return;
     }
@@ -237,14 +239,14 @@ static void compare_device(const char *isa, int threads, bool qwen3, enum poolin
         memcpy(alone, got, count * sizeof(float));
         *filled = true;
     }
-    snprintf(how, sizeof(how), "%s, %d threads, alone", isa, threads);
+    snprintf(how, sizeof(how), "%s%s, %d threads, alone", isa, dtype, threads);
     expect_same(texts, alone, got, how);
     for (size_t b = 0; b < COUNT(BATCHES); b++) {
         for (uint64_t shuffle = 0; shuffle < 2; shuffle++) {
             order_fill(order, texts->count, shuffle * (b + 1));
             score_all(&scoring, texts, order, BATCHES[b], got);
-            snprintf(how, sizeof(how), "%s, %d threads, batches of %d%s", isa, threads, BATCHES[b],
-                     shuffle > 0 ? ", shuffled" : "");
+            snprintf(how, sizeof(how), "%s%s, %d threads, batches of %d%s", isa, dtype, threads,
+                     BATCHES[b], shuffle > 0 ? ", shuffled" : "");
             expect_same(texts, alone, got, how);
         }
     }
@@ -254,14 +256,16 @@ static void compare_device(const char *isa, int threads, bool qwen3, enum poolin
     device_close(device);
 }
 
-static void compare_all(bool qwen3, enum pooling pooling)
+static void compare_all(enum dtype dtype, bool qwen3, enum pooling pooling)
 {
+    const char *const *isas = dtype == DTYPE_BF16 ? ISAS_BF16 : ISAS_FP32;
     struct texts texts = {0};
     float *alone = mem_alloc((size_t)texts_wanted() * sizeof(float));
     bool filled = false;
-    for (size_t i = 0; i < COUNT(ISAS); i++) {
+    for (; *isas != NULL; isas++) {
         for (size_t t = 0; t < COUNT(THREADS); t++) {
-            compare_device(ISAS[i], THREADS[t], qwen3, pooling, &texts, alone, &filled);
+            struct device_options options = {.isa = *isas, .threads = THREADS[t], .dtype = dtype};
+            compare_device(options, qwen3, pooling, &texts, alone, &filled);
         }
     }
     if (filled) { /* a test of equal constants would prove nothing */
@@ -278,14 +282,24 @@ static void compare_all(bool qwen3, enum pooling pooling)
 TEST(a_text_alone_in_any_batch_and_at_any_offset_has_the_same_reward)
 {
     for (size_t p = 0; p < COUNT(POOLINGS); p++) {
-        compare_all(false, POOLINGS[p]);
+        compare_all(DTYPE_FP32, false, POOLINGS[p]);
     }
 }
 
 TEST(so_it_is_with_normalised_queries_and_odd_sizes)
 {
     if (getenv("TAILOR_MODEL") == NULL) {
-        compare_all(true, POOLING_LAST_TOKEN);
+        compare_all(DTYPE_FP32, true, POOLING_LAST_TOKEN);
+    }
+}
+
+TEST(so_it_is_in_bf16_on_amx)
+{
+    for (size_t p = 0; p < COUNT(POOLINGS); p++) {
+        compare_all(DTYPE_BF16, false, POOLINGS[p]);
+    }
+    if (getenv("TAILOR_MODEL") == NULL) {
+        compare_all(DTYPE_BF16, true, POOLING_LAST_TOKEN);
     }
 }
 

@@ -18,14 +18,14 @@ TEST(an_unknown_instruction_set_is_refused_with_the_known_ones)
     struct device *device = NULL;
     struct error error;
     EXPECT_I64(STATUS_USAGE, open_isa("sse9", &device, &error));
-    EXPECT_STR("unknown instruction set \"sse9\": use auto, avx512, avx2 or ref", error.text);
+    EXPECT_STR("unknown instruction set \"sse9\": use auto, amx, avx512, avx2 or ref", error.text);
     EXPECT(device == NULL);
 }
 
 TEST(a_forced_instruction_set_is_what_runs_or_an_error_that_names_what_is_missing)
 {
-    static const char *const isas[] = {"ref", "avx2", "avx512"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const isas[] = {"ref", "avx2", "avx512", "amx"};
+    for (size_t i = 0; i < 4; i++) {
         struct device *device;
         struct error error;
         enum status status = open_isa(isas[i], &device, &error);
@@ -36,18 +36,18 @@ TEST(a_forced_instruction_set_is_what_runs_or_an_error_that_names_what_is_missin
         }
         EXPECT_I64(STATUS_UNSUPPORTED, status);
         EXPECT_CONTAINS(isas[i], error.text);
-        EXPECT_CONTAINS("lacks avx", error.text);
+        EXPECT_CONTAINS("lacks a", error.text);
     }
 }
 
 TEST(auto_takes_the_best_that_can_be_forced)
 {
-    static const char *const best_first[] = {"avx512", "avx2", "ref"};
+    static const char *const best_first[] = {"amx", "avx512", "avx2", "ref"};
     struct device *chosen;
     struct device *forced;
     struct error error;
     REQUIRE(open_isa("auto", &chosen, &error) == STATUS_OK);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         if (open_isa(best_first[i], &forced, &error) == STATUS_OK) {
             EXPECT_STR(best_first[i], chosen->ops->name);
             device_close(forced);
@@ -88,6 +88,10 @@ TEST(numerics_name_what_the_bits_depend_on)
     device.ops = &ops_avx512;
     device.dtype = DTYPE_FP32;
     EXPECT_STR("fp32-chain-2", device_numerics(&device));
+    device.ops = &ops_amx;
+    EXPECT_STR("fp32-chain-2", device_numerics(&device));
+    device.dtype = DTYPE_BF16;
+    EXPECT_STR("bf16-amx-1", device_numerics(&device));
 }
 
 TEST(scratch_is_what_was_announced_and_never_shrinks)

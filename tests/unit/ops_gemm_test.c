@@ -10,36 +10,47 @@
 #include "lib/rng.h"
 #include "tests/test.h"
 #include "worker/ops/bf16.h"
+#include "worker/ops/ops.h"
 
-/* The same prototypes for the second instruction set. */
-__typeof__(gemm_avx2) gemm_avx512;
-__typeof__(gemm_scratch_bytes_avx2) gemm_scratch_bytes_avx512;
-__typeof__(gemm_direct_avx2) gemm_direct_avx512;
+/* The same prototypes for the other instruction sets. */
+__typeof__(gemm_avx2) gemm_avx512, gemm_amx;
+__typeof__(gemm_scratch_bytes_avx2) gemm_scratch_bytes_avx512, gemm_scratch_bytes_amx;
+__typeof__(gemm_direct_avx2) gemm_direct_avx512, gemm_direct_amx;
 
 static const struct implementation {
     const char *name;
     __typeof__(gemm_avx2) *gemm;
     __typeof__(gemm_scratch_bytes_avx2) *scratch_bytes;
     __typeof__(gemm_direct_avx2) *direct;
+    bool multiplies_bf16;
 } implementations[] = {
-    {"avx2", gemm_avx2, gemm_scratch_bytes_avx2, gemm_direct_avx2},
-    {"avx512", gemm_avx512, gemm_scratch_bytes_avx512, gemm_direct_avx512},
+    {"avx2", gemm_avx2, gemm_scratch_bytes_avx2, gemm_direct_avx2, false},
+    {"avx512", gemm_avx512, gemm_scratch_bytes_avx512, gemm_direct_avx512, false},
+    {"amx", gemm_amx, gemm_scratch_bytes_amx, gemm_direct_amx, true},
 };
 
 enum { THREADS_MAX = 3 };
 
+/* Those of this machine; the others are skipped by name. */
 static int implementation_count(void)
 {
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
-        test_skip("no AVX2 here");
-        return 0;
+    static int count = -1;
+    if (count >= 0) {
+        return count;
     }
-    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
-        !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) {
-        test_skip("no AVX-512 here: AVX2 alone");
-        return 1;
+    count = 0;
+    for (size_t i = 0; i < sizeof(implementations) / sizeof(*implementations); i++) {
+        struct device *device;
+        struct error error;
+        if (device_open(&(struct device_options){.isa = implementations[i].name, .threads = 1},
+                        &device, &error) != STATUS_OK) {
+            test_skip("%s", error.text);
+            break;
+        }
+        device_close(device);
+        count++;
     }
-    return 2;
+    return count;
 }
 
 static struct pool *team(int threads)
@@ -140,26 +151,38 @@ static float element(const struct gemm *g, const float *at)
     return g->bf16 ? bf16_round(*at) : *at;
 }
 
-/* What the contract of ops.h says. */
-static float chain(const struct problem *problem, int64_t i, int64_t n)
+/* What the contract of ops.h says; for `amx`, that of worker/ops/cpu/amx.h. */
+static float sum_of(const struct problem *problem, int64_t i, int64_t n, bool amx)
 {
+    enum { BLOCK = 32 };
     const struct gemm *g = &problem->gemm;
     float sum = g->accumulate ? problem->c[i * g->ldc + n] : g->bias ? g->bias[n] : 0.0f;
-    for (int64_t k = 0; k < g->K; k++) {
-        sum = fmaf(element(g, g->a + i * g->a_row + k * g->a_k),
-                   element(g, g->b + k * g->b_k + n * g->b_n), sum);
+    for (int64_t k = 0; k < g->K; k += BLOCK) {
+        float a[BLOCK], b[BLOCK];
+        int count = g->K - k < BLOCK ? (int)(g->K - k) : BLOCK;
+        for (int j = 0; j < count; j++) {
+            a[j] = g->a[i * g->a_row + (k + j) * g->a_k];
+            b[j] = g->b[(k + j) * g->b_k + n * g->b_n];
+        }
+        if (amx) {
+            sum = bf16_amx_block(sum, a, b, count);
+            continue;
+        }
+        for (int j = 0; j < count; j++) {
+            sum = fmaf(element(g, &a[j]), element(g, &b[j]), sum);
+        }
     }
     return sum;
 }
 
-static float *expected_c(struct problem *problem)
+static float *expected_c(struct problem *problem, bool amx)
 {
     const struct gemm *g = &problem->gemm;
     float *expected = arena_array(&problem->arena, float, problem->c_floats + 1);
     memcpy(expected, problem->c, problem->c_floats * sizeof(float));
     for (int64_t i = 0; i < g->M; i++) {
         for (int64_t n = 0; n < g->N; n++) {
-            expected[i * g->ldc + n] = chain(problem, i, n);
+            expected[i * g->ldc + n] = sum_of(problem, i, n, amx);
         }
     }
     return expected;
@@ -191,9 +214,13 @@ static float *copy_of_c(struct problem *problem)
     return c;
 }
 
-static void expect_gemm(struct problem *problem, const float *expected, int threads_max)
+static void expect_gemm(struct problem *problem, int threads_max)
 {
+    const float *chains = expected_c(problem, false), *expected = chains;
     for (int isa = 0; isa < implementation_count(); isa++) {
+        if (problem->gemm.bf16 && implementations[isa].multiplies_bf16) {
+            expected = expected_c(problem, true);
+        }
         for (int threads = 1; threads <= threads_max; threads++) {
             void *scratch = aligned_alloc(64, implementations[isa].scratch_bytes(threads));
             problem->gemm.c = copy_of_c(problem);
@@ -205,8 +232,9 @@ static void expect_gemm(struct problem *problem, const float *expected, int thre
     }
 }
 
-static void expect_gemm_direct(struct problem *problem, const float *expected)
+static void expect_gemm_direct(struct problem *problem)
 {
+    const float *expected = expected_c(problem, false);
     for (int isa = 0; isa < implementation_count(); isa++) {
         problem->gemm.c = copy_of_c(problem);
         implementations[isa].direct(&problem->gemm);
@@ -235,7 +263,7 @@ TEST(every_output_is_one_chain_for_any_shape_strides_threads_and_instruction_set
             problem_draw(&draws, M, N, K, (enum order)draw_below(&draws, ORDERS),
                          (enum order)draw_below(&draws, ORDERS));
         problem.gemm.bf16 = draw_below(&draws, 4) == 0;
-        expect_gemm(&problem, expected_c(&problem), THREADS_MAX);
+        expect_gemm(&problem, THREADS_MAX);
         problem_end(&problem);
     }
 }
@@ -248,8 +276,31 @@ TEST(a_product_inside_a_task_is_the_same_chain)
         struct problem problem =
             problem_draw(&draws, M, N, K, (enum order)draw_below(&draws, ORDERS), ROWS_CONTIGUOUS);
         problem.gemm.bias = NULL;
-        expect_gemm_direct(&problem, expected_c(&problem));
+        expect_gemm_direct(&problem);
         problem_end(&problem);
+    }
+}
+
+static void expect_sampled(struct problem *problem, struct draws *draws, size_t shape)
+{
+    struct gemm *g = &problem->gemm;
+    for (int isa = 0; isa < implementation_count(); isa++) {
+        const bool amx = g->bf16 && implementations[isa].multiplies_bf16;
+        void *scratch = aligned_alloc(64, implementations[isa].scratch_bytes(2));
+        g->c = copy_of_c(problem);
+        implementations[isa].gemm(team(2), g, scratch);
+        for (int sample = 0; sample < 5000; sample++) {
+            int64_t i = (int64_t)draw_below(draws, (uint64_t)g->M);
+            int64_t n = (int64_t)draw_below(draws, (uint64_t)g->N);
+            float expected = sum_of(problem, i, n, amx);
+            if (memcmp(&expected, &g->c[i * g->ldc + n], sizeof(float)) != 0) {
+                test_fail(__FILE__, __LINE__, "%s%s, shape %zu: (%lld, %lld) is %.9g, not %.9g",
+                          implementations[isa].name, g->bf16 ? " bf16" : "", shape, (long long)i,
+                          (long long)n, (double)g->c[i * g->ldc + n], (double)expected);
+                break;
+            }
+        }
+        free(scratch);
     }
 }
 
@@ -266,29 +317,42 @@ TEST(chunks_of_a_large_product_join_without_a_seam)
         {2000, 16, 1500, COLUMNS_CONTIGUOUS, ROWS_CONTIGUOUS},
         {64, 3100, 900, ROWS_CONTIGUOUS, COLUMNS_CONTIGUOUS},
         {1100, 200, 600, ROWS_CONTIGUOUS, ROWS_CONTIGUOUS},
+        {2100, 2080, 2200, ROWS_CONTIGUOUS, COLUMNS_CONTIGUOUS}, /* chunks of all three on AMX */
     };
     struct draws draws = {.seed = 3};
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++) {
         struct problem problem =
             problem_draw(&draws, shapes[s].M, shapes[s].N, shapes[s].K, shapes[s].a, shapes[s].b);
+        expect_sampled(&problem, &draws, s);
+        problem.gemm.bf16 = true;
+        expect_sampled(&problem, &draws, s);
+        problem_end(&problem);
+    }
+}
+
+/* Numbers, products and sums near the smallest there are: AMX has its own zero. */
+TEST(numbers_too_small_for_bf16_are_zeros)
+{
+    struct draws draws = {.seed = 6};
+    for (int trial = 0; trial < 40 && !test_failed(); trial++) {
+        struct problem problem = problem_draw(&draws, 33, 40, 70, (enum order)(trial % ORDERS),
+                                              (enum order)(trial / ORDERS % ORDERS));
         struct gemm *g = &problem.gemm;
-        for (int isa = 0; isa < implementation_count(); isa++) {
-            void *scratch = aligned_alloc(64, implementations[isa].scratch_bytes(2));
-            g->c = copy_of_c(&problem);
-            implementations[isa].gemm(team(2), g, scratch);
-            for (int sample = 0; sample < 5000; sample++) {
-                int64_t i = (int64_t)draw_below(&draws, (uint64_t)g->M);
-                int64_t n = (int64_t)draw_below(&draws, (uint64_t)g->N);
-                float expected = chain(&problem, i, n);
-                if (memcmp(&expected, &g->c[i * g->ldc + n], sizeof(float)) != 0) {
-                    test_fail(__FILE__, __LINE__, "%s, shape %zu: (%lld, %lld) is %.9g, not %.9g",
-                              implementations[isa].name, s, (long long)i, (long long)n,
-                              (double)g->c[i * g->ldc + n], (double)expected);
-                    break;
-                }
+        for (int64_t k = 0; k < g->K; k++) {
+            for (int64_t i = 0; i < g->M; i++) {
+                float *a = (float *)(uintptr_t)(g->a + i * g->a_row + k * g->a_k);
+                *a = ldexpf(*a, trial % 2 == 0 ? -126 : -63);
             }
-            free(scratch);
+            for (int64_t n = 0; n < g->N; n++) {
+                float *b = (float *)(uintptr_t)(g->b + k * g->b_k + n * g->b_n);
+                *b = ldexpf(*b, trial % 2 == 0 ? 0 : -63);
+            }
         }
+        for (size_t i = 0; i < problem.c_floats; i++) {
+            problem.c[i] = ldexpf(problem.c[i], -127);
+        }
+        g->bf16 = true;
+        expect_gemm(&problem, 2);
         problem_end(&problem);
     }
 }
@@ -304,7 +368,8 @@ TEST(an_infinite_column_spoils_no_other)
             ((float *)(uintptr_t)g->b)[k * g->b_k + (N - 1) * g->b_n] = INFINITY;
         }
         ((float *)(uintptr_t)g->a)[0] = INFINITY;
-        expect_gemm(&problem, expected_c(&problem), 1);
+        g->bf16 = N % 2 == 0;
+        expect_gemm(&problem, 1);
         problem_end(&problem);
     }
 }
@@ -316,12 +381,12 @@ TEST(nothing_to_add_leaves_zero_the_bias_or_the_old_values)
         struct problem problem = problem_draw(&draws, awkward(&draws, 200), awkward(&draws, 200), 0,
                                               (enum order)draw_below(&draws, ORDERS),
                                               (enum order)draw_below(&draws, ORDERS));
-        expect_gemm(&problem, expected_c(&problem), 2);
+        expect_gemm(&problem, 2);
         problem.gemm.M = 0;
-        expect_gemm(&problem, problem.c, 2);
+        expect_gemm(&problem, 2);
         problem.gemm.M = 1;
         problem.gemm.N = 0;
-        expect_gemm(&problem, problem.c, 2);
+        expect_gemm(&problem, 2);
         problem_end(&problem);
     }
 }

@@ -9,6 +9,7 @@
 #ifndef TAILOR_WORKER_OPS_BF16_H
 #define TAILOR_WORKER_OPS_BF16_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -25,6 +26,26 @@ static inline float bf16_round(float x)
     bits &= 0xffff0000u;
     memcpy(&x, &bits, sizeof(bits));
     return x;
+}
+
+/* AMX knows no numbers below 2^-126: those are zeros, in operands and in results. */
+static inline float bf16_amx_flush(float x)
+{
+    return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x;
+}
+
+/* One block of AMX's sum (worker/ops/cpu/amx.h): c plus the products of 32 pairs of numbers, those
+ * behind `count` being zeros. Bit for bit what the instruction TDPBF16PS computes, but where a
+ * result is within half an ulp below 2^-126. */
+static inline float bf16_amx_block(float c, const float *a, const float *b, int count)
+{
+    float sums[2] = {0.0f, 0.0f};
+    for (int k = 0; k < 32; k++) {
+        float x = k < count ? bf16_round(bf16_amx_flush(a[k])) : 0.0f;
+        float y = k < count ? bf16_round(bf16_amx_flush(b[k])) : 0.0f;
+        sums[k % 2] = bf16_amx_flush(fmaf(x, y, sums[k % 2]));
+    }
+    return bf16_amx_flush(bf16_amx_flush(c) + bf16_amx_flush(sums[0] + sums[1]));
 }
 
 #endif

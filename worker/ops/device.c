@@ -6,9 +6,12 @@
  * has, or the one that was asked for by name. A name that cannot run here is an error, never a
  * silent fallback: someone who forces an instruction set wants to know what was measured.
  */
+#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "lib/arena.h"
 #include "lib/check.h"
@@ -17,7 +20,7 @@
 /* What the processor lacks for an instruction set, by name: " fma avx2"; empty if it can run. The
  * builtin takes string literals only, so this is a list and not a loop. Processors with AVX2 also
  * have F16C, which clang's builtin does not know. */
-enum { LACKS_MAX = 64 };
+enum { LACKS_MAX = 96 };
 
 #define LACKS(feature) (__builtin_cpu_supports(feature) ? "" : " " feature)
 
@@ -37,11 +40,33 @@ static void lacks_for_avx512(char lacks[LACKS_MAX])
              LACKS("avx512dq"), LACKS("fma"));
 }
 
+/* Also asks the kernel for the tile registers, which a process has to; threads started later have
+ * them too. The builtin of older compilers knows none of these. */
+static void lacks_for_amx(char lacks[LACKS_MAX])
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_TILE_DATA = 18 };
+    enum { AVX512_BF16 = 1 << 5, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
+    unsigned a = 0, b, c, d = 0, more = 0, unused;
+    lacks_for_avx512(lacks);
+    __get_cpuid_count(7, 0, &a, &b, &c, &d);
+    __get_cpuid_count(7, 1, &more, &b, &c, &unused);
+    const bool instructions =
+        (d & AMX_BF16) != 0 && (d & AMX_TILE) != 0 && (more & AVX512_BF16) != 0;
+    const bool granted =
+        instructions && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILE_DATA) == 0;
+    const size_t length = strlen(lacks);
+    snprintf(lacks + length, LACKS_MAX - length, "%s",
+             !instructions ? " amx_bf16"
+             : !granted    ? " amx_bf16 (the kernel denies it)"
+                           : "");
+}
+
 /* Fastest first: "auto" takes the first that lacks nothing. */
 static const struct implementation {
     const struct ops *ops;
     void (*lacks)(char lacks[LACKS_MAX]);
 } implementations[] = {
+    {&ops_amx, lacks_for_amx},
     {&ops_avx512, lacks_for_avx512},
     {&ops_avx2, lacks_for_avx2},
     {&ops_ref, lacks_nothing},
@@ -69,7 +94,7 @@ static enum status choose(const char *isa, const struct ops **ops_out, struct er
         }
     }
     return error_set(error, STATUS_USAGE,
-                     "unknown instruction set \"%s\": use auto, avx512, avx2 or ref", isa);
+                     "unknown instruction set \"%s\": use auto, amx, avx512, avx2 or ref", isa);
 }
 
 enum status device_open(const struct device_options *options, struct device **device_out,
@@ -97,9 +122,22 @@ void device_close(struct device *device)
     mem_free(device);
 }
 
+bool device_multiplies_bf16(const struct device *device)
+{
+    return device->dtype == DTYPE_BF16 && device->ops == &ops_amx;
+}
+
+enum dtype numerics_dtype(const char *numerics)
+{
+    return strncmp(numerics, "bf16", strlen("bf16")) == 0 ? DTYPE_BF16 : DTYPE_FP32;
+}
+
 const char *device_numerics(const struct device *device)
 {
     const bool reference = device->ops == &ops_ref;
+    if (device_multiplies_bf16(device)) {
+        return "bf16-amx-1";
+    }
     if (device->dtype == DTYPE_BF16) {
         return reference ? "bf16-emulated-chain-2/ref" : "bf16-emulated-chain-2";
     }

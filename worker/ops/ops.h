@@ -6,8 +6,8 @@
  *     TRY(device_open(&(struct device_options){.isa = "auto", .threads = 2}, &device, error));
  *     device->ops->linear_forward(device, y, N, x, w, NULL, S, N, K, false);
  *
- * Implementations: ops/ref (readable C, the oracle), ops/cpu (the same source compiled for AVX2 and
- * for AVX-512), chosen at run time; TAILOR_ISA or device_options.isa forces one.
+ * Implementations: ops/ref (readable C, the oracle), ops/cpu (the same source compiled for AVX2,
+ * AVX-512 and AVX-512 with AMX), chosen at run time; TAILOR_ISA or device_options.isa forces one.
  *
  * The alphabet (also model/shapes.h): S packed tokens, C channels, H query heads, G key/value
  * heads, D head size, F feed-forward width, V vocabulary, R rewards read. Tensors are row-major,
@@ -35,7 +35,10 @@
  *
  * dtype bf16 without native instructions: the factors of linear_* (x, w, dy) are rounded to bf16
  * (nearest even), the accumulation stays the fp32 chain; bias and dbias are no factors. LoRA,
- * norms' statistics, softmax, head, losses and optimizer are fp32 always.
+ * cross-entropy's and attention's products are fp32. On AMX the factors of all these are rounded,
+ * and sums have the order that worker/ops/cpu/amx.h states: batch-invariant too, but a weight
+ * gradient over two packs has not the bits of one pack that holds both. Norms' statistics, softmax,
+ * reward head, losses and optimizer are fp32 always.
  *
  * Threads: one caller at a time for a device. Errors: sizes and pointers are CHECKed (a wrong one
  * is our bug); only memory can fail because of the world.
@@ -57,7 +60,7 @@ struct device;
 struct ops;
 
 struct ops {
-    const char *name; /* "ref", "avx2", "avx512" */
+    const char *name; /* "ref", "avx2", "avx512", "amx" */
 
     /* ---- memory ------------------------------------------------------------------------------ */
     enum status (*block_alloc)(struct device *device, size_t bytes, const char *purpose,
@@ -223,7 +226,7 @@ struct ops {
 enum { SUMSQ_BLOCK = 16384, NORM_WEIGHT_BLOCK_ROWS = 64 };
 
 struct device_options {
-    const char *isa; /* "auto", "ref", "avx2", "avx512"; NULL: TAILOR_ISA or auto */
+    const char *isa; /* "auto", "ref", "avx2", "avx512", "amx"; NULL: TAILOR_ISA or auto */
     int threads;     /* 0: cpu_count() */
     enum dtype dtype;
 };
@@ -246,10 +249,17 @@ void device_close(struct device *device);
 extern const struct ops ops_ref;
 extern const struct ops ops_avx2;
 extern const struct ops ops_avx512;
+extern const struct ops ops_amx; /* AVX-512, and bf16 products by matrix instructions */
 
-/* "fp32-chain-2" or "bf16-emulated-chain-2": what the bits of a run depend on. All of ref, AVX2 and
- * AVX-512 share one id for the products; the other ops of ref differ from the vector ones, hence
- * "…/ref". */
+/* "fp32-chain-2", "bf16-emulated-chain-2" or "bf16-amx-1": what the bits of a run depend on. All of
+ * ref, AVX2, AVX-512 and (in fp32) AMX share one id for the products; the other ops of ref differ
+ * from the vector ones, hence "…/ref". */
 const char *device_numerics(const struct device *device);
+
+/* The dtype in a numerics id. */
+enum dtype numerics_dtype(const char *numerics);
+
+/* Whether the device's dtype is bf16 and it has instructions for that. */
+bool device_multiplies_bf16(const struct device *device);
 
 #endif

@@ -62,6 +62,7 @@ struct session {
     const char *run;         /* the run's directory; borrowed */
     const struct gang *gang; /* borrowed */
     struct device *device;
+    const char *dtype_note; /* why train.dtype `auto` became what it is; NULL: it was asked for */
     struct tokenizer *tokenizer;
     struct text_format format;
     struct model *model;

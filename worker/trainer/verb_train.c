@@ -11,6 +11,7 @@
 
 #include "lib/file.h"
 #include "lib/text.h"
+#include "worker/trainer/dtype_choice.h"
 #include "worker/trainer/session.h"
 #include "worker/trainer/train.h"
 #include "worker/trainer/verbs.h"
@@ -26,6 +27,10 @@ static void print_plan(const struct session *s, FILE *out)
             "each, %s\n",
             c->L, c->C, parameters, trained, s->device->ops->name, gang_world(s->gang),
             pool_threads(s->device->pool), device_numerics(s->device));
+    if (s->dtype_note != NULL) {
+        fprintf(out, "dtype: auto is %s: %s\n", s->device->dtype == DTYPE_BF16 ? "bf16" : "fp32",
+                s->dtype_note);
+    }
     fprintf(out,
             "data: %lld groups, %lld pairs, longest row %d tokens; %lld steps of %lld groups\n",
             (long long)s->part[MIX_OWN]->group_count, (long long)s->part[MIX_OWN]->pair_count,
@@ -69,7 +74,7 @@ static enum status run_lock(const char *run, struct error *error)
     return STATUS_OK; /* held until exit */
 }
 
-static enum status train(const struct spec *spec, const struct arguments *arguments,
+static enum status train(struct spec *spec, const struct arguments *arguments,
                          const struct gang *gang, struct error *error)
 {
     struct session *session = NULL;
@@ -81,6 +86,9 @@ static enum status train(const struct spec *spec, const struct arguments *argume
     if (status == STATUS_OK) {
         status = session_open(spec, arguments->out, gang, (int)arguments->threads,
                               quiet ? NULL : stderr, &session, error);
+    }
+    if (status == STATUS_OK) {
+        status = dtype_choose(session, spec, arguments->resume, !arguments->plan, error);
     }
     if (status == STATUS_OK) {
         status = run(session, arguments, error);

@@ -16,11 +16,14 @@
  * Keys after the block's last query are not computed. Those between its queries (the triangle) are
  * masked: weight 0, and 0 times a finite value changes no sum.
  *
+ * In bf16 on AMX the five products round their factors (amx.h); the softmax stays as it is.
+ *
  * Hence what a query gets depends on its row alone, not on where the row lies or who shares it.
  */
 #ifndef TAILOR_WORKER_OPS_CPU_ATTENTION_H
 #define TAILOR_WORKER_OPS_CPU_ATTENTION_H
 
+#include "worker/ops/cpu/gemm.h"
 #include "worker/ops/cpu/isa.h"
 #include "worker/ops/cpu/lane.h"
 #include "worker/ops/ops.h"
@@ -51,6 +54,7 @@ struct attention_plan {
     const int32_t *tree_block; /* (tree_count + 1): blocks of tree t are [t], [t+1) */
     float *head_gradient;      /* backward: see attention_backward.c */
     size_t thread_bytes;
+    bool bf16; /* products by matrix instructions */
 };
 
 /* One thread's memory. Matrices of queries along rows have the stride block_queries. */
@@ -59,6 +63,8 @@ struct attention_scratch {
     float *do_t;              /* (D, queries), backward */
     float *scores;            /* (keys, queries): scores, then weights P */
     float *d_scores;          /* (keys, queries), backward: dP, then dS */
+    uint16_t *tiles;          /* on AMX: for amx_direct */
+    float *rows;              /* on AMX: (keys, D), K or V in logical order */
     struct key_range *ranges; /* (range_count) */
     int32_t range_count;
     int32_t keys;               /* logical keys of the block's last query */
@@ -85,6 +91,17 @@ void OPS_FN(attention_scores)(const struct attention_plan *plan, const struct qu
 void OPS_FN(attention_product)(const struct attention_plan *plan, const struct query_block *block,
                                const float *rows, const float *x_t, float *product,
                                const struct attention_scratch *scratch);
+
+/* out_i = Σ_j weights[j][i] · rows_j over all logical keys in order, for the block's queries: rows
+ * are those of K or V, weights (keys, queries), out (queries, D). In bf16 the sum goes in blocks of
+ * 32 logical keys, so ranges are first copied together. */
+void OPS_FN(attention_sum)(const struct attention_plan *plan, const struct query_block *block,
+                           const float *weights, const float *rows, float *out, int64_t ldout,
+                           const struct attention_scratch *scratch);
+
+/* gemm_direct in the plan's dtype. */
+void OPS_FN(attention_multiply)(const struct attention_plan *plan, const struct gemm *gemm,
+                                const struct attention_scratch *scratch);
 
 /* Copies count rows of D into the columns of out (D, block_queries), zeros up to whole vectors. */
 void OPS_FN(attention_transpose)(const struct attention_plan *plan, const float *x, int64_t ldx,

@@ -16,9 +16,12 @@
 #include "lib/check.h"
 #include "worker/ops/cpu/attention.h"
 #include "worker/ops/cpu/cpu.h"
-#include "worker/ops/cpu/gemm.h"
 #include "worker/ops/cpu/lane_math.h"
 #include "worker/ops/cpu/ranges.h"
+#ifdef OPS_ISA_amx
+#include "worker/ops/cpu/amx.h"
+#include "worker/ops/cpu/gemm_vec.h"
+#endif
 
 struct attention_backward {
     struct device *device;
@@ -58,6 +61,36 @@ static struct lanes delta_lanes(const float *do_t, const float *o_t, int64_t str
     return delta;
 }
 
+#ifdef OPS_ISA_amx
+/* As dP is summed there (amx.h), of the same rounded factors. */
+static struct lanes delta_lanes_amx(const float *do_t, const float *o_t, int64_t stride, int32_t D)
+{
+    struct lanes delta = lanes_zero();
+    for (int32_t block = 0; block < D; block += AMX_K) {
+        const int32_t end = block + AMX_K < D ? block + AMX_K : D;
+        struct lanes sums[2] = {lanes_zero(), lanes_zero()};
+        for (int32_t d = block; d < end; d++) {
+            struct lanes a = {vec_bf16(lanes_load(do_t + d * stride).all)};
+            struct lanes b = {vec_bf16(lanes_load(o_t + d * stride).all)};
+            sums[d % 2] = lanes_fma(a, b, sums[d % 2]);
+        }
+        delta = lanes_add(delta, lanes_add(sums[0], sums[1]));
+    }
+    return delta;
+}
+#endif
+
+static struct lanes block_delta(const struct attention_plan *plan, const float *do_t,
+                                const float *o_t)
+{
+#ifdef OPS_ISA_amx
+    if (plan->bf16) {
+        return delta_lanes_amx(do_t, o_t, plan->block_queries, plan->shape.D);
+    }
+#endif
+    return delta_lanes(do_t, o_t, plan->block_queries, plan->shape.D);
+}
+
 /* lse and Δ of the block's queries; zeros up to whole vectors. The scores are done with q_t, which
  * holds o now. */
 static void load_rows(const struct attention_backward *backward, const struct query_block *block,
@@ -68,8 +101,7 @@ static void load_rows(const struct attention_backward *backward, const struct qu
     const float *o = backward->o + ((int64_t)block->first * H + h) * D;
     OPS_FN(attention_transpose)(plan, o, (int64_t)H * D, block->count, scratch->q_t);
     for (int32_t i = 0; i < whole_lanes(block->count); i += LANES) {
-        lanes_store(scratch->delta + i,
-                    delta_lanes(scratch->do_t + i, scratch->q_t + i, plan->block_queries, D));
+        lanes_store(scratch->delta + i, block_delta(plan, scratch->do_t + i, scratch->q_t + i));
     }
     memset(scratch->lse, 0, sizeof(scratch->lse));
     for (int32_t i = 0; i < block->count; i++) {
@@ -100,7 +132,7 @@ static void weight_lanes(const struct attention_scratch *scratch, int32_t i, int
 /* rows j of `to` += Σ_i weights[j][i]·x_i for the keys of a range and the queries of a block. */
 static void add_transposed(const struct attention_plan *plan, struct head_matrix to,
                            const struct key_range *range, const float *weights, const float *x,
-                           int64_t ldx, int32_t count)
+                           int64_t ldx, int32_t count, const struct attention_scratch *scratch)
 {
     const struct gemm gemm = {.c = to.rows + range->start * to.ld,
                               .ldc = to.ld,
@@ -114,7 +146,7 @@ static void add_transposed(const struct attention_plan *plan, struct head_matrix
                               .N = plan->shape.D,
                               .K = count,
                               .accumulate = true};
-    OPS_FN(gemm_direct)(&gemm);
+    OPS_FN(attention_multiply)(plan, &gemm, scratch);
 }
 
 /* The block's share: dq is written, dk and dv are added to. */
@@ -142,22 +174,10 @@ static void backward_block(const struct attention_backward *backward,
         const struct key_range *range = &scratch->ranges[r];
         const float *p = scratch->scores + range->logical * stride;
         const float *ds = scratch->d_scores + range->logical * stride;
-        add_transposed(plan, dv, range, p, d_o, ldo, block->count);
-        add_transposed(plan, dk, range, ds, q, plan->ldq, block->count);
-        const struct gemm dq_share = {.c = dq,
-                                      .ldc = backward->lddq,
-                                      .a = ds,
-                                      .a_row = 1,
-                                      .a_k = stride,
-                                      .b = k + range->start * plan->ldkv,
-                                      .b_k = plan->ldkv,
-                                      .b_n = 1,
-                                      .M = block->count,
-                                      .N = D,
-                                      .K = range->length,
-                                      .accumulate = r > 0};
-        OPS_FN(gemm_direct)(&dq_share);
+        add_transposed(plan, dv, range, p, d_o, ldo, block->count, scratch);
+        add_transposed(plan, dk, range, ds, q, plan->ldq, block->count, scratch);
     }
+    OPS_FN(attention_sum)(plan, block, scratch->d_scores, k, dq, backward->lddq, scratch);
 }
 
 static void zero_rows(struct head_matrix matrix, int32_t first, int32_t last, int32_t D)

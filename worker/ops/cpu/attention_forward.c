@@ -12,7 +12,6 @@
 
 #include "worker/ops/cpu/attention.h"
 #include "worker/ops/cpu/cpu.h"
-#include "worker/ops/cpu/gemm.h"
 #include "worker/ops/cpu/lane_math.h"
 
 struct attention_forward {
@@ -97,22 +96,7 @@ static void forward_block(void *argument, size_t index, int thread)
     }
     float *o = forward->o + block->first * ldo + (int64_t)h * D;
     const float *v = plan->v + (int64_t)(h / (H / G)) * D;
-    for (int32_t r = 0; r < scratch.range_count; r++) {
-        const struct key_range *range = &scratch.ranges[r];
-        const struct gemm gemm = {.c = o,
-                                  .ldc = ldo,
-                                  .a = scratch.scores + range->logical * stride,
-                                  .a_row = 1,
-                                  .a_k = stride,
-                                  .b = v + range->start * plan->ldkv,
-                                  .b_k = plan->ldkv,
-                                  .b_n = 1,
-                                  .M = block->count,
-                                  .N = D,
-                                  .K = range->length,
-                                  .accumulate = r > 0};
-        OPS_FN(gemm_direct)(&gemm);
-    }
+    OPS_FN(attention_sum)(plan, block, scratch.scores, v, o, ldo, &scratch);
     for (int32_t i = 0; i < block->count; i++) {
         divide_row(o + i * ldo, scratch.sum[i], D);
         forward->lse[(int64_t)(block->first + i) * H + h] = scratch.lse[i];

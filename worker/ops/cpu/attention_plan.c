@@ -14,6 +14,9 @@
 #include "worker/ops/cpu/gemm.h"
 #include "worker/ops/cpu/gemm_kernel.h"
 #include "worker/ops/cpu/scratch.h"
+#ifdef OPS_ISA_amx
+#include "worker/ops/cpu/amx.h"
+#endif
 
 enum { SCORES_MAX = 64 * 4096 }; /* 1 MiB: stays in a second-level cache */
 
@@ -40,7 +43,7 @@ static size_t whole_lines(size_t count)
 
 /* The areas of one thread, in order, in floats. */
 struct thread_areas {
-    size_t q_t, do_t, scores, d_scores, ranges, total;
+    size_t q_t, do_t, scores, d_scores, ranges, tiles, rows, total;
 };
 
 static struct thread_areas thread_areas(int32_t keys_max, int32_t D, bool backward)
@@ -53,7 +56,13 @@ static struct thread_areas thread_areas(int32_t keys_max, int32_t D, bool backwa
     at.d_scores = size_add(at.scores, scores);
     at.ranges = size_add(at.d_scores, backward ? scores : 0);
     size_t ranges = size_mul((size_t)keys_max, sizeof(struct key_range) / sizeof(float));
-    at.total = size_add(at.ranges, whole_lines(ranges));
+    at.tiles = size_add(at.ranges, whole_lines(ranges));
+    at.rows = at.tiles;
+    at.total = at.rows;
+#ifdef OPS_ISA_amx
+    at.rows = size_add(at.tiles, AMX_DIRECT_NUMBERS * sizeof(uint16_t) / sizeof(float));
+    at.total = size_add(at.rows, whole_lines(size_mul((size_t)keys_max, (size_t)D)));
+#endif
     return at;
 }
 
@@ -130,6 +139,7 @@ void OPS_FN(attention_plan)(struct device *device, struct attention_plan *plan, 
                                  .backward = backward};
     char *shared = OPS_FN(scratch_attention_shared)(device, OPS_FN(attention_shared_bytes)(&need));
     plan->thread_bytes = OPS_FN(attention_scratch_bytes)(&need);
+    plan->bf16 = device_multiplies_bf16(device);
     plan->block_queries = block_queries(layout->row_tokens_max);
     plan->head_gradient = (float *)(shared + plan_bytes(layout->tokens));
     struct query_block *blocks = (struct query_block *)shared;
@@ -146,6 +156,8 @@ void OPS_FN(attention_thread)(struct device *device, const struct attention_plan
     scratch->scores = base + at.scores;
     scratch->d_scores = base + at.d_scores;
     scratch->ranges = (struct key_range *)(base + at.ranges);
+    scratch->tiles = (uint16_t *)(base + at.tiles);
+    scratch->rows = base + at.rows;
 }
 
 /* From the root to the segment, neighbours in the pack joined: a first child follows its parent. */
@@ -188,6 +200,19 @@ void OPS_FN(attention_transpose)(const struct attention_plan *plan, const float 
     OPS_FN(gemm_pack)(&pack);
 }
 
+void OPS_FN(attention_multiply)(const struct attention_plan *plan, const struct gemm *gemm,
+                                const struct attention_scratch *scratch)
+{
+#ifdef OPS_ISA_amx
+    if (plan->bf16) {
+        amx_direct(gemm, scratch->tiles);
+        return;
+    }
+#endif
+    (void)plan, (void)scratch;
+    OPS_FN(gemm_direct)(gemm);
+}
+
 void OPS_FN(attention_product)(const struct attention_plan *plan, const struct query_block *block,
                                const float *rows, const float *x_t, float *product,
                                const struct attention_scratch *scratch)
@@ -206,7 +231,48 @@ void OPS_FN(attention_product)(const struct attention_plan *plan, const struct q
                                   .M = range->length,
                                   .N = whole_lanes(block->count),
                                   .K = plan->shape.D};
-        OPS_FN(gemm_direct)(&gemm);
+        OPS_FN(attention_multiply)(plan, &gemm, scratch);
+    }
+}
+
+/* Copies all logical keys to scratch->rows, where they are one range. */
+static struct key_range gather_keys(const struct attention_plan *plan, const float *rows,
+                                    const struct attention_scratch *scratch)
+{
+    const size_t bytes = (size_t)plan->shape.D * sizeof(float);
+    for (int32_t r = 0; r < scratch->range_count; r++) {
+        const struct key_range *range = &scratch->ranges[r];
+        for (int32_t j = 0; j < range->length; j++) {
+            memcpy(scratch->rows + (int64_t)(range->logical + j) * plan->shape.D,
+                   rows + (int64_t)(range->start + j) * plan->ldkv, bytes);
+        }
+    }
+    return (struct key_range){.length = scratch->keys};
+}
+
+void OPS_FN(attention_sum)(const struct attention_plan *plan, const struct query_block *block,
+                           const float *weights, const float *rows, float *out, int64_t ldout,
+                           const struct attention_scratch *scratch)
+{
+    const bool gathered = plan->bf16 && scratch->range_count > 1;
+    const struct key_range whole = gathered ? gather_keys(plan, rows, scratch) : scratch->ranges[0];
+    const struct key_range *ranges = gathered ? &whole : scratch->ranges;
+    const int32_t count = gathered ? 1 : scratch->range_count;
+    const int64_t ld = gathered ? plan->shape.D : plan->ldkv;
+    for (int32_t r = 0; r < count; r++) {
+        const struct gemm gemm = {.c = out,
+                                  .ldc = ldout,
+                                  .a = weights + ranges[r].logical * plan->block_queries,
+                                  .a_row = 1,
+                                  .a_k = plan->block_queries,
+                                  .b = (gathered ? scratch->rows : rows) + ranges[r].start * ld,
+                                  .b_k = ld,
+                                  .b_n = 1,
+                                  .M = block->count,
+                                  .N = plan->shape.D,
+                                  .K = ranges[r].length,
+                                  .accumulate = r > 0};
+        OPS_FN(attention_multiply)(plan, &gemm, scratch);
     }
 }
 

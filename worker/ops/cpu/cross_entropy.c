@@ -113,7 +113,12 @@ static void chunk_backward(struct device *device, const struct chunk *chunk, rea
                            float *x, const real *w, const int32_t *index, int64_t rows, int64_t C)
 {
     void *packing = OPS_FN(scratch_gemm)(device);
-    struct gemm product = {.a = chunk->logits, .N = C, .b_n = 1, .b_k = C, .ldc = C};
+    struct gemm product = {.a = chunk->logits,
+                           .N = C,
+                           .b_n = 1,
+                           .b_k = C,
+                           .ldc = C,
+                           .bf16 = device_multiplies_bf16(device)};
     if (dw) {
         product.c = dw;
         product.a_row = 1;
@@ -169,6 +174,7 @@ void OPS_FN(cross_entropy)(struct device *device, float *nll, real *dx, float *d
             .M = rows,
             .N = V,
             .K = C,
+            .bf16 = device_multiplies_bf16(device),
         };
         OPS_FN(gemm)(device->pool, &product, OPS_FN(scratch_gemm)(device));
         pool_run(device->pool, (size_t)rows, loss_row, &chunk);

@@ -32,6 +32,9 @@
 #include "worker/ops/cpu/gemm_kernel.h"
 #include "worker/ops/cpu/gemm_range.h"
 #include "worker/ops/cpu/gemm_tail.h"
+#ifdef OPS_ISA_amx
+#include "worker/ops/cpu/amx.h"
+#endif
 
 /* Packed B of a task: about half of the second-level caches that come with the instruction set. */
 #ifdef OPS_ISA_avx512
@@ -419,7 +422,11 @@ static void plan_tasks(struct job *job, int threads)
 
 size_t OPS_FN(gemm_scratch_bytes)(int threads)
 {
-    return (size_t)threads * THREAD_FLOATS * sizeof(float);
+    size_t bytes = (size_t)threads * THREAD_FLOATS * sizeof(float);
+#ifdef OPS_ISA_amx
+    bytes = bytes > amx_scratch_bytes() ? bytes : amx_scratch_bytes();
+#endif
+    return bytes;
 }
 
 void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch)
@@ -429,6 +436,13 @@ void OPS_FN(gemm)(struct pool *pool, const struct gemm *gemm, void *scratch)
         (gemm->K == 0 && gemm->accumulate && gemm->tail_count == 0)) {
         return;
     }
+#ifdef OPS_ISA_amx
+    if (gemm->bf16 && gemm->K > 0) {
+        amx_gemm(pool, gemm, scratch);
+        OPS_FN(gemm_tails)(pool, gemm, scratch);
+        return;
+    }
+#endif
     const bool apart = gemm->tail_depth > TAIL_DEPTH_MAX;
     struct gemm base = *gemm;
     if (apart) {

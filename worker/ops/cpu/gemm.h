@@ -27,7 +27,8 @@
 #include "worker/ops/cpu/isa.h"
 
 /* How the chains of a rectangle of C go on after k = K - 1:  C(row0 + i, column0 + n) continues
- * with a[i·a_row + k]·b[k·b_k + n·b_n] in ascending k. Never rounded to bf16. */
+ * with a[i·a_row + k]·b[k·b_k + n·b_n] in ascending k. Rounded to bf16 on AMX
+ * alone. */
 struct gemm_tail {
     int64_t row0, rows, column0, columns, K;
     const float *a;
@@ -49,7 +50,7 @@ struct gemm {
     const float *bias;   /* (N): the chains' beginnings, or NULL; not with accumulate */
     int64_t M, N, K;
     bool accumulate;
-    bool bf16;                      /* round A and B to bf16 as they are read */
+    bool bf16; /* round A and B to bf16 as they are read; on AMX the sums are its own (amx.h) */
     const struct gemm_tail *tails;  /* in ascending row0 */
     int64_t tail_count, tail_depth; /* the most depth + K */
 };
@@ -61,7 +62,7 @@ size_t OPS_FN(gemm_scratch_bytes)(int threads);
 void OPS_FN(gemm_tails)(struct pool *pool, const struct gemm *gemm, void *scratch);
 
 /* The whole of B(K,N) as panels, one after the other, each a tile wide and K rows long, rounded if
- * gemm->bf16; of `gemm` only what describes B is read. */
+ * gemm->bf16; then on AMX as its tiles. Of `gemm` only what describes B is read. */
 size_t OPS_FN(gemm_panels_floats)(const struct gemm *gemm);
 void OPS_FN(gemm_panels_pack)(struct pool *pool, float *panels, const struct gemm *gemm);
 

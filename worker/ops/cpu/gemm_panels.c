@@ -9,6 +9,9 @@
 #include "worker/ops/cpu/gemm.h"
 #include "worker/ops/cpu/gemm_kernel.h"
 #include "worker/ops/cpu/gemm_range.h"
+#ifdef OPS_ISA_amx
+#include "worker/ops/cpu/amx.h"
+#endif
 
 /* Makes the panels of a whole B. */
 struct panels_job {
@@ -19,6 +22,11 @@ struct panels_job {
 
 size_t OPS_FN(gemm_panels_floats)(const struct gemm *gemm)
 {
+#ifdef OPS_ISA_amx
+    if (gemm->bf16) {
+        return amx_panels_bytes(gemm->N, gemm->K) / sizeof(float);
+    }
+#endif
     const int64_t width = (int64_t)gemm_vectors(gemm->N) * VEC;
     return (size_t)(divide_up(gemm->N, width) * width * gemm->K);
 }
@@ -45,6 +53,12 @@ static void panels_task(void *argument, size_t index, int thread)
 
 void OPS_FN(gemm_panels_pack)(struct pool *pool, float *panels, const struct gemm *gemm)
 {
+#ifdef OPS_ISA_amx
+    if (gemm->bf16) {
+        amx_panels_pack(pool, panels, gemm);
+        return;
+    }
+#endif
     struct panels_job job = {
         .g = *gemm, .panels = panels, .tile_columns = (int64_t)gemm_vectors(gemm->N) * VEC};
     pool_run(pool, (size_t)divide_up(gemm->N, job.tile_columns), panels_task, &job);

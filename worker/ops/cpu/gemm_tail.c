@@ -85,7 +85,7 @@ void OPS_FN(gemm_tails)(struct pool *pool, const struct gemm *gemm, void *scratc
 {
     for (int64_t i = 0; i < gemm->tail_count; i++) {
         const struct gemm_tail *tail = &gemm->tails[i];
-        const struct gemm product = {
+        struct gemm product = {
             .c = gemm->c + tail->row0 * gemm->ldc + tail->column0,
             .ldc = gemm->ldc,
             .a = tail->a,
@@ -99,6 +99,9 @@ void OPS_FN(gemm_tails)(struct pool *pool, const struct gemm *gemm, void *scratc
             .K = tail->K,
             .accumulate = true,
         };
+#ifdef OPS_ISA_amx
+        product.bf16 = gemm->bf16;
+#endif
         OPS_FN(gemm)(pool, &product, scratch);
     }
 }

@@ -18,6 +18,7 @@
 
 LANE_PROBES(avx2)
 LANE_PROBES(avx512)
+LANE_PROBES(amx)
 #undef LANE_PROBES
 
 #endif

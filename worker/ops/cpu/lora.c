@@ -8,7 +8,8 @@
  * apart; the chains are the same. The narrow products (x Aᵀ, dy B, and the factors' gradients) have
  * one side of r numbers; the A of all parts are stacked, so that x is read once.
  *
- * The factors are fp32 on every device: they are the weights that are trained. Ranges are done one
+ * The factors are fp32 unless the device multiplies bf16 by instructions of its own: rounding gains
+ * nothing where the product is fp32 anyway. Ranges are done one
  * after the other, so that an adapter that serves several keeps one chain in its gradients.
  */
 #include <string.h>
@@ -23,6 +24,7 @@
 
 static void product(struct device *device, struct gemm gemm)
 {
+    gemm.bf16 = device_multiplies_bf16(device);
     OPS_FN(gemm)(device->pool, &gemm, OPS_FN(scratch_gemm)(device));
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ops_cpu: the table of the fast path, `ops_avx2` in one object and `ops_avx512` in the other.
+ * ops_cpu: the table of the fast path, `ops_avx2`, `ops_avx512` and `ops_amx` in an object each.
  */
 #include "worker/ops/cpu/cpu.h"
 
