@@ -42,8 +42,9 @@
 
 /* Several ranks. */
 #define GANG_TIMEOUT_MS    1800000 /* tokens of 16 GiB; a rank that died is noticed at once */
-#define GANG_COMPARE_STEPS 25  /* between fingerprints of the weights: 50 ms for 135 M of them */
-#define GANG_RECHECK_STEPS 100 /* between slices that a second rank computes: 1 % at most */
+#define GANG_COMPARE_STEPS 25 /* between fingerprints of the weights: 50 ms for 135 M of them */
+#define OVERLAP_FLOATS     (1 << 20) /* handed on at a time beside the backward pass: 4 MiB */
+#define GANG_RECHECK_STEPS 100       /* between slices that a second rank computes: 1 % at most */
 
 /* Messages of the service. */
 #define MESSAGE_VALUES_MAX 100000     /* JSON values in one body: about 8 MiB once parsed */

@@ -215,5 +215,6 @@ struct spec spec_without_ranks(const struct spec *spec)
     same.resources.ranks = 1;
     same.resources.min_ranks = 1;
     same.train.zero_stage = 1;
+    same.train.overlap = true;
     return same;
 }

@@ -252,12 +252,12 @@ static enum status remove_later(const char *run, int64_t step, struct error *err
     return status;
 }
 
-enum status checkpoint_put(const char *run, const struct checkpoint_part *part,
+enum status checkpoint_put(const char *run, const struct checkpoint_part *part, int32_t rank,
                            struct checkpoint_blob *blob_out, struct error *error)
 {
     char store[PATH_MAX];
     CHECK(strlen(part->name) < CHECKPOINT_NAME_BYTES);
-    struct checkpoint_blob blob = {.offset = part->offset, .size = part->size};
+    struct checkpoint_blob blob = {.offset = part->offset, .size = part->size, .rank = rank};
     memcpy(blob.name, part->name, strlen(part->name));
     TRY(dir_create(run, error));
     TRY(durable_dir(run, STORE, store, error));
@@ -272,10 +272,10 @@ enum status checkpoint_commit(const char *run, int64_t step, const json_t *state
     CHECK(step >= 0 && json_is_object(state) && count >= 0 && count <= PARTS_MAX);
     json_t *list = json_array();
     for (int i = 0; i < count; i++)
-        json_array_append_new(list,
-                              json_pack("{s:s, s:I, s:I, s:s}", "name", blobs[i].name, "offset",
-                                        (json_int_t)blobs[i].offset, "size",
-                                        (json_int_t)blobs[i].size, "sha256", blobs[i].digest));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:i, s:s}", "name", blobs[i].name,
+                                              "offset", (json_int_t)blobs[i].offset, "size",
+                                              (json_int_t)blobs[i].size, "rank", blobs[i].rank,
+                                              "sha256", blobs[i].digest));
     json_t *manifest =
         json_pack("{s:i, s:s, s:I, s:O, s:o}", "format_version", FORMAT_VERSION, "kind",
                   "checkpoint", "step", (json_int_t)step, "state", (json_t *)state, "parts", list);
@@ -294,7 +294,7 @@ enum status checkpoint_write(const char *run, int64_t step, const json_t *state,
     struct checkpoint_blob *blobs = mem_alloc(sizeof(*blobs) * (size_t)(count + 1));
     enum status status = STATUS_OK;
     for (int i = 0; i < count && status == STATUS_OK; i++)
-        status = checkpoint_put(run, &parts[i], &blobs[i], error);
+        status = checkpoint_put(run, &parts[i], 0, &blobs[i], error);
     if (status == STATUS_OK)
         status = checkpoint_commit(run, step, state, blobs, count, error);
     mem_free(blobs);

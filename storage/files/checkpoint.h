@@ -10,8 +10,15 @@
  * half. Under the service the manifest is itself a blob and a database row is the commit point.
  *
  * A manifest: {"format_version": 1, "kind": "checkpoint", "step": N, "state": {…}, "parts":
- * [{"name", "offset", "size", "sha256"}], "sha256": digest of all the above}. A name may be cut
- * into several stretches, one after another: whoever wrote it had several ranks.
+ * [{"name", "offset", "size", "rank", "sha256"}], "sha256": digest of all the above}. A name may be
+ * cut into several stretches, one after another: each of several ranks wrote its own, and no rank
+ * ever holds or writes another's. Readers need not care: a stretch is found by name and offset.
+ *
+ * Ranks on several hosts: a blob lies in the store of the host whose rank wrote it, at
+ * RUN/store/ab/abcdef…, and every host's RUN has the manifest, byte for byte the same, so whoever
+ * gathers a checkpoint takes from each host the parts of its own ranks. The leader's is renamed
+ * into place last, when all blobs and all other hosts' manifests are durable: it is the commit. To
+ * be opened, a run's directory must hold all blobs.
  */
 #ifndef TAILOR_STORAGE_FILES_CHECKPOINT_H
 #define TAILOR_STORAGE_FILES_CHECKPOINT_H
@@ -42,10 +49,11 @@ enum status checkpoint_write(const char *run, int64_t step, const json_t *state,
 struct checkpoint_blob {
     char name[CHECKPOINT_NAME_BYTES];
     uint64_t offset, size;
+    int32_t rank; /* who put it */
     char digest[SHA256_HEX_SIZE];
 };
 
-enum status checkpoint_put(const char *run, const struct checkpoint_part *part,
+enum status checkpoint_put(const char *run, const struct checkpoint_part *part, int32_t rank,
                            struct checkpoint_blob *blob_out, struct error *error);
 /* Stretches of one name stand in ascending order and leave no gap, else opening refuses it. */
 enum status checkpoint_commit(const char *run, int64_t step, const json_t *state,

@@ -35,5 +35,7 @@ if grep -qw amx_bf16 /proc/cpuinfo; then
 fi
 figure vs_trl "$here/vs_trl.sh" "$base" "$dsp" "$pairs"
 figure vs_torch "$here/vs_torch.sh" "$base" "$dsp" "$pairs"
+figure ranks "$here/ranks.sh" "$base" "$pairs"
+figure start "$here/start.sh" "$base" "$pairs"
 figure vs_tokenizers "$here/vs_tokenizers.sh" "$base" "$pairs"
 exit "$failed"

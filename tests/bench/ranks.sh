@@ -5,7 +5,8 @@
 # RANKS ranks of one thread each against one rank of one thread, on the same real rows: tokens/s by the clock (of the
 # steps behind the first), and tokens by a second of processor time, which a busy machine leaves alone (what waiting
 # ranks spin counts too). Full and LoRA, by shared memory and by TCP. The first ratio is the speed-up; the second times
-# RANKS is what it would be with a free core a rank and nothing to wait for.
+# RANKS is what it would be with a free core a rank and nothing to wait for. With the sums after the backward pass and
+# beside it; "hidden" is the time of the thread that sums beside it, as a share of the steps.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 exec python3 - "${TAILOR_BUILD:-$root/build}" "$@" <<'PY'
@@ -38,18 +39,19 @@ def measure(extra):
     rows = rows[1:]
     seconds = [sum(r["step_seconds"].values()) for r in rows]
     tokens = sum(r["tokens_per_second"] * s for r, s in zip(rows, seconds))
+    hidden = sum(r.get("reduce_hidden_seconds", 0) for r in rows) / sum(seconds)
     phases = {k: sum(r["step_seconds"][k] for r in rows) / sum(seconds) for k in rows[0]["step_seconds"]}
-    return tokens / sum(seconds), tokens / (whole - short), phases, [r["loss"] for r in rows]
+    return tokens / sum(seconds), tokens / (whole - short), {**phases, "hidden": hidden}, [r["loss"] for r in rows]
 
 
 try:
     for kind in ("none", "lora"):
         adapter = ["--set", f"adapter.type={kind}"]
         clock, processor, phases, losses = measure(adapter)
-        print(f"{kind:5} 1 rank          {clock:8.0f} tokens/s  {processor:8.0f} tokens a processor second", flush=True)
-        for wire in ("shm", "tcp"):
-            got = measure(adapter + ["--ranks", str(ranks), "--comm", wire])
-            print(f"{kind:5} {ranks} ranks by {wire}  {got[0]:8.0f} tokens/s  {got[1]:8.0f} tokens a processor second  "
+        print(f"{kind:5} 1 rank                         {clock:8.0f} tokens/s  {processor:8.0f} tokens a processor second", flush=True)
+        for wire, overlap in (("shm", "false"), ("shm", "true"), ("tcp", "false"), ("tcp", "true")):
+            got = measure(adapter + ["--ranks", str(ranks), "--comm", wire, "--set", f"train.overlap={overlap}"])
+            print(f"{kind:5} {ranks} ranks by {wire}, overlap {overlap:5}  {got[0]:8.0f} tokens/s  {got[1]:8.0f} tokens a processor second  "
                   f"ratio {got[0] / clock:.2f}, by the processor {ranks * got[1] / processor:.2f}  "
                   + "  ".join(f"{k} {100 * v:.0f} %" for k, v in got[2].items())
                   + ("" if got[3] == losses else "  THE LOSSES DIFFER"), flush=True)

@@ -281,17 +281,11 @@ static double product_rate(struct device *device)
 static void take_step(struct session *s, struct arena *arena, int64_t step)
 {
     struct arena_mark mark = arena_mark(arena);
-    struct sample *samples = arena_array(arena, struct sample, s->sampler.batch_groups);
-    struct batch_group *groups = arena_array(arena, struct batch_group, s->sampler.batch_groups);
     struct step_result result;
-    int64_t count = sampler_batch(&s->sampler, step, samples);
-    for (int64_t i = 0; i < count; i++) {
-        groups[i] = (struct batch_group){.dataset = s->part[samples[i].part],
-                                         .group = samples[i].group,
-                                         .part = samples[i].part};
-    }
+    int32_t count;
+    struct batch_group *groups = batch_groups_of(arena, &s->sampler, s->part, step, &count, NULL);
     struct error error;
-    if (stepper_step(&s->stepper, step, groups, (int32_t)count, &result, &error) != STATUS_OK) {
+    if (stepper_step(&s->stepper, step, groups, count, &result, &error) != STATUS_OK) {
         fatal(1, "%s", error.text);
     }
     arena_reset(arena, mark);

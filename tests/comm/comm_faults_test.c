@@ -39,15 +39,17 @@ static enum status script(struct comm *comm, struct error *error)
     static uint8_t all[WORLD * 8];
     static uint8_t blob[1000003];
     struct comm_order order = chain(comm_world(comm));
-    TRY(comm_reduce_scatter(comm, data, COUNT, &order, error));
+    struct comm_span whole = {data, COUNT, 0, COUNT}, low = {data, COUNT, 0, 999};
+    TRY(comm_reduce_scatter(comm, whole, &order, error));
     TRY(comm_all_gather(comm, data, COUNT, error));
     TRY(comm_all_reduce(comm, data, 10, &order, error));
     TRY(comm_all_reduce(comm, data, COUNT, &order, error));
     TRY(comm_all_gather_bytes(comm, "12345678", 8, all, error));
     TRY(comm_broadcast(comm, blob, sizeof(blob), 2, error));
     TRY(comm_barrier(comm, error));
-    TRY(comm_all_reduce_start(comm, data, COUNT, &order, error));
-    return comm_wait(comm, error);
+    TRY(comm_sum_start(comm, whole, COMM_TO_ALL, &order, error));
+    TRY(comm_sum_start(comm, low, COMM_TO_OWNERS, &order, error));
+    return comm_wait(comm, NULL, error);
 }
 
 /* Runs the script until it fails, then shows that the group stays poisoned. */
@@ -204,10 +206,11 @@ static void abort_beside_body(const struct comm_options *options, struct ranks_b
     struct comm *comm = open_or_exit(options, board);
     struct error error = {0};
     if (options->rank == VICTIM) {
-        EXPECT_I64(STATUS_OK, comm_all_reduce_start(comm, data, COUNT, &order, &error));
+        struct comm_span whole = {data, COUNT, 0, COUNT};
+        EXPECT_I64(STATUS_OK, comm_sum_start(comm, whole, COMM_TO_ALL, &order, &error));
         usleep(20000); /* its thread now waits for the others */
         comm_abort(comm, "changed its mind");
-        EXPECT_I64(STATUS_COMMUNICATION, comm_wait(comm, &error));
+        EXPECT_I64(STATUS_COMMUNICATION, comm_wait(comm, NULL, &error));
         atomic_store(&board->ready[VICTIM], 2);
     } else {
         while (atomic_load(&board->ready[VICTIM]) < 2) { /* busy with something else */

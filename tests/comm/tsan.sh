@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# tests/comm/tsan.sh BUILD: the tests of the collectives under ThreadSanitizer, built in BUILD. Address space
-# randomization is off, because the sanitizer's own map collides with it on some kernels.
+# tests/comm/tsan.sh BUILD: the tests of the collectives, and of steps whose gradients are summed beside the backward
+# pass, under ThreadSanitizer, built in BUILD. Address space randomization is off, because the sanitizer's own map
+# collides with it on some kernels.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 build=${1:?usage: tsan.sh BUILD}
 cmake -G Ninja -S "$root" -B "$build" -DTAILOR_SANITIZE=thread >/dev/null
-cmake --build "$build" --target comm_sums_test comm_faults_test comm_join_test | tail -1
-setarch -R ctest --test-dir "$build" -L comm --no-tests=error --timeout 900
+cmake --build "$build" --target comm_sums_test comm_faults_test comm_join_test gang_test | tail -1
+setarch -R ctest --test-dir "$build" -R '^(comm_.*|gang)_test$' --no-tests=error --timeout 900

@@ -4,7 +4,8 @@
 # sentence, and goes on with as many as there are.
 #
 #     ranks_test.sh BUILD        a choice of the combinations
-#     ranks_test.sh BUILD all    every one of 2, 3, 4 ranks; shm, tcp; full, LoRA; optimizer state cut or not
+#     ranks_test.sh BUILD all    every one of 2, 3, 4 ranks; shm, tcp; full, LoRA; optimizer state cut or not; sums beside
+#                                the backward pass or after it
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 python3 "$root/deploy/sample_data.py" --out "$work/data"
@@ -27,7 +28,7 @@ import json, sys
 run = sys.argv[1]
 for line in open(run + "/metrics.jsonl"):
     row = json.loads(line)
-    for key in ("tokens_per_second", "pairs_per_second", "step_seconds"):
+    for key in ("tokens_per_second", "pairs_per_second", "step_seconds", "reduce_hidden_seconds"):
         row.pop(key, None)
     print(json.dumps(row))
 result = json.load(open(run + "/result.json"))
@@ -80,18 +81,18 @@ assert json.load(open(sys.argv[1] + "/result.json"))["mix"]["general_pairs"] > 0
 assert any("lm_loss" in json.loads(line) for line in open(sys.argv[1] + "/metrics.jsonl"))
 PY
 
-combinations="2:shm:full:1 3:shm:full:0 4:shm:full:1 3:tcp:full:1 2:tcp:full:0
-    2:shm:lora:0 3:shm:lora:1 4:tcp:lora:1"
+combinations="2:shm:full:1:true 3:shm:full:0:false 4:shm:full:1:false 3:tcp:full:1:true 2:tcp:full:0:true
+    2:shm:lora:0:true 3:shm:lora:1:false 4:tcp:lora:1:true"
 if [ "$all" = all ]; then
     combinations=$(for n in 2 3 4; do for wire in shm tcp; do for kind in full lora; do for zero in 0 1; do
-        echo "$n:$wire:$kind:$zero"
+        echo "$n:$wire:$kind:$zero:true $n:$wire:$kind:$zero:false"
     done; done; done; done)
 fi
 for combination in $combinations; do
-    IFS=: read -r n wire kind zero <<<"$combination"
-    out="$work/$kind-$n-$wire-$zero"
-    expect "$kind on $n ranks by $wire, zero_stage $zero, runs" customize $kind "$out" --ranks "$n" --comm "$wire" \
-        --set train.zero_stage="$zero"
+    IFS=: read -r n wire kind zero overlap <<<"$combination"
+    out="$work/$kind-$n-$wire-$zero-$overlap"
+    expect "$kind on $n ranks by $wire, zero_stage $zero, overlap $overlap, runs" customize $kind "$out" --ranks "$n" \
+        --comm "$wire" --set train.zero_stage="$zero" --set train.overlap=$overlap
     expect "… and has the bits of 1 rank" same "$work/$kind" "$out"
 done
 
@@ -113,6 +114,60 @@ if [ "$all" = all ]; then
     resumes lora 4 1 1 0
     resumes lora 3 1 2 0
 fi
+
+# Every rank writes its own part of a checkpoint and no other; a kill of any of them at any phase of the second one
+# leaves the first or the second. The ranks are started one by one, so that one alone is hit.
+parts() { # parts RUN RANKS: of all parts a manifest has a stretch of each rank, within one unit of an equal cut
+    python3 - "$1" "$2" <<'PY'
+import glob, json, sys
+run, ranks = sys.argv[1], int(sys.argv[2])
+manifests = glob.glob(run + "/checkpoints/*.json")
+assert manifests
+for path in manifests:
+    parts = json.load(open(path))["parts"]
+    for name in ("weights", "m", "v"):
+        own = [p for p in parts if p["name"] == name]
+        assert [p["rank"] for p in own] == list(range(ranks)), own
+        assert max(p["size"] for p in own) - min(p["size"] for p in own) <= 128, own
+PY
+}
+expect "4 ranks: each wrote its part of weights and moments" parts "$work/full-4-shm-1-false" 4
+ranks_apart() { # ranks_apart DIR0 DIR1 VICTIM POINT: two ranks of the full job, of which VICTIM dies at POINT
+    local r pids="" dirs=("$1" "$2")
+    mkdir -p "$1" "$2"
+    sed "s#\"$work/full\"#\"$1\"#" "$work/full/spec.json" >"$1/spec.json" # the directory is part of it
+    for r in 0 1; do
+        env TAILOR_GANG_SECRET="$(printf '%064d' 7)" $([ "$r" = "$3" ] && echo "TAILOR_FAIL=$4:kill") tailor-trainer train \
+            --spec "$1/spec.json" --out "${dirs[r]}" --rank $r --ranks 2 --comm shm --rendezvous "apart-$$" --term 1 --quiet \
+            >"$work/log-$r" 2>&1 &
+        pids="$pids $!"
+    done
+    wait $pids
+    test ! -e "$1/result.json" -a -e "$1/checkpoints/step-000000006.json" -a ! -e "$1/checkpoints/step-000000012.json"
+}
+for victim in 0 1; do
+    for point in blob_write:9 blob_fsync:4 blob_rename:5 manifest_write:4 manifest_fsync:2 manifest_rename:2; do
+        case "$victim$point" in 1manifest*) continue ;; esac # one directory: the leader alone writes manifests
+        out="$work/phase-$victim-${point%:*}"
+        expect "rank $victim dies at its $point" ranks_apart "$out" "$out" $victim $point
+        expect "… and one rank goes on to the bits of 1 rank" eval 'tailor run --resume --out "$out" -q && same "$work/full" "$out"'
+    done
+done
+# As on two hosts: a directory each. The other's manifest is there before the leader's, which is the commit.
+for point in blob_rename:5 manifest_rename:2; do
+    for victim in 0 1; do
+        host="$work/host-$victim-${point%:*}"
+        expect "two directories, rank $victim dies at its $point" ranks_apart "$host-a" "$host-b" $victim $point
+        expect "… the stores have no blob in common" test -z "$(cd "$host-a/store" && find . -type f | sort |
+            comm -12 - <(cd "$host-b/store" && find . -type f | sort))"
+        expect "… and have the first checkpoint's manifest, the same" cmp "$host-a/checkpoints/step-000000006.json" \
+            "$host-b/checkpoints/step-000000006.json"
+        cp -r "$host-b/store/." "$host-a/store/"
+        [ -d "$host-b/best" ] && cp -r "$host-b/best/store/." "$host-a/best/store/"
+        expect "… brought together, one rank goes on to the bits of 1 rank" eval \
+            'tailor run --resume --out "$host-a" -q && same "$work/full" "$host-a"'
+    done
+done
 
 # A rank is killed in the middle.
 long=(--set train.max_steps=80 --set checkpoint.every_steps=5)

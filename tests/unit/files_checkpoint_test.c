@@ -347,7 +347,7 @@ static enum status write_cut(int64_t step, int ranks, struct error *error)
     for (int r = 0; r < ranks; r++) {
         size_t begin = (size_t)(WEIGHTS * r / ranks), end = (size_t)(WEIGHTS * (r + 1) / ranks);
         struct checkpoint_part part = {"weights", weights + begin, end - begin, begin};
-        TRY(checkpoint_put(run, &part, &blobs[r], error));
+        TRY(checkpoint_put(run, &part, r, &blobs[r], error));
     }
     json_t *state = json_object();
     enum status status = checkpoint_commit(run, step, state, blobs, ranks, error);
@@ -391,8 +391,8 @@ TEST(a_manifest_whose_stretches_leave_a_gap_is_refused)
     struct checkpoint *checkpoint;
     struct checkpoint_blob blobs[2];
     struct checkpoint_part parts[2] = {{"weights", "abcd", 4, 0}, {"weights", "efgh", 4, 5}};
-    REQUIRE(checkpoint_put(run, &parts[0], &blobs[0], &error) == STATUS_OK);
-    REQUIRE(checkpoint_put(run, &parts[1], &blobs[1], &error) == STATUS_OK);
+    REQUIRE(checkpoint_put(run, &parts[0], 0, &blobs[0], &error) == STATUS_OK);
+    REQUIRE(checkpoint_put(run, &parts[1], 1, &blobs[1], &error) == STATUS_OK);
     json_t *state = json_object();
     EXPECT_I64(STATUS_OK, checkpoint_commit(run, 1, state, blobs, 2, &error));
     json_decref(state);

@@ -125,13 +125,22 @@ struct bench {
     struct stepper stepper;
 };
 
+static void model_body(const struct comm_options *options, struct ranks_board *board,
+                       void *argument)
+{
+    (void)options;
+    (void)board;
+    struct model_config config = fixture_config(ARCHITECTURE_QWEN3);
+    fixture_model(argument, &config, &(struct params_heads){.lm_head = true, .score = true}, 3);
+}
+
+/* Written by a process of its own: the one that forks ranks has no threads, and so no device. */
 static const char *model_dir(void)
 {
     static char dir[FIXTURE_PATH_MAX];
     if (dir[0] == '\0') {
-        struct model_config config = fixture_config(ARCHITECTURE_QWEN3);
         fixture_dir(dir);
-        fixture_model(dir, &config, &(struct params_heads){.lm_head = true, .score = true}, 3);
+        in_gang(1, model_body, dir);
     }
     return dir;
 }
@@ -212,7 +221,7 @@ static enum status one_step(struct bench *b, int64_t step, struct step_result *r
 
 /* 12 tokens: the longest groups are computed in parts. */
 struct step_case {
-    bool cut_state;
+    bool cut_state, overlap;
     int32_t capacity_tokens;
 };
 
@@ -226,6 +235,7 @@ static void step_body(const struct comm_options *options, struct ranks_board *bo
     const struct step_case *c = argument;
     bench_open(&alone, NULL, false, c->capacity_tokens);
     bench_open(&b, &gang, c->cut_state, c->capacity_tokens);
+    b.stepper.overlap_floats = c->overlap ? 1 : 0;
     size_t begin, end, elements = b.model->table.elements;
     gang_block(&gang, elements, &begin, &end);
     EXPECT_I64((int64_t)(c->cut_state ? end - begin : elements),
@@ -253,8 +263,9 @@ TEST(a_step_on_several_ranks_has_the_bits_of_one)
 {
     model_dir();
     for (int32_t world = 1; world <= SLICES; world++) {
-        for (int i = 0; i < 4; i++) {
-            struct step_case c = {.cut_state = i % 2 == 1, .capacity_tokens = i < 2 ? 40 : 12};
+        for (int i = 0; i < 8; i++) {
+            struct step_case c = {
+                .cut_state = i & 1, .overlap = i & 2, .capacity_tokens = i & 4 ? 12 : 40};
             in_gang(world, step_body, &c);
         }
     }

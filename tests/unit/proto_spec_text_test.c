@@ -260,12 +260,13 @@ TEST(attempts_may_differ_in_their_ranks_and_in_nothing_else)
     const struct spec_override overrides[] = {
         {.key = "stage", .value = "general"},      {.key = "from", .value = "x"},
         {.key = "data.train", .value = "y"},       {.key = "resources.ranks", .value = "3"},
-        {.key = "train.zero_stage", .value = "0"}, {.key = "train.seed", .value = "7"}};
+        {.key = "train.zero_stage", .value = "0"}, {.key = "train.overlap", .value = "false"},
+        {.key = "train.seed", .value = "7"}};
     const struct {
         int count;
         bool same;
-    } cases[] = {{3, true}, {4, true}, {5, true}, {6, false}};
-    for (int i = 0; i < 4; i++) {
+    } cases[] = {{3, true}, {4, true}, {5, true}, {6, true}, {7, false}};
+    for (int i = 0; i < 5; i++) {
         REQUIRE(spec_read(&arena, NULL, overrides, cases[i].count, &spec, NULL) == STATUS_OK);
         struct spec same = spec_without_ranks(spec);
         spec_digest(&same, digests[i > 0]);

@@ -83,6 +83,7 @@ struct comm {
     atomic_bool failed; /* once true, `failure` does not change */
     struct comm_failure failure;
     struct comm_helper *helper;
+    bool patient; /* whoever holds the lock waits without spinning: see helper.c */
 };
 
 bool comm_aborted(const struct comm *comm);

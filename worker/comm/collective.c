@@ -39,25 +39,35 @@ void comm_block(const struct comm *comm, size_t count, int32_t rank, size_t *beg
     *end = last * COMM_BLOCK_FLOATS < count ? last * COMM_BLOCK_FLOATS : count;
 }
 
-/* Chunk `index` of `chunk` floats of a rank's block; beyond its end, nothing. */
-static struct comm_piece block_piece(const struct comm *comm, float *data, size_t count,
+/* What `rank` owns of the span; nothing is begin = end. */
+static void span_block(const struct comm *comm, const struct comm_span *span, int32_t rank,
+                       size_t *begin, size_t *end)
+{
+    comm_block(comm, span->count, rank, begin, end);
+    *begin = *begin > span->begin ? *begin : span->begin;
+    *end = *end < span->end ? *end : span->end;
+    *begin = *begin < *end ? *begin : *end;
+}
+
+/* Chunk `index` of `chunk` floats of what a rank owns; beyond its end, nothing. */
+static struct comm_piece block_piece(const struct comm *comm, const struct comm_span *span,
                                      int32_t rank, size_t chunk, size_t index)
 {
     size_t begin, end;
-    comm_block(comm, count, rank, &begin, &end);
+    span_block(comm, span, rank, &begin, &end);
     size_t from = (end - begin) / chunk < index ? end : begin + index * chunk;
     from = from < end ? from : end;
     size_t size = end - from < chunk ? end - from : chunk;
-    return (struct comm_piece){data + from, size * sizeof(float)};
+    return (struct comm_piece){span->data + from, size * sizeof(float)};
 }
 
 /* How many chunks the longest block has; at least one, so that ranks meet even for nothing. */
-static size_t block_chunks(const struct comm *comm, size_t count, size_t chunk)
+static size_t block_chunks(const struct comm *comm, const struct comm_span *span, size_t chunk)
 {
     size_t longest = 1;
     for (int32_t r = 0; r < comm->world; r++) {
         size_t begin, end;
-        comm_block(comm, count, r, &begin, &end);
+        span_block(comm, span, r, &begin, &end);
         longest = end - begin > longest ? end - begin : longest;
     }
     return (longest - 1) / chunk + 1;
@@ -74,22 +84,22 @@ static void sum_piece(const struct comm *comm, struct comm_piece own,
 }
 
 /* The sums of blocks, and in the same exchanges their way to all if `gather`. */
-static enum status reduce_blocks(struct comm *comm, struct comm_agreement agreement, float *data,
-                                 size_t count, const struct comm_order *order, bool gather,
-                                 struct error *error)
+static enum status reduce_blocks(struct comm *comm, struct comm_agreement agreement,
+                                 const struct comm_span *span, const struct comm_order *order,
+                                 bool gather, struct error *error)
 {
     size_t bytes = gather && comm->same_bytes_max < comm->to_bytes_max ? comm->same_bytes_max
                                                                        : comm->to_bytes_max;
     size_t chunk = bytes / sizeof(float);
-    size_t chunks = block_chunks(comm, count, chunk);
+    size_t chunks = block_chunks(comm, span, chunk);
     for (size_t i = 0; i < chunks + gather; i++) {
         struct comm_exchange exchange = {.agreement = agreement};
-        struct comm_piece own = block_piece(comm, data, count, comm->rank, chunk, i);
+        struct comm_piece own = block_piece(comm, span, comm->rank, chunk, i);
         for (int32_t r = 0; r < comm->world; r++) {
-            exchange.to[r] = block_piece(comm, data, count, r, chunk, i);
+            exchange.to[r] = block_piece(comm, span, r, chunk, i);
             exchange.from[r].bytes = own.bytes;
             if (gather && i > 0) {
-                exchange.all[r] = block_piece(comm, data, count, r, chunk, i - 1);
+                exchange.all[r] = block_piece(comm, span, r, chunk, i - 1);
             }
         }
         exchange.same = exchange.all[comm->rank];
@@ -139,13 +149,15 @@ static enum status gather_pieces(struct comm *comm, struct comm_agreement agreem
 /* ---- the public functions, each alone with the transport ---------------------------------------
  */
 
-enum status comm_reduce_scatter(struct comm *comm, float *data, size_t count,
+enum status comm_reduce_scatter(struct comm *comm, struct comm_span span,
                                 const struct comm_order *order, struct error *error)
 {
+    CHECK(span.begin <= span.end && span.end <= span.count);
     comm_order_check(order, comm->world);
-    struct comm_agreement agreement = {COMM_REDUCE_SCATTER, comm_order_hash(order), count};
+    struct comm_agreement agreement = {COMM_REDUCE_SCATTER, comm_order_hash(order),
+                                       span.end - span.begin};
     comm_begin(comm);
-    return comm_end(comm, reduce_blocks(comm, agreement, data, count, order, false, error));
+    return comm_end(comm, reduce_blocks(comm, agreement, &span, order, false, error));
 }
 
 enum status comm_all_reduce(struct comm *comm, float *data, size_t count,
@@ -153,11 +165,12 @@ enum status comm_all_reduce(struct comm *comm, float *data, size_t count,
 {
     comm_order_check(order, comm->world);
     struct comm_agreement agreement = {COMM_ALL_REDUCE, comm_order_hash(order), count};
+    struct comm_span span = {data, count, 0, count};
     comm_begin(comm);
     bool direct =
         count <= DIRECT_BYTES_MAX / sizeof(float) && count <= comm->same_bytes_max / sizeof(float);
     return comm_end(comm, direct ? reduce_direct(comm, agreement, data, count, order, error)
-                                 : reduce_blocks(comm, agreement, data, count, order, true, error));
+                                 : reduce_blocks(comm, agreement, &span, order, true, error));
 }
 
 enum status comm_all_gather(struct comm *comm, float *data, size_t count, struct error *error)

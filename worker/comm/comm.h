@@ -39,7 +39,8 @@
 enum {
     COMM_WORLD_MAX = 64,
     COMM_SECRET_BYTES = 32,
-    COMM_BLOCK_FLOATS = 16 /* borders of blocks are multiples of this: 64 bytes */
+    COMM_STARTED_MAX = 256, /* sums that wait for comm_wait */
+    COMM_BLOCK_FLOATS = 16  /* borders of blocks are multiples of this: 64 bytes */
 };
 
 struct comm;
@@ -88,8 +89,15 @@ int32_t comm_world(const struct comm *comm);
  * everything, equal to within COMM_BLOCK_FLOATS; may be empty. */
 void comm_block(const struct comm *comm, size_t count, int32_t rank, size_t *begin, size_t *end);
 
-/* On return the own block of `data` (count) holds the sum over ranks; the rest is as before. */
-enum status comm_reduce_scatter(struct comm *comm, float *data, size_t count,
+/* Elements [begin, end) of `data` (count), which is cut into blocks as a whole. */
+struct comm_span {
+    float *data;
+    size_t count, begin, end;
+};
+
+/* On return so much of the span as lies in the own block holds the sum over ranks; the rest is as
+ * before. */
+enum status comm_reduce_scatter(struct comm *comm, struct comm_span span,
                                 const struct comm_order *order, struct error *error);
 /* Every rank's own block of `data` (count) goes to all. */
 enum status comm_all_gather(struct comm *comm, float *data, size_t count, struct error *error);
@@ -103,12 +111,18 @@ enum status comm_broadcast(struct comm *comm, void *data, size_t bytes, int32_t 
                            struct error *error);
 enum status comm_barrier(struct comm *comm, struct error *error);
 
-/* comm_all_reduce beside the caller's compute, by a thread of the comm. From _start until
- * comm_wait returns the caller touches neither `data` nor `order`, and calls nothing but
- * comm_wait, comm_abort and comm_close. comm_wait returns what comm_all_reduce would have. */
-enum status comm_all_reduce_start(struct comm *comm, float *data, size_t count,
-                                  const struct comm_order *order, struct error *error);
-enum status comm_wait(struct comm *comm, struct error *error);
+/* Sums beside the caller's compute, by a thread of the comm, in the order of their starts. From
+ * _start until comm_wait returns the caller does not touch the span's elements, and calls nothing
+ * but further _start, comm_wait, comm_abort and comm_close. The thread never spins: the cores are
+ * the caller's. comm_wait waits for all, and returns what the first that failed did; `seconds_out`
+ * (may be NULL): how long the thread was at it, waiting for other ranks included. */
+enum comm_sum_to {
+    COMM_TO_OWNERS /* as comm_reduce_scatter */,
+    COMM_TO_ALL /* as comm_all_reduce */
+};
+enum status comm_sum_start(struct comm *comm, struct comm_span span, enum comm_sum_to to,
+                           const struct comm_order *order, struct error *error);
+enum status comm_wait(struct comm *comm, double *seconds_out, struct error *error);
 
 /* The first rank that failed, once any call has returned STATUS_COMMUNICATION; otherwise −1, and
  * also −1 where ranks disagree about the collective. */

@@ -8,7 +8,8 @@
  * are therefore enough, without a word from the readers. Sums read the others' windows in place.
  *
  * A waiting rank spins for as long as a sleep and a wake take, if every rank can have a core;
- * otherwise it lets others run. Then it sleeps, and looks up now and then for the dead.
+ * otherwise it lets others run; not at all beside its rank's compute. Then it sleeps, and looks up
+ * now and then for the dead.
  */
 #include "worker/comm/shm.h"
 
@@ -169,7 +170,7 @@ static bool wait_for(struct comm *comm, struct shm *shm, int32_t rank, int64_t d
                      struct comm_failure *failure)
 {
     struct shm_rank *peer = &shm->header->ranks[rank];
-    if (spin(comm, shm, peer)) {
+    if (!comm->patient && spin(comm, shm, peer)) {
         return true;
     }
     for (;;) {

@@ -314,7 +314,7 @@ static bool exchange_tcp(struct comm *comm, struct comm_exchange *exchange,
             return comm_fail(failure, comm->rank, "%s", comm->abort_reason);
         }
         if (progress) {
-            spin_until_us = tcp->spins ? comm_now_us() + SPIN_US : 0;
+            spin_until_us = tcp->spins && !comm->patient ? comm_now_us() + SPIN_US : 0;
         } else if (comm_now_us() < spin_until_us) {
             comm_relax();
         } else {

@@ -163,6 +163,18 @@ const struct tensor_place *params_place(const struct params_table *table, enum t
     return place;
 }
 
+size_t params_layer_begin(const struct params_table *table, int32_t layer)
+{
+    int32_t i = 0;
+    while (i < table->count && table->places[i].layer < 0) {
+        i++; /* what stands before the layers */
+    }
+    while (i < table->count && table->places[i].layer >= 0 && table->places[i].layer < layer) {
+        i++;
+    }
+    return i < table->count ? table->places[i].offset : table->elements;
+}
+
 float *params_at(const struct params_table *table, float *block, enum tensor_kind kind,
                  int32_t layer)
 {

@@ -82,6 +82,9 @@ const struct tensor_place *params_place(const struct params_table *table, enum t
 float *params_at(const struct params_table *table, float *block, enum tensor_kind kind,
                  int32_t layer);
 
+/* Where a layer's tensors begin; its count of layers: what stands behind them. */
+size_t params_layer_begin(const struct params_table *table, int32_t layer);
+
 /* "model.layers.3.self_attn.q_proj.weight"; for an adapter PEFT's
  * "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight",
  * "base_model.model.score.weight". */

@@ -254,8 +254,18 @@ static void reward_backward(const struct pass *pass, const float *dreward)
     }
 }
 
+/* The trained table is final from layer `layer` on; c->L: behind the layers, −1: all of it. */
+static void tell_final(const struct pass *pass, int32_t layer, const struct backward_watch *watch)
+{
+    if (watch != NULL) {
+        const struct params_table *table = model_trained_table(pass->model);
+        watch->final(watch->argument, layer < 0 ? 0 : params_layer_begin(table, layer));
+    }
+}
+
 void transformer_backward(const struct model *model, struct activations *acts,
-                          const struct reading *reading, const float *dreward, float *gradients)
+                          const struct reading *reading, const float *dreward, float *gradients,
+                          const struct backward_watch *watch)
 {
     struct pass pass;
     pass_init(&pass, model, acts, reading, gradients);
@@ -267,6 +277,7 @@ void transformer_backward(const struct model *model, struct activations *acts,
     pass.ops->rmsnorm_backward(pass.device, dx, pass_gradient(&pass, TENSOR_FINAL_NORM, -1),
                                a->dhidden, a->x_final, a->final_rstd,
                                pass_weight(&pass, TENSOR_FINAL_NORM, -1), pass.Q, c->C, false);
+    tell_final(&pass, c->L, watch);
     for (int32_t layer = c->L - 1; layer >= 0; layer--) {
         if (acts->capacity.recompute) {
             layer_recompute(&pass, layer);
@@ -274,9 +285,11 @@ void transformer_backward(const struct model *model, struct activations *acts,
         ffn_block_backward(&pass, layer, dx, pass_pruned(&pass, layer) ? pass.Q : pass.S);
         attention_block_backward(&pass, layer, dx);
         dx = a->dx;
+        tell_final(&pass, layer, watch);
     }
     if (pass_gradient(&pass, TENSOR_EMBED, -1) != NULL) {
         pass.ops->embed_backward(pass.device, pass_gradient(&pass, TENSOR_EMBED, -1), a->dx, a->ids,
                                  pass.S, c->C);
     }
+    tell_final(&pass, -1, watch);
 }

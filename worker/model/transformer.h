@@ -26,8 +26,16 @@ void transformer_forward(const struct model *model, struct activations *acts,
                          const struct reading *reading, float lm_scale, float *gradients,
                          float *reward_out, float *nll_out);
 
-/* dreward: (R) on the host. Adds to `gradients`. */
+/* Told while a backward pass goes on: it adds nothing more to the gradients from element `begin`
+ * on. `begin` never rises from call to call, and at last is 0. */
+struct backward_watch {
+    void (*final)(void *argument, size_t begin);
+    void *argument;
+};
+
+/* dreward: (R) on the host. Adds to `gradients`. `watch` may be NULL. */
 void transformer_backward(const struct model *model, struct activations *acts,
-                          const struct reading *reading, const float *dreward, float *gradients);
+                          const struct reading *reading, const float *dreward, float *gradients,
+                          const struct backward_watch *watch);
 
 #endif

@@ -22,6 +22,26 @@ void group_rows(struct arena *arena, const struct dataset *dataset, int64_t grou
     *out = (struct pack_group){.ids = ids, .counts = counts, .rows = g->rows};
 }
 
+struct batch_group *batch_groups_of(struct arena *arena, const struct sampler *sampler,
+                                    struct dataset *const *parts, int64_t step, int32_t *count_out,
+                                    double *epoch_out)
+{
+    struct sample *samples = arena_array(arena, struct sample, sampler->batch_groups);
+    struct batch_group *groups = arena_array(arena, struct batch_group, sampler->batch_groups);
+    int64_t count = sampler_batch(sampler, step, samples);
+    double epoch = 0;
+    for (int64_t i = 0; i < count; i++) {
+        groups[i] = (struct batch_group){
+            .dataset = parts[samples[i].part], .group = samples[i].group, .part = samples[i].part};
+        epoch = samples[i].part == MIX_OWN ? samples[i].epoch : epoch;
+    }
+    *count_out = (int32_t)count;
+    if (epoch_out != NULL) {
+        *epoch_out = epoch;
+    }
+    return groups;
+}
+
 static const struct data_row *rows_of(const struct batch_group *group)
 {
     return &group->dataset->rows[group->dataset->groups[group->group].row0];

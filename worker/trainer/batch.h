@@ -39,6 +39,12 @@ struct batch {
     int64_t tokens_packed; /* computed, after sharing */
 };
 
+/* The groups that the sampler gives to a step; `parts` by enum mix_part. epoch_out (may be NULL):
+ * how far through the own data. Memory is the arena's. */
+struct batch_group *batch_groups_of(struct arena *arena, const struct sampler *sampler,
+                                    struct dataset *const *parts, int64_t step, int32_t *count_out,
+                                    double *epoch_out);
+
 /* `groups` (count) need dataset, group and part; the rest is filled in. Memory is the arena's. */
 void batch_plan(struct arena *arena, struct batch_group *groups, int32_t count,
                 const struct loss_config *loss, int32_t slices, int32_t capacity_tokens,

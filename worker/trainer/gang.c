@@ -124,6 +124,11 @@ bool gang_leads(const struct gang *gang)
     return gang_rank(gang) == 0;
 }
 
+bool gang_keeps(const struct gang *gang)
+{
+    return gang == NULL || gang->keeper == gang->rank;
+}
+
 static bool alone(const struct gang *gang)
 {
     return gang == NULL || gang->comm == NULL;

@@ -33,6 +33,7 @@ struct gang_options {
 struct gang {
     struct comm *comm; /* owned; NULL: nothing is sent (a world of one, or only a plan) */
     int32_t rank, world;
+    int32_t keeper; /* the lowest rank that has the same run directory (place.h); else 0 */
 };
 
 /* Waits until all ranks are there. */
@@ -45,6 +46,7 @@ void gang_close(struct gang *gang, const struct error *failure);
 int32_t gang_rank(const struct gang *gang);
 int32_t gang_world(const struct gang *gang);
 bool gang_leads(const struct gang *gang); /* is this rank 0? */
+bool gang_keeps(const struct gang *gang); /* does it care for its host's run directory? */
 /* This rank's own block of `count` floats, as comm_block cuts it. */
 void gang_block(const struct gang *gang, size_t count, size_t *begin, size_t *end);
 

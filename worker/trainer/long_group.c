@@ -111,11 +111,11 @@ void long_group_backward(struct long_group *group, const float *dreward, float *
         part_stage(group, p, true, &reading);
         float *again = arena_array(arena, float, group->rows.rows);
         forward(group, &reading, gradients, again, lm_loss);
-        transformer_backward(s->model, s->acts, &reading, dreward + row0, gradients);
+        transformer_backward(s->model, s->acts, &reading, dreward + row0, gradients, NULL);
         arena_reset(arena, mark);
     }
     if (group->parts.prefix > 0) {
         activations_stage_prefix(s->acts, &group->prefix, &group->prefix_reading);
-        transformer_backward(s->model, s->acts, &group->prefix_reading, NULL, gradients);
+        transformer_backward(s->model, s->acts, &group->prefix_reading, NULL, gradients, NULL);
     }
 }

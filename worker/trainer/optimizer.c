@@ -64,8 +64,18 @@ enum status optimizer_reduce(const struct optimizer *optimizer, float *gradients
     }
     struct comm *comm = optimizer->gang->comm;
     size_t count = optimizer->table->elements;
-    return optimizer->config.cut_state ? comm_reduce_scatter(comm, gradients, count, order, error)
+    struct comm_span all = {gradients, count, 0, count};
+    return optimizer->config.cut_state ? comm_reduce_scatter(comm, all, order, error)
                                        : comm_all_reduce(comm, gradients, count, order, error);
+}
+
+enum status optimizer_reduce_start(const struct optimizer *optimizer, float *gradients,
+                                   size_t begin, size_t end, const struct comm_order *order,
+                                   struct error *error)
+{
+    struct comm_span span = {gradients, optimizer->table->elements, begin, end};
+    return comm_sum_start(optimizer->gang->comm, span,
+                          optimizer->config.cut_state ? COMM_TO_OWNERS : COMM_TO_ALL, order, error);
 }
 
 enum status optimizer_gradient_norm(const struct optimizer *optimizer, const float *gradients,

@@ -50,6 +50,11 @@ void optimizer_free(struct optimizer *optimizer);
  * the own block (the rest is then undefined). */
 enum status optimizer_reduce(const struct optimizer *optimizer, float *gradients,
                              const struct comm_order *order, struct error *error);
+/* The same for elements [begin, end), beside the caller's compute: comm_sum_start. In a gang only;
+ * comm_wait ends it. */
+enum status optimizer_reduce_start(const struct optimizer *optimizer, float *gradients,
+                                   size_t begin, size_t end, const struct comm_order *order,
+                                   struct error *error);
 /* sqrt Σ g² over all elements, before clipping: the same bits on every rank of every world. */
 enum status optimizer_gradient_norm(const struct optimizer *optimizer, const float *gradients,
                                     double *norm_out, struct error *error);

@@ -84,6 +84,16 @@ void relay_running(int64_t step, int64_t steps)
     json_decref(fields);
 }
 
+void relay_checkpoint(int64_t step)
+{
+    json_t *fields = json_object();
+    json_object_set_new(fields, "step", json_integer(step));
+    json_object_set_new(fields, "event", json_string("checkpoint"));
+    json_object_set_new(fields, "text", json_string("this host's parts of a checkpoint written"));
+    relay_line("event", fields);
+    json_decref(fields);
+}
+
 void relay_failure(enum status status, const char *message)
 {
     json_t *fields = json_object();

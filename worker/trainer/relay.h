@@ -25,6 +25,8 @@ enum status relay_open(int fd, struct error *error);
 /* The object's fields behind "type"; a line that is too long is left out. */
 void relay_line(const char *type, const json_t *fields);
 void relay_running(int64_t step, int64_t steps);
+/* As the journal's event; for a rank that keeps its host's directory but no journal. */
+void relay_checkpoint(int64_t step);
 /* The class is one of the service's: user_data, user_config, out_of_memory, … A run that was told
  * to stop ("stopped") has not failed. */
 void relay_failure(enum status status, const char *message);

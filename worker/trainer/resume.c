@@ -78,12 +78,34 @@ static enum status put_own(const struct session *s, const char *dir, int parts,
                                        .data = held[i].data + (begin - held[i].begin),
                                        .size = (end - begin) * sizeof(float),
                                        .offset = begin * sizeof(float)};
-        TRY(checkpoint_put(dir, &part, &blobs[i], error));
+        TRY(checkpoint_put(dir, &part, gang_rank(s->gang), &blobs[i], error));
     }
     return STATUS_OK;
 }
 
-/* The leader commits when every rank's blobs are durable, and no rank goes on before it did. */
+/* Ranks agree on the state to the byte: of the clock, it is the leader's. */
+static enum status commit(struct session *s, const char *dir, const struct train_state *state,
+                          const struct checkpoint_blob *all, int count, struct error *error)
+{
+    struct train_state agreed = *state;
+    TRY(gang_broadcast(s->gang, &agreed, sizeof(agreed), 0, error));
+    json_t *json = state_json(s, &agreed);
+    enum status status = STATUS_OK;
+    if (gang_keeps(s->gang) && !gang_leads(s->gang)) {
+        status = checkpoint_commit(dir, agreed.step, json, all, count, error);
+    }
+    if (status == STATUS_OK) {
+        status = gang_barrier(s->gang, error);
+    }
+    if (status == STATUS_OK && gang_leads(s->gang)) {
+        status = checkpoint_commit(dir, agreed.step, json, all, count, error);
+    }
+    json_decref(json);
+    return status == STATUS_OK ? gang_barrier(s->gang, error) : status;
+}
+
+/* Each rank makes its own blobs durable; then every directory gets the manifest, the leader's last:
+ * that is the commit. What it supersedes goes only then, and no rank goes on before that. */
 static enum status save(struct session *s, const char *dir, const struct train_state *state,
                         int parts, int keep_last, int64_t keep_step, struct error *error)
 {
@@ -93,15 +115,13 @@ static enum status save(struct session *s, const char *dir, const struct train_s
     size_t bytes = sizeof(*own) * (size_t)parts;
     all = mem_alloc(bytes * (size_t)world);
     enum status status = gang_gather(s->gang, own, bytes, all, error);
-    if (status == STATUS_OK && gang_leads(s->gang)) {
-        json_t *json = state_json(s, state);
-        status = checkpoint_commit(dir, state->step, json, all, parts * world, error);
-        json_decref(json);
-        if (status == STATUS_OK) {
-            status = checkpoint_prune(dir, keep_last, keep_step, error);
-        }
+    if (status == STATUS_OK) {
+        status = commit(s, dir, state, all, parts * world, error);
     }
     mem_free(all);
+    if (status == STATUS_OK && gang_keeps(s->gang)) {
+        status = checkpoint_prune(dir, keep_last, keep_step, error);
+    }
     return status == STATUS_OK ? gang_barrier(s->gang, error) : status;
 }
 

@@ -6,8 +6,11 @@
  * the step, AdamW's count of updates, and counters. The rest is three blocks: trained weights, m,
  * v. The best weights are kept apart, in RUN/best, without moments.
  *
- * Each rank writes its own block of all three, whatever it holds; so a checkpoint of any number of
- * ranks, with the optimizer's state cut or not, is read by any other. All functions are collective.
+ * Each rank writes its own block of all three (gang_block), whatever it holds, into its own run
+ * directory; so none ever holds or writes another's moments, and a checkpoint of any number of
+ * ranks, with the optimizer's state cut or not, is read by any other. Where ranks have several
+ * directories (place.h), each gets the manifest and the blobs of its own ranks; to resume there,
+ * all blobs must have been brought to each. All functions are collective.
  */
 #ifndef TAILOR_WORKER_TRAINER_RESUME_H
 #define TAILOR_WORKER_TRAINER_RESUME_H

@@ -62,19 +62,13 @@ static void capacity_for_step(struct arena *arena, const struct session *s, int6
                               struct pass_capacity *capacity)
 {
     int32_t limit = (int32_t)s->spec->train.max_tokens_per_batch;
-    struct sample *samples = arena_array(arena, struct sample, s->sampler.batch_groups);
-    int64_t count = sampler_batch(&s->sampler, step, samples);
-    struct batch_group *groups = arena_array(arena, struct batch_group, count);
-    for (int64_t i = 0; i < count; i++) {
-        groups[i] = (struct batch_group){.dataset = s->part[samples[i].part],
-                                         .group = samples[i].group,
-                                         .part = samples[i].part};
-    }
+    int32_t count;
+    struct batch_group *groups = batch_groups_of(arena, &s->sampler, s->part, step, &count, NULL);
     struct batch batch;
-    batch_plan(arena, groups, (int32_t)count, &s->loss, (int32_t)s->spec->train.slices, limit,
-               PACK_SHARED, &batch);
+    batch_plan(arena, groups, count, &s->loss, (int32_t)s->spec->train.slices, limit, PACK_SHARED,
+               &batch);
     capacity->S = larger(capacity->S, batch_largest_pack(arena, &batch, limit));
-    for (int64_t i = 0; i < count; i++) {
+    for (int32_t i = 0; i < count; i++) {
         if (groups[i].tokens > limit) {
             capacity_for_group(arena, groups[i].dataset, groups[i].group, limit, true, capacity);
         }
@@ -257,6 +251,7 @@ enum status session_allocate(struct session *s, struct error *error)
                                   .loss = &s->loss,
                                   .pooling = s->format.pooling,
                                   .slices = (int32_t)s->spec->train.slices,
+                                  .overlap_floats = s->spec->train.overlap ? OVERLAP_FLOATS : 0,
                                   .recheck_steps = GANG_RECHECK_STEPS,
                                   .capacity_tokens = (int32_t)s->spec->train.max_tokens_per_batch,
                                   .mode = PACK_SHARED};

@@ -15,6 +15,7 @@ struct slice_tree {
     struct device *device;
     size_t elements;
     int32_t slices, blocks, depth;
+    size_t finished; /* elements of the last slice that slice_tree_finish has merged */
     int32_t sizes[SLICE_TREE_DEPTH_MAX];
     float *block[SLICE_TREE_DEPTH_MAX];
 };
@@ -65,6 +66,7 @@ void slice_tree_free(struct slice_tree *tree)
 void slice_tree_clear(struct slice_tree *tree)
 {
     tree->depth = 0;
+    tree->finished = 0;
 }
 
 float *slice_tree_begin(struct slice_tree *tree)
@@ -88,6 +90,23 @@ void slice_tree_end(struct slice_tree *tree)
     while (tree->depth > 1 && tree->sizes[tree->depth - 1] == tree->sizes[tree->depth - 2]) {
         merge_top(tree);
     }
+}
+
+/* slice_tree_end and slice_tree_sum merge the top of the stack into the entry below until one is
+ * left, whatever the sizes. */
+float *slice_tree_finish(struct slice_tree *tree, size_t begin, size_t end)
+{
+    CHECK(begin <= end && end - begin <= tree->elements - tree->finished);
+    for (int32_t top = tree->depth; top > 0; top--) {
+        tree->device->ops->add(tree->device, tree->block[top - 1] + begin, tree->block[top] + begin,
+                               end - begin);
+    }
+    tree->finished += end - begin;
+    if (tree->finished == tree->elements) {
+        tree->depth = 1;
+        tree->sizes[0] = tree->slices;
+    }
+    return tree->block[0];
 }
 
 float *slice_tree_sum(struct slice_tree *tree)

@@ -17,6 +17,8 @@
 #include "worker/model/kept_weights.h"
 #include "worker/model/transformer.h"
 #include "worker/trainer/long_group.h"
+#include "worker/trainer/overlap.h"
+#include "worker/trainer/portion.h"
 
 static double now_seconds(void)
 {
@@ -40,13 +42,12 @@ struct report {
 /* What one step carries from pack to pack. */
 struct running {
     const struct stepper *stepper;
-    const struct batch *batch;
-    struct deal deal;
-    struct deal_recheck recheck;
+    const struct portion *portion;
     struct arena arena;
     float *reward_out;       /* by group and row, or NULL */
-    const int64_t *row0;     /* (groups) first row of each group in reward_out */
     struct slice_sums *sums; /* of the slice at hand */
+    struct overlap *overlap; /* NULL: sums over ranks do not begin before the end */
+    bool last;               /* is the pack at hand the last that this rank computes? */
     struct step_result *result;
 };
 
@@ -55,16 +56,17 @@ static void pack_losses(struct running *run, const struct batch_pack *built, con
                         const float *nll, float *dreward)
 {
     const struct loss_config *loss = run->stepper->loss;
-    double pair_weight = run->batch->pairs > 0 ? 1.0 / (double)run->batch->pairs : 0;
+    double pair_weight =
+        run->portion->batch.pairs > 0 ? 1.0 / (double)run->portion->batch.pairs : 0;
     for (int32_t r = 0; built->reading.R > 0 && r < built->pack.row_count;) {
         int32_t which = built->which[built->pack.rows[r].group];
-        const struct batch_group *group = &run->batch->groups[which];
+        const struct batch_group *group = &run->portion->batch.groups[which];
         const struct data_group *g = &group->dataset->groups[group->group];
         ranking_loss(reward + r, &group->dataset->rows[g->row0], g->rows, pair_weight,
                      loss->center_rewards_coefficient, dreward + r,
                      &run->sums->ranking[group->part]);
         for (int32_t k = 0; run->reward_out != NULL && k < g->rows; k++) {
-            run->reward_out[run->row0[which] + k] = reward[r + k];
+            run->reward_out[run->portion->row0[which] + k] = reward[r + k];
         }
         r += g->rows;
     }
@@ -82,8 +84,8 @@ static void long_pass(struct running *run, const struct batch_pack *built, float
     float *dreward = arena_array(&run->arena, float, built->pack.row_count);
     double start = now_seconds();
     rewards_only.reading.lm_count = 0;
-    long_group_rewards(&group, run->stepper, run->batch, built, &run->arena, gradients, reward,
-                       &run->sums->lm_loss);
+    long_group_rewards(&group, run->stepper, &run->portion->batch, built, &run->arena, gradients,
+                       reward, &run->sums->lm_loss);
     pack_losses(run, &rewards_only, reward, NULL, dreward);
     double forward = now_seconds();
     long_group_backward(&group, dreward, gradients, &run->sums->lm_loss);
@@ -91,36 +93,37 @@ static void long_pass(struct running *run, const struct batch_pack *built, float
     run->result->backward_seconds += now_seconds() - forward;
 }
 
-static void pack_pass(struct running *run, int32_t slice, int32_t index, float *gradients)
+static void pack_pass(struct running *run, const struct batch_pack *built, float *gradients)
 {
     const struct stepper *s = run->stepper;
     struct arena_mark mark = arena_mark(&run->arena);
     double start = now_seconds();
-    struct batch_pack built;
-    batch_pack_build(&run->arena, run->batch, slice, index, s->loss, s->pooling,
-                     s->model->config.eos, s->mode, true, &built);
-    if (long_group_is(s, &built)) {
-        long_pass(run, &built, gradients);
+    if (long_group_is(s, built)) {
+        long_pass(run, built, gradients);
         arena_reset(&run->arena, mark);
         return;
     }
-    activations_stage(s->acts, &built.pack, &built.reading);
-    float *reward = arena_array(&run->arena, float, built.pack.row_count);
-    float *dreward = arena_array(&run->arena, float, built.pack.row_count);
-    float *nll = arena_array(&run->arena, float, built.reading.lm_count);
+    activations_stage(s->acts, &built->pack, &built->reading);
+    float *reward = arena_array(&run->arena, float, built->pack.row_count);
+    float *dreward = arena_array(&run->arena, float, built->pack.row_count);
+    float *nll = arena_array(&run->arena, float, built->reading.lm_count);
     double staged = now_seconds();
     float lm_scale = s->loss->language_model ? 1 : (float)s->loss->lm_loss_coeff;
-    transformer_forward(s->model, s->acts, &built.reading, lm_scale, gradients, reward, nll);
-    pack_losses(run, &built, reward, nll, dreward);
+    transformer_forward(s->model, s->acts, &built->reading, lm_scale, gradients, reward, nll);
+    pack_losses(run, built, reward, nll, dreward);
     double forward = now_seconds();
-    transformer_backward(s->model, s->acts, &built.reading, dreward, gradients);
+    bool watched = run->last && run->overlap != NULL;
+    struct backward_watch watch =
+        watched ? overlap_watch(run->overlap) : (struct backward_watch){0};
+    transformer_backward(s->model, s->acts, &built->reading, dreward, gradients,
+                         watched ? &watch : NULL);
     run->result->data_seconds += staged - start;
     run->result->forward_seconds += forward - staged;
     run->result->backward_seconds += now_seconds() - forward;
     arena_reset(&run->arena, mark);
 }
 
-static void slice_pass(struct running *run, int32_t slice, struct slice_sums *sums,
+static void slice_pass(struct running *run, int32_t slice, bool last, struct slice_sums *sums,
                        float *gradients)
 {
     *sums = (struct slice_sums){0};
@@ -128,8 +131,9 @@ static void slice_pass(struct running *run, int32_t slice, struct slice_sums *su
         ranking_sums_clear(&sums->ranking[part]);
     }
     run->sums = sums;
-    for (int32_t i = 0; i < run->batch->packs[slice]; i++) {
-        pack_pass(run, slice, i, gradients);
+    for (int32_t i = 0; i < run->portion->batch.packs[slice]; i++) {
+        run->last = last && i == run->portion->batch.packs[slice] - 1;
+        pack_pass(run, &run->portion->packs[slice][i], gradients);
     }
 }
 
@@ -142,28 +146,34 @@ static uint64_t recheck_pass(struct running *run, size_t elements)
     slice_tree_clear(tree);
     float *gradients = slice_tree_begin(tree);
     run->reward_out = NULL;
-    slice_pass(run, run->recheck.slice, &sums, gradients);
+    slice_pass(run, run->portion->recheck.slice, false, &sums, gradients);
     run->reward_out = reward_out;
     return gang_fingerprint(gradients, elements);
 }
 
+/* With overlap the last slice is left to overlap_end. What a rank alone sums in place is gone then,
+ * so where its fingerprint is wanted there is no overlap before it was taken. */
 static void own_slices(struct running *run, struct report *report)
 {
     const struct stepper *s = run->stepper;
     int32_t rank = gang_rank(s->gang);
     size_t elements = model_trained_table(s->model)->elements;
-    if (run->recheck.slice >= 0 && run->recheck.checker == rank) {
+    if (run->portion->recheck.slice >= 0 && run->portion->recheck.checker == rank) {
         report->fingerprint = recheck_pass(run, elements);
     }
     slice_tree_clear(s->tree);
-    for (int32_t i = 0; i < run->deal.part[rank].count; i++) {
-        int32_t slice = run->deal.part[rank].first + i;
+    for (int32_t i = 0; i < run->portion->deal.part[rank].count; i++) {
+        int32_t slice = run->portion->deal.part[rank].first + i;
+        bool last = i == run->portion->deal.part[rank].count - 1,
+             rechecked = slice == run->portion->recheck.slice;
         float *gradients = slice_tree_begin(s->tree);
-        slice_pass(run, slice, &report->slices[i], gradients);
-        if (slice == run->recheck.slice) {
+        slice_pass(run, slice, last && !rechecked, &report->slices[i], gradients);
+        if (rechecked) {
             report->fingerprint = gang_fingerprint(gradients, elements);
         }
-        slice_tree_end(s->tree);
+        if (!last || run->overlap == NULL) {
+            slice_tree_end(s->tree);
+        }
     }
 }
 
@@ -173,9 +183,9 @@ static const struct report *report_of(const void *all, size_t bytes, int32_t ran
 }
 
 static enum status recheck_judge(const struct running *run, const void *all, size_t bytes,
-                                 int64_t step, struct error *error)
+                                 struct error *error)
 {
-    const struct deal_recheck *recheck = &run->recheck;
+    const struct deal_recheck *recheck = &run->portion->recheck;
     if (recheck->slice < 0 || report_of(all, bytes, recheck->owner)->fingerprint ==
                                   report_of(all, bytes, recheck->checker)->fingerprint) {
         return STATUS_OK;
@@ -184,16 +194,16 @@ static enum status recheck_judge(const struct running *run, const void *all, siz
         error, STATUS_NUMERIC,
         "rank %d and rank %d computed different gradients for slice %d of step %lld: a "
         "memory or processor there gives wrong bits; resume elsewhere",
-        recheck->owner, recheck->checker, recheck->slice, (long long)step + 1);
+        recheck->owner, recheck->checker, recheck->slice, (long long)run->portion->step + 1);
 }
 
 /* Sums of all slices, in their order. */
 static void add_slices(const struct running *run, const void *all, size_t bytes)
 {
     struct step_result *result = run->result;
-    for (int32_t rank = 0; rank < run->deal.ranks; rank++) {
+    for (int32_t rank = 0; rank < run->portion->deal.ranks; rank++) {
         const struct report *report = report_of(all, bytes, rank);
-        for (int32_t i = 0; i < run->deal.part[rank].count; i++) {
+        for (int32_t i = 0; i < run->portion->deal.part[rank].count; i++) {
             for (int part = 0; part < MIX_PARTS; part++) {
                 ranking_sums_add(&result->part[part].ranking, &report->slices[i].ranking[part]);
             }
@@ -223,47 +233,52 @@ static void losses_total(const struct loss_config *loss, const struct batch *bat
 }
 
 /* Computes this rank's slices and exchanges the reports. */
-static enum status slices_pass(struct running *run, int64_t step, struct error *error)
+static enum status slices_pass(struct running *run, struct error *error)
 {
     const struct stepper *s = run->stepper;
     size_t bytes =
-        sizeof(struct report) + sizeof(struct slice_sums) * (size_t)deal_most(&run->deal);
+        sizeof(struct report) + sizeof(struct slice_sums) * (size_t)deal_most(&run->portion->deal);
     struct report *mine = arena_alloc(&run->arena, bytes);
-    void *all = arena_alloc(&run->arena, bytes * (size_t)run->deal.ranks);
+    void *all = arena_alloc(&run->arena, bytes * (size_t)run->portion->deal.ranks);
     own_slices(run, mine);
+    if (run->overlap != NULL) {
+        TRY(overlap_end(run->overlap, run->result, error));
+    }
     double start = now_seconds();
     TRY(gang_gather(s->gang, mine, bytes, all, error));
     run->result->reduce_seconds += now_seconds() - start;
-    TRY(recheck_judge(run, all, bytes, step, error));
+    TRY(recheck_judge(run, all, bytes, error));
     add_slices(run, all, bytes);
-    losses_total(s->loss, run->batch, run->result);
+    losses_total(s->loss, &run->portion->batch, run->result);
     return STATUS_OK;
 }
 
-/* step −1: no slice is rechecked. */
-static enum status gradients_of(const struct stepper *stepper, int64_t step,
-                                struct batch_group *groups, int32_t count, float *reward_out,
-                                struct step_result *result_out, struct error *error)
+static bool overlaps(const struct stepper *stepper)
 {
+    return stepper->overlap_floats > 0 && gang_world(stepper->gang) > 1;
+}
+
+/* A portion of no step (−1) is not summed over ranks. */
+static enum status gradients_of(const struct stepper *stepper, const struct portion *portion,
+                                float *reward_out, struct step_result *result_out,
+                                struct error *error)
+{
+    struct overlap overlap;
+    struct running run = {
+        .stepper = stepper, .portion = portion, .reward_out = reward_out, .result = result_out};
     *result_out = (struct step_result){0};
     for (int part = 0; part < MIX_PARTS; part++) {
         ranking_sums_clear(&result_out->part[part].ranking);
     }
-    struct batch batch;
-    struct running run = {
-        .stepper = stepper, .batch = &batch, .reward_out = reward_out, .result = result_out};
-    deal_slices(stepper->slices, gang_world(stepper->gang), &run.deal);
-    run.recheck = deal_recheck_at(&run.deal, step, step < 0 ? 0 : stepper->recheck_steps);
-    batch_plan(&run.arena, groups, count, stepper->loss, stepper->slices, stepper->capacity_tokens,
-               stepper->mode, &batch);
-    int64_t *row0 = arena_array(&run.arena, int64_t, count + 1);
-    for (int32_t i = 0; i < count; i++) {
-        const struct data_group *g = &groups[i].dataset->groups[groups[i].group];
-        row0[i + 1] = row0[i] + g->rows;
-        result_out->part[groups[i].part].tokens += g->tokens;
+    for (int32_t i = 0; i < portion->batch.count; i++) {
+        const struct batch_group *group = &portion->batch.groups[i];
+        result_out->part[group->part].tokens += group->dataset->groups[group->group].tokens;
     }
-    run.row0 = row0;
-    enum status status = slices_pass(&run, step, error);
+    if (portion->step >= 0 && overlaps(stepper)) {
+        overlap_begin(&overlap, stepper, &portion->deal.order);
+        run.overlap = &overlap;
+    }
+    enum status status = slices_pass(&run, error);
     arena_release(&run.arena);
     return status;
 }
@@ -272,21 +287,25 @@ enum status stepper_gradients(const struct stepper *stepper, struct batch_group 
                               int32_t count, float *reward_out, struct step_result *result_out,
                               struct error *error)
 {
-    return gradients_of(stepper, -1, groups, count, reward_out, result_out, error);
+    struct portion portion;
+    portion_build(&portion, stepper, -1, groups, count);
+    enum status status = gradients_of(stepper, &portion, reward_out, result_out, error);
+    portion_release(&portion);
+    return status;
 }
 
-enum status stepper_step(const struct stepper *stepper, int64_t step, struct batch_group *groups,
-                         int32_t count, struct step_result *result_out, struct error *error)
+enum status stepper_step_portion(const struct stepper *stepper, const struct portion *portion,
+                                 struct step_result *result_out, struct error *error)
 {
-    struct deal deal;
-    TRY(gradients_of(stepper, step, groups, count, NULL, result_out, error));
+    TRY(gradients_of(stepper, portion, NULL, result_out, error));
     double start = now_seconds();
-    deal_slices(stepper->slices, gang_world(stepper->gang), &deal);
     float *gradients = slice_tree_sum(stepper->tree);
-    TRY(optimizer_reduce(stepper->optimizer, gradients, &deal.order, error));
+    if (!overlaps(stepper)) {
+        TRY(optimizer_reduce(stepper->optimizer, gradients, &portion->deal.order, error));
+    }
     double reduced = now_seconds();
     TRY(optimizer_gradient_norm(stepper->optimizer, gradients, &result_out->gradient_norm, error));
-    result_out->learning_rate = schedule_rate(stepper->schedule, step);
+    result_out->learning_rate = schedule_rate(stepper->schedule, portion->step);
     result_out->skipped = !isfinite(result_out->loss) || !isfinite(result_out->gradient_norm);
     if (!result_out->skipped) {
         TRY(optimizer_step(stepper->optimizer, model_trained_weights(stepper->model), gradients,
@@ -296,4 +315,14 @@ enum status stepper_step(const struct stepper *stepper, int64_t step, struct bat
     result_out->reduce_seconds += reduced - start;
     result_out->optimizer_seconds = now_seconds() - reduced;
     return STATUS_OK;
+}
+
+enum status stepper_step(const struct stepper *stepper, int64_t step, struct batch_group *groups,
+                         int32_t count, struct step_result *result_out, struct error *error)
+{
+    struct portion portion;
+    portion_build(&portion, stepper, step, groups, count);
+    enum status status = stepper_step_portion(stepper, &portion, result_out, error);
+    portion_release(&portion);
+    return status;
 }

@@ -27,6 +27,8 @@
 #include "worker/trainer/schedule.h"
 #include "worker/trainer/slice_tree.h"
 
+struct portion;
+
 /* Everything a step works with; all borrowed. */
 struct stepper {
     struct model *model;
@@ -38,6 +40,7 @@ struct stepper {
     const struct loss_config *loss;
     enum pooling pooling;
     int32_t slices;          /* of the whole batch */
+    size_t overlap_floats;   /* handed on at a time, at least, by overlap.h; 0: no overlap */
     int64_t recheck_steps;   /* between slices that a second rank computes too; 0: never */
     int32_t capacity_tokens; /* of a pack; a larger group is computed in parts */
     enum pack_mode mode;     /* PACK_SHARED, except in tests */
@@ -57,6 +60,8 @@ struct step_result {
     struct part_sums part[MIX_PARTS];
     double data_seconds, forward_seconds, backward_seconds, optimizer_seconds; /* of this rank */
     double reduce_seconds; /* until the others' sums were here */
+    double
+        reduce_hidden_seconds; /* of the sums beside the backward pass; not in any of the above */
 };
 
 /* groups (count): dataset, group and part set. Updates the model unless skipped. `step` selects the
@@ -64,6 +69,10 @@ struct step_result {
  * computed different bits for one slice; then nothing was updated. */
 enum status stepper_step(const struct stepper *stepper, int64_t step, struct batch_group *groups,
                          int32_t count, struct step_result *result_out, struct error *error);
+
+/* The same of data that were prepared for its step (portion.h). */
+enum status stepper_step_portion(const struct stepper *stepper, const struct portion *portion,
+                                 struct step_result *result_out, struct error *error);
 
 /* The same without the update: this rank's gradients stay in the tree (slice_tree_sum), not yet
  * added over ranks. For tests and --verify-packing. reward_out may be NULL; else rewards by group

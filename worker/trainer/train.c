@@ -18,6 +18,7 @@
 #include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "worker/trainer/ahead.h"
 #include "worker/trainer/continuity.h"
 #include "worker/trainer/evaluation.h"
 #include "worker/trainer/findings.h"
@@ -53,7 +54,7 @@ struct training {
     struct findings findings;
     struct train_state state;
     double checkpoint_at; /* monotonic time of the last checkpoint */
-    struct arena arena;   /* of a step */
+    struct ahead *ahead;  /* while steps are taken */
 };
 
 /* ---- evaluation
@@ -156,6 +157,9 @@ static enum status checkpoint_now(struct training *t, struct error *error)
     TRY(compare_weights(t, error));
     TRY(resume_save(t->session, &t->state, error));
     t->checkpoint_at = monotonic_seconds();
+    if (gang_keeps(t->session->gang) && !gang_leads(t->session->gang)) {
+        relay_checkpoint(t->state.step);
+    }
     return journal_event(&t->journal, t->state.step, "checkpoint", error,
                          "checkpoint written at step %lld", (long long)t->state.step);
 }
@@ -242,6 +246,9 @@ static json_t *metrics_line(const struct training *t, const struct step_result *
     put(phases, "reduce", result->reduce_seconds);
     put(phases, "optimizer", result->optimizer_seconds);
     json_object_set_new(line, "step_seconds", phases);
+    if (gang_world(t->session->gang) > 1) {
+        put(line, "reduce_hidden_seconds", result->reduce_hidden_seconds);
+    }
     return line;
 }
 
@@ -264,73 +271,67 @@ static void show_step(struct training *t, const struct step_result *result, doub
 }
 
 /* Too many in a row: names the groups of the last one, so that a person can look at them. */
-static enum status fail_on_nonfinite(struct training *t, const struct sample *samples,
-                                     int64_t count, struct error *error)
+static enum status fail_on_nonfinite(const struct training *t, const struct batch *batch,
+                                     struct error *error)
 {
     struct buf lines = {0};
-    for (int64_t i = 0; i < count && i < 8; i++) {
-        const struct dataset *part = t->session->part[samples[i].part];
-        const struct data_group *group = &part->groups[samples[i].group];
-        buf_printf(&lines, "%s%s:%lld", i > 0 ? ", " : "", part->source_names[group->source],
+    for (int32_t i = 0; i < batch->count && i < 8; i++) {
+        const struct dataset *dataset = batch->groups[i].dataset;
+        const struct data_group *group = &dataset->groups[batch->groups[i].group];
+        buf_printf(&lines, "%s%s:%lld", i > 0 ? ", " : "", dataset->source_names[group->source],
                    (long long)group->line);
     }
     enum status status = error_set(
         error, STATUS_NUMERIC,
         "loss or gradient was not finite %d steps in a row, last at step %lld (groups %s%s); lower "
         "train.learning_rate, or look at those lines",
-        NONFINITE_STEPS_MAX, (long long)t->state.step + 1, lines.data, count > 8 ? ", …" : "");
+        NONFINITE_STEPS_MAX, (long long)t->state.step + 1, lines.data,
+        batch->count > 8 ? ", …" : "");
     buf_release(&lines);
     return status;
+}
+
+/* What the state knows of a step that was done. */
+static void state_advance(struct train_state *state, const struct step_result *result,
+                          double seconds)
+{
+    state->step++;
+    state->tokens += result->tokens;
+    state->seconds += seconds;
+    for (int part = 0; part < MIX_PARTS; part++) {
+        state->part_tokens[part] += result->part[part].tokens;
+        state->part_pairs[part] += result->part[part].ranking.pairs;
+    }
 }
 
 static enum status one_step(struct training *t, struct error *error)
 {
     struct session *s = t->session;
-    struct arena_mark mark = arena_mark(&t->arena);
-    struct sample *samples = arena_array(&t->arena, struct sample, s->sampler.batch_groups);
-    struct batch_group *groups =
-        arena_array(&t->arena, struct batch_group, s->sampler.batch_groups);
-    int64_t count = sampler_batch(&s->sampler, t->state.step, samples);
-    double epoch = 0;
-    for (int64_t i = 0; i < count; i++) {
-        groups[i] = (struct batch_group){.dataset = s->part[samples[i].part],
-                                         .group = samples[i].group,
-                                         .part = samples[i].part};
-        if (samples[i].part == MIX_OWN) {
-            epoch = samples[i].epoch;
-        }
-    }
     struct step_result result;
     double start = monotonic_seconds();
-    enum status status =
-        stepper_step(&s->stepper, t->state.step, groups, (int32_t)count, &result, error);
-    if (status != STATUS_OK) {
-        return status;
-    }
+    const struct portion *portion = ahead_take(t->ahead, t->state.step);
+    double taken = monotonic_seconds();
+    TRY(stepper_step_portion(&s->stepper, portion, &result, error));
+    result.data_seconds += taken - start;
     double seconds = monotonic_seconds() - start;
+    enum status status = STATUS_OK;
     t->state.nonfinite_in_a_row = result.skipped ? t->state.nonfinite_in_a_row + 1 : 0;
     t->state.nonfinite += result.skipped;
     if (result.skipped) {
         log_warn("step %lld skipped: loss or gradient not finite", (long long)t->state.step + 1);
     }
     if (t->state.nonfinite_in_a_row >= NONFINITE_STEPS_MAX) {
-        status = fail_on_nonfinite(t, samples, count, error);
+        status = fail_on_nonfinite(t, &portion->batch, error);
     }
-    t->state.step++;
-    t->state.tokens += result.tokens;
-    t->state.seconds += seconds;
-    for (int part = 0; part < MIX_PARTS; part++) {
-        t->state.part_tokens[part] += result.part[part].tokens;
-        t->state.part_pairs[part] += result.part[part].ranking.pairs;
-    }
+    state_advance(&t->state, &result, seconds);
     if (status == STATUS_OK && t->state.step % s->spec->train.logging_steps == 0) {
-        status = journal_metrics(&t->journal, metrics_line(t, &result, epoch, seconds), error);
+        status =
+            journal_metrics(&t->journal, metrics_line(t, &result, portion->epoch, seconds), error);
     }
     if (status == STATUS_OK) {
         status = findings_on_step(&t->findings, &t->journal, t->state.step, &result, error);
     }
     show_step(t, &result, seconds);
-    arena_reset(&t->arena, mark);
     return status;
 }
 
@@ -343,7 +344,7 @@ static enum status stopped(struct training *t, struct error *error)
                      (long long)t->state.step, (long long)t->session->sampler.steps);
 }
 
-static enum status loop(struct training *t, struct error *error)
+static enum status steps_take(struct training *t, struct error *error)
 {
     int64_t steps = t->session->sampler.steps;
     struct turn turn;
@@ -367,6 +368,15 @@ static enum status loop(struct training *t, struct error *error)
     }
     progress_end(&t->progress);
     return STATUS_OK;
+}
+
+static enum status loop(struct training *t, struct error *error)
+{
+    const struct session *s = t->session;
+    TRY(ahead_open(&s->stepper, &s->sampler, s->part, &t->ahead, error));
+    enum status status = steps_take(t, error);
+    ahead_close(t->ahead);
+    return status;
 }
 
 /* ---- the whole
@@ -431,6 +441,5 @@ enum status train_run(struct session *session, const struct train_options *optio
     if (status == STATUS_OK && gang_leads(session->gang)) {
         status = outcome_write(session, &t.state, &t.findings, error);
     }
-    arena_release(&t.arena);
     return status;
 }

@@ -12,6 +12,7 @@
 #include "lib/file.h"
 #include "lib/text.h"
 #include "worker/trainer/dtype_choice.h"
+#include "worker/trainer/place.h"
 #include "worker/trainer/session.h"
 #include "worker/trainer/train.h"
 #include "worker/trainer/verbs.h"
@@ -80,7 +81,7 @@ static enum status train(struct spec *spec, const struct arguments *arguments,
     struct session *session = NULL;
     bool quiet = arguments->quiet || !gang_leads(gang);
     enum status status = STATUS_OK;
-    if (gang_leads(gang)) {
+    if (gang_keeps(gang)) {
         status = run_lock(arguments->out, error);
     }
     if (status == STATUS_OK) {
@@ -109,7 +110,8 @@ static enum status join(const struct arguments *arguments, struct gang *gang, st
         *gang = (struct gang){.rank = options.rank, .world = options.world};
         return STATUS_OK;
     }
-    return gang_open(&options, gang, error);
+    TRY(gang_open(&options, gang, error));
+    return place_find(gang, arguments->out, error);
 }
 
 enum status verb_train(const struct arguments *arguments, struct error *error)
