@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tailor completion: a bash script made from the commands' constants and the spec's table.
+ * tailor completion: scripts for bash, zsh and fish, made from the commands' constants and the
+ * spec's table.
  *
- * The script is static: completing a word starts no process. Rejected: `complete -C tailor`, which
+ * They are static: completing a word starts no process. Rejected: `complete -C tailor`, which
  * would run the program at every TAB.
  */
 #include <string.h>
@@ -71,7 +72,7 @@ static void print_values(void)
                                              {"--pooling", "model.pooling"},
                                              {"--dtype", "train.dtype"}};
     fputs("    case \"$previous\" in\n"
-          "    -o|--output) words='table json jsonl csv name'; options='' ;;\n"
+          "    -o|--output) words='table wide json jsonl csv yaml name'; options='' ;;\n"
           "    --format) words='hf peft'; options='' ;;\n",
           stdout);
     for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
@@ -92,12 +93,8 @@ static void print_values(void)
           stdout);
 }
 
-static enum status run(const struct call *call, struct error *error)
+static void print_bash(const struct cli *cli)
 {
-    if (strcmp(call->arguments[0], "bash") != 0) {
-        return error_set(error, STATUS_USAGE,
-                         "completion is there for bash: tailor completion bash");
-    }
     fputs(
         "# bash completion of tailor: source <(tailor completion bash)\n"
         "_tailor()\n"
@@ -109,8 +106,8 @@ static enum status run(const struct call *call, struct error *error)
         printf(" %s", spec_field_name(i));
     }
     fputs("'\n", stdout);
-    print_words(call->cli);
-    print_options(call->cli);
+    print_words(cli);
+    print_options(cli);
     print_values();
     fputs("    case \"$current\" in\n"
           "    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$current\")) ;;\n"
@@ -119,11 +116,145 @@ static enum status run(const struct call *call, struct error *error)
           "}\n"
           "complete -o default -F _tailor tailor\n",
           stdout);
-    return STATUS_OK;
+}
+
+/* ---- words with their help, for zsh and fish ---- */
+/* A text inside single quotes: zsh and fish both leave them for one that is escaped. */
+static void put_quoted(const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\'') {
+            fputs("'\\''", stdout);
+        } else {
+            putchar(*text);
+        }
+    }
+    putchar('\'');
+}
+
+/* What a noun is for: its own summary, or its verbs. */
+static void put_noun_help(const struct cli *cli, int index)
+{
+    if (cli->commands[index]->verb) {
+        verbs_of(cli, cli->commands[index]->noun);
+        putchar('\'');
+    } else {
+        put_quoted(cli->commands[index]->summary);
+    }
+}
+
+static void print_zsh_verbs(const struct cli *cli, int first)
+{
+    printf("    3\\ %s) items=(", cli->commands[first]->noun);
+    for (int i = first; i < cli->count; i++) {
+        if (strcmp(cli->commands[i]->noun, cli->commands[first]->noun) == 0) {
+            printf(" '%s:", cli->commands[i]->verb);
+            put_quoted(cli->commands[i]->summary);
+        }
+    }
+    fputs(") ;;\n", stdout);
+}
+
+static void print_zsh_options(const struct command *command)
+{
+    struct option_row rows[OPTION_ROWS_MAX];
+    size_t count = command_rows(command, rows);
+    printf("        %s\\ %s) items=('--help:explain the command'", command->noun,
+           command->verb ? command->verb : "*");
+    for (size_t i = 0; i < count; i++) {
+        printf(" '--%s:", rows[i].name);
+        put_quoted(rows[i].help);
+    }
+    fputs(") ;;\n", stdout);
+}
+
+static void print_zsh(const struct cli *cli)
+{
+    fputs("#compdef tailor\n"
+          "# zsh completion of tailor: source <(tailor completion zsh)\n"
+          "_tailor()\n{\n    local -a items\n    case \"$CURRENT $words[2]\" in\n"
+          "    2\\ *) items=(",
+          stdout);
+    for (int i = 0; i < cli->count; i++) {
+        if (first_of_noun(cli, i)) {
+            printf(" '%s:", cli->commands[i]->noun);
+            put_noun_help(cli, i);
+        }
+    }
+    fputs(") ;;\n", stdout);
+    for (int i = 0; i < cli->count; i++) {
+        if (first_of_noun(cli, i) && cli->commands[i]->verb) {
+            print_zsh_verbs(cli, i);
+        }
+    }
+    fputs("    esac\n    if [[ $words[CURRENT] == -* ]]; then\n"
+          "        case \"$words[2] $words[3]\" in\n",
+          stdout);
+    for (int i = 0; i < cli->count; i++) {
+        print_zsh_options(cli->commands[i]);
+    }
+    fputs("        esac\n    fi\n"
+          "    if (( $#items )); then _describe tailor items; else _files; fi\n}\n"
+          "compdef _tailor tailor\n",
+          stdout);
+}
+
+static void print_fish_options(const struct command *command)
+{
+    struct option_row rows[OPTION_ROWS_MAX];
+    size_t count = command_rows(command, rows);
+    for (size_t i = 0; i < count; i++) {
+        printf("complete -c tailor -n '__fish_seen_subcommand_from %s%s%s' -l %s", command->noun,
+               command->verb ? "; and __fish_seen_subcommand_from " : "",
+               command->verb ? command->verb : "", rows[i].name);
+        if (rows[i].letter) {
+            printf(" -s %c", rows[i].letter);
+        }
+        printf("%s -d '", rows[i].placeholder ? " -r" : "");
+        put_quoted(rows[i].help);
+        putchar('\n');
+    }
+}
+
+static void print_fish(const struct cli *cli)
+{
+    fputs("# fish completion of tailor: tailor completion fish | source\n", stdout);
+    for (int i = 0; i < cli->count; i++) {
+        const struct command *command = cli->commands[i];
+        if (first_of_noun(cli, i)) {
+            printf("complete -c tailor -f -n __fish_use_subcommand -a %s -d '", command->noun);
+            put_noun_help(cli, i);
+            putchar('\n');
+        }
+        if (command->verb) {
+            printf("complete -c tailor -f -n '__fish_seen_subcommand_from %s; and test (count "
+                   "(commandline -opc)) -eq 2' -a %s -d '",
+                   command->noun, command->verb);
+            put_quoted(command->summary);
+            putchar('\n');
+        }
+        print_fish_options(command);
+    }
+}
+
+static enum status run(const struct call *call, struct error *error)
+{
+    static const struct {
+        const char *shell;
+        void (*print)(const struct cli *cli);
+    } shells[] = {{"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
+    for (size_t i = 0; i < sizeof(shells) / sizeof(shells[0]); i++) {
+        if (strcmp(call->arguments[0], shells[i].shell) == 0) {
+            shells[i].print(call->cli);
+            return STATUS_OK;
+        }
+    }
+    return error_set(error, STATUS_USAGE,
+                     "completion is there for bash, zsh and fish: tailor completion bash");
 }
 
 const struct command cmd_completion = {.noun = "completion",
                                        .summary = "Print a completion script for the shell",
                                        .example = "source <(tailor completion bash)",
-                                       .arguments = {{.placeholder = "bash"}},
+                                       .arguments = {{.placeholder = "bash|zsh|fish"}},
                                        .run = run};

@@ -7,6 +7,7 @@
  * 1), "look" that it will be slower or may stop. Rejected: testing by training; `tailor run --plan`
  * does that for one job.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "client/commands.h"
+#include "client/doctor.h"
 #include "client/trainer.h"
 #include "lib/buf.h"
 #include "lib/file.h"
@@ -25,12 +27,7 @@
 #include "lib/pool.h"
 #include "lib/text.h"
 
-struct exam {
-    struct table *table;
-    int bad;
-};
-
-static void report(struct exam *exam, const char *check, const char *value, const char *verdict)
+void exam_report(struct exam *exam, const char *check, const char *value, const char *verdict)
 {
     table_row(exam->table, check, value, verdict);
     exam->bad += strncmp(verdict, "bad", 3) == 0;
@@ -52,13 +49,13 @@ static void check_programs(struct exam *exam)
     struct arena arena = {0};
     struct utsname system;
     const char *trainer = trainer_find(&arena, false);
-    report(exam, "tailor", TAILOR_VERSION, "ok");
-    report(exam, "tailor-trainer", trainer ? trainer : "not found",
-           trainer ? "ok" : "bad: install it beside tailor or in PATH");
+    exam_report(exam, "tailor", TAILOR_VERSION, "ok");
+    exam_report(exam, "tailor-trainer", trainer ? trainer : "not found",
+                trainer ? "ok" : "bad: install it beside tailor or in PATH");
     if (uname(&system) == 0) {
-        report(exam, "system",
-               arena_printf(&arena, "%s %s %s", system.sysname, system.release, system.machine),
-               "ok");
+        exam_report(
+            exam, "system",
+            arena_printf(&arena, "%s %s %s", system.sysname, system.release, system.machine), "ok");
     }
     arena_release(&arena);
 }
@@ -69,8 +66,9 @@ static void check_cores(struct exam *exam)
     int usable = cpu_count();
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     snprintf(value, sizeof(value), "%d of %ld", usable, online);
-    report(exam, "cores", value,
-           usable < online ? "ok; an affinity mask or a cgroup quota keeps the others away" : "ok");
+    exam_report(exam, "cores", value,
+                usable < online ? "ok; an affinity mask or a cgroup quota keeps the others away"
+                                : "ok");
 }
 
 /* " avx2 " in the first "flags" line. */
@@ -105,10 +103,10 @@ static void check_instructions(struct exam *exam)
     bool usable = has_flag(flags, "avx2") && has_flag(flags, "fma") && has_flag(flags, "f16c");
     bool wide = has_flag(flags, "avx512f") && has_flag(flags, "avx512bw") &&
                 has_flag(flags, "avx512vl") && has_flag(flags, "avx512dq");
-    report(exam, "instructions", value.data ? value.data : "none that are used",
-           !usable ? "bad: AVX2, FMA and F16C are needed"
-           : wide  ? "ok"
-                   : "look: without AVX-512 training is slower");
+    exam_report(exam, "instructions", value.data ? value.data : "none that are used",
+                !usable ? "bad: AVX2, FMA and F16C are needed"
+                : wide  ? "ok"
+                        : "look: without AVX-512 training is slower");
     buf_release(&value);
     mem_free(flags);
     mem_free(text);
@@ -124,14 +122,15 @@ static void check_memory(struct exam *exam)
     format_bytes(available, sizes[0]);
     format_bytes(total, sizes[1]);
     snprintf(value, sizeof(value), "%s free of %s", sizes[0], sizes[1]);
-    report(exam, "memory", value,
-           available < 2.0 * (double)GIB ? "look: little; tailor run --plan says what a job needs"
-                                         : "ok");
+    exam_report(exam, "memory", value,
+                available < 2.0 * (double)GIB
+                    ? "look: little; tailor run --plan says what a job needs"
+                    : "ok");
     read_kernel_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof(text));
     bool never = strstr(text, "[never]") != NULL;
     text[strcspn(text, "\n")] = '\0';
-    report(exam, "huge pages", text[0] ? text : "unknown",
-           never ? "look: off; set transparent_hugepage to madvise" : "ok");
+    exam_report(exam, "huge pages", text[0] ? text : "unknown",
+                never ? "look: off; set transparent_hugepage to madvise" : "ok");
 }
 
 static void check_disk(struct exam *exam)
@@ -139,19 +138,59 @@ static void check_disk(struct exam *exam)
     struct statvfs disk;
     char size[16];
     if (statvfs(".", &disk) != 0) {
-        report(exam, "disk here", strerror(errno), "bad: the present directory cannot be read");
+        exam_report(exam, "disk here", strerror(errno),
+                    "bad: the present directory cannot be read");
         return;
     }
     double available = (double)disk.f_bavail * (double)disk.f_frsize;
     format_bytes(available, size);
     struct buf value = {0};
     buf_printf(&value, "%s free", size);
-    report(exam, "disk here", value.data,
-           access(".", W_OK) != 0           ? "look: it cannot be written"
-           : available < 10.0 * (double)GIB ? "look: little; a checkpoint is three times the "
-                                              "trained weights"
-                                            : "ok");
+    exam_report(exam, "disk here", value.data,
+                access(".", W_OK) != 0           ? "look: it cannot be written"
+                : available < 64.0 * (double)MIB ? "bad: full; nothing can be written here"
+                : available < 10.0 * (double)GIB ? "look: little; a checkpoint is three times the "
+                                                   "trained weights"
+                                                 : "ok");
     buf_release(&value);
+}
+
+/* A graphics card of NVIDIA on the bus: class 03…, vendor 10de. */
+static bool has_card(void)
+{
+    DIR *devices = opendir("/sys/bus/pci/devices");
+    bool found = false;
+    for (struct dirent *entry; devices && !found && (entry = readdir(devices));) {
+        char path[512], vendor[16], class[16];
+        snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.200s/vendor", entry->d_name);
+        read_kernel_file(path, vendor, sizeof(vendor));
+        snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.200s/class", entry->d_name);
+        read_kernel_file(path, class, sizeof(class));
+        found = strncmp(vendor, "0x10de", 6) == 0 && strncmp(class, "0x03", 4) == 0;
+    }
+    if (devices) {
+        closedir(devices);
+    }
+    return found;
+}
+
+static void check_gpu(struct exam *exam)
+{
+    struct arena arena = {0};
+    char driver[256];
+    bool card = has_card();
+    read_kernel_file("/proc/driver/nvidia/version", driver, sizeof(driver));
+    driver[strcspn(driver, "\n")] = '\0';
+    exam_report(exam, "gpu",
+                driver[0] ? driver
+                : card    ? "a card without a driver"
+                          : "none",
+                !card && !driver[0] ? "ok; jobs run on the cores"
+                : !driver[0]        ? "look: no driver; install it for resources.device: cuda"
+                : trainer_find(&arena, true)
+                    ? "ok"
+                    : "look: tailor-trainer-cuda is not there, so it will not be used");
+    arena_release(&arena);
 }
 
 static double now_s(clockid_t clock)
@@ -175,12 +214,13 @@ static void check_clock(struct exam *exam)
     strftime(value, sizeof(value), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&present, &date));
     struct timex state = {0};
     bool unsynchronised = adjtimex(&state) == TIME_ERROR;
-    report(exam, "clock", value,
-           (double)present < released ? "bad: it is wrong, so certificates and leases will fail"
-           : passed < 0.009 || wall_passed - passed > 0.1 || passed - wall_passed > 0.1
-               ? "bad: it jumps"
-           : unsynchronised ? "look: not synchronised (ntp); workers compare times by it"
-                            : "ok");
+    exam_report(exam, "clock", value,
+                (double)present < released
+                    ? "bad: it is wrong, so certificates and leases will fail"
+                : passed < 0.009 || wall_passed - passed > 0.1 || passed - wall_passed > 0.1
+                    ? "bad: it jumps"
+                : unsynchronised ? "look: not synchronised (ntp); workers compare times by it"
+                                 : "ok");
 }
 
 static enum status run(const struct call *call, struct error *error)
@@ -193,7 +233,10 @@ static enum status run(const struct call *call, struct error *error)
     check_instructions(&exam);
     check_memory(&exam);
     check_disk(&exam);
+    check_gpu(&exam);
     check_clock(&exam);
+    doctor_programs(&exam);
+    doctor_coordinator(&exam, call);
     table_print(exam.table, format, stdout);
     table_free(exam.table);
     if (exam.bad > 0) {
@@ -203,9 +246,19 @@ static enum status run(const struct call *call, struct error *error)
     return STATUS_OK;
 }
 
-const struct command cmd_doctor = {.noun = "doctor",
-                                   .summary =
-                                       "Check this machine: is it fit, and what will be slow",
-                                   .details = "Exit code 1 when training would not work.",
-                                   .example = "tailor doctor -o json",
-                                   .run = run};
+static const struct option_row doctor_rows[] = {
+    REMOTE_ROW("server", 0, OPTION_STRING, server, "URL",
+               "the coordinator to look at; default: the profile's, if it answers"),
+    REMOTE_ROW("profile", 0, OPTION_STRING, profile, "NAME", "whose coordinator"),
+    REMOTE_ROW("ca", 0, OPTION_STRING, ca, "FILE", "PEM file that its certificate is checked with"),
+};
+
+const struct command cmd_doctor = {
+    .noun = "doctor",
+    .summary = "Check this machine: is it fit, and what will be slow",
+    .details = "Needs no service; where one answers, its version and clock are compared too.\n"
+               "Exit code 1 when something would not work.",
+    .example = "tailor doctor -o json",
+    OPTION_ROWS(doctor_rows),
+    .options_size = sizeof(struct remote_options),
+    .run = run};

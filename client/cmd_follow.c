@@ -1,73 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tailor wait, and what a job writes while it runs: logs, metrics, events, as a page or followed.
+ * What a job writes while it runs, and what happens in the cluster: logs, metrics, events, as pages
+ * or followed.
  */
 #include <inttypes.h>
 #include <string.h>
 
 #include "client/commands.h"
 #include "client/remote.h"
-#include "client/wait.h"
 #include "lib/text.h"
 
 enum { PATIENCE_MS = 300000 };
-
-/* ---- wait ---- */
-static enum status wait_in(struct arena *arena, const struct call *call, struct error *error)
-{
-    const struct remote_options *options = call->options;
-    struct service service;
-    double timeout_s = 0;
-    if (options->timeout && (!parse_duration_s(options->timeout, &timeout_s) || timeout_s <= 0)) {
-        return error_set(error, STATUS_USAGE, "--timeout: \"%s\" is no time, such as 90 or 10m",
-                         options->timeout);
-    }
-    TRY(remote_open(arena, call, &service, error));
-    return wait_for_job(&service, call->arguments[0], timeout_s, call->globals->quiet, error);
-}
-
-static enum status wait_run(const struct call *call, struct error *error)
-{
-    struct arena arena = {0};
-    enum status status = wait_in(&arena, call, error);
-    arena_release(&arena);
-    return status;
-}
-
-static const struct option_row wait_rows[] = {
-    REMOTE_ROW("timeout", 0, OPTION_STRING, timeout, "TIME", "give up after; default: never"),
-    REMOTE_ROWS,
-};
-
-#define WAIT_COMMAND                                                                               \
-    .details = "Exit code 0 when it succeeded, 1 when it failed, 8 when it was cancelled.\n"       \
-               "Ctrl-C leaves; the job goes on.",                                                  \
-    .arguments = {{.placeholder = "JOB"}}, OPTION_ROWS(wait_rows),                                 \
-    .options_size = sizeof(struct remote_options), .run = wait_run
-
-const struct command cmd_wait = {.noun = "wait",
-                                 .summary = "Wait for a job to end (tailor job wait)",
-                                 .example = "tailor wait j-17",
-                                 WAIT_COMMAND};
-const struct command cmd_job_wait = {.noun = "job",
-                                     .verb = "wait",
-                                     .summary = "Wait for a job to end",
-                                     .example = "tailor job wait j-17 --timeout 2h",
-                                     WAIT_COMMAND};
 
 /* ---- series ---- */
 struct follow {
     const struct call *call;
     enum table_format format;
+    int64_t since_ms; /* what is older is passed over */
+    struct column columns[TABLE_COLUMNS_MAX];
+    int column_count;
+    json_t *entries; /* collects them, instead of printing; NULL: prints */
 };
 
 /* One entry as a line for people: the columns with two blanks between. */
-static void print_line(const struct remote *remote, const json_t *entry)
+static void print_line(const struct follow *follow, const json_t *entry)
 {
-    for (size_t i = 0; i < remote->column_count; i++) {
+    for (int i = 0; i < follow->column_count; i++) {
         struct buf cell = {0};
         char clean[4096];
-        remote_cell(entry, &remote->columns[i], &cell);
+        remote_cell(entry, &follow->columns[i], &cell);
         text_clean(cell.data ? cell.data : "", clean, sizeof(clean));
         printf("%s%s", i > 0 ? "  " : "", clean);
         buf_release(&cell);
@@ -78,18 +39,61 @@ static void print_line(const struct remote *remote, const json_t *entry)
 static void print_entry(void *context, const json_t *entry)
 {
     const struct follow *follow = context;
-    if (follow->format == TABLE_FORMAT_TABLE) {
-        print_line(follow->call->command->remote, entry);
+    if (json_integer_value(json_object_get(entry, "time_ms")) < follow->since_ms) {
+        return;
+    }
+    if (follow->entries) {
+        json_array_append(follow->entries, (json_t *)entry);
+    } else if (follow->format == TABLE_FORMAT_TABLE) {
+        print_line(follow, entry);
+    } else if (follow->format == TABLE_FORMAT_YAML) {
+        puts("---");
+        remote_value(entry, follow->format);
     } else {
-        struct buf text = {0};
-        json_append(&text, entry);
-        puts(text.data);
-        buf_release(&text);
+        remote_value(entry, TABLE_FORMAT_JSONL);
     }
     fflush(stdout);
 }
 
-/* All pages, or the stream. */
+static enum status pages(struct arena *arena, const struct call *call,
+                         const struct service *service, ProtobufCMessage *request,
+                         struct follow *follow, struct error *error)
+{
+    const struct remote_options *options = call->options;
+    const struct remote *remote = call->command->remote;
+    const ProtobufCFieldDescriptor *after =
+        protobuf_c_message_descriptor_get_field_by_name(request->descriptor, "after");
+    bool more = true;
+    while (more) {
+        json_t *reply;
+        TRY(service_call(service, remote->route, request, &reply, error));
+        const json_t *list = json_object_get(reply, remote->list);
+        for (size_t i = 0; i < json_array_size(list); i++) {
+            print_entry(follow, json_array_get(list, i));
+        }
+        const json_t *next = json_object_get(reply, "next");
+        more = json_array_size(list) > 0 && json_is_integer(next) && !options->limit;
+        message_put_i64(arena, request, after, json_integer_value(next));
+        json_decref(reply);
+    }
+    return STATUS_OK;
+}
+
+/* What is one document, or one table, is printed when all of it is there. */
+static enum status collect(struct arena *arena, const struct call *call,
+                           const struct service *service, ProtobufCMessage *request,
+                           struct follow *follow, struct error *error)
+{
+    follow->entries = json_array();
+    json_t *all = json_pack("{s:o}", call->command->remote->list, follow->entries);
+    enum status status = pages(arena, call, service, request, follow, error);
+    if (status == STATUS_OK) {
+        status = remote_print(call, call->command->remote, all, error);
+    }
+    json_decref(all);
+    return status;
+}
+
 static enum status series(struct arena *arena, const struct call *call, struct error *error)
 {
     const struct remote_options *options = call->options;
@@ -97,42 +101,40 @@ static enum status series(struct arena *arena, const struct call *call, struct e
     struct follow follow = {.call = call};
     struct service service;
     ProtobufCMessage *request;
-    json_t *reply;
     TRY(call_format(call, TABLE_FORMAT_TABLE, &follow.format, error));
+    TRY(remote_columns(arena, call, remote, follow.columns, &follow.column_count, error));
+    TRY(remote_since(call, &follow.since_ms, error));
     TRY(remote_open(arena, call, &service, error));
     TRY(remote_request(call, &service, remote, &request, error));
     if (options->follow) {
         return service_follow(&service, remote->route, request, PATIENCE_MS, print_entry, &follow,
                               error);
     }
-    Api__JobRequest *page = (Api__JobRequest *)request;
-    bool more = true;
-    while (more) {
-        TRY(service_call(&service, remote->route, request, &reply, error));
-        const json_t *list = json_object_get(reply, remote->list);
-        for (size_t i = 0; i < json_array_size(list); i++) {
-            print_entry(&follow, json_array_get(list, i));
-        }
-        const json_t *next = json_object_get(reply, "next");
-        more = json_array_size(list) > 0 && json_is_integer(next) && !options->limit;
-        page->has_after = true;
-        page->after = json_integer_value(next);
-        json_decref(reply);
-    }
-    return STATUS_OK;
+    bool lines = follow.format == TABLE_FORMAT_TABLE || follow.format == TABLE_FORMAT_JSONL;
+    return lines ? pages(arena, call, &service, request, &follow, error)
+                 : collect(arena, call, &service, request, &follow, error);
 }
 
 static enum status series_run(const struct call *call, struct error *error)
 {
-    struct arena arena = {0};
-    enum status status = series(&arena, call, error);
-    arena_release(&arena);
-    return status;
+    return remote_within(series, call, error);
 }
 
 static const struct option_row series_rows[] = {
     REMOTE_ROW("follow", 'f', OPTION_FLAG, follow, NULL, "go on until the job ends"),
     REMOTE_ROW("rank", 0, OPTION_STRING, rank, "N", "only of this rank"),
+    REMOTE_ROW("since", 0, OPTION_STRING, since, "TIME", "only what is younger, such as 10m"),
+    REMOTE_PAGE_ROWS,
+    REMOTE_ROWS,
+};
+static const struct option_row cluster_rows[] = {
+    REMOTE_ROW("follow", 'f', OPTION_FLAG, follow, NULL, "go on until Ctrl-C"),
+    REMOTE_ROW("since", 0, OPTION_STRING, since, "TIME", "only what is younger, such as 8h"),
+    REMOTE_PAGE_ROWS,
+    REMOTE_ROWS,
+};
+static const struct option_row audit_rows[] = {
+    REMOTE_ROW("since", 0, OPTION_STRING, since, "TIME", "only what is younger, such as 8h"),
     REMOTE_PAGE_ROWS,
     REMOTE_ROWS,
 };
@@ -145,6 +147,18 @@ static const struct column metric_columns[] = {{"time", "time_ms", COLUMN_TIME},
 static const struct column event_columns[] = {{"time", "time_ms", COLUMN_TIME},
                                               {"kind", "kind", COLUMN_TEXT},
                                               {"message", "message", COLUMN_TEXT}};
+
+static const struct column cluster_event_columns[] = {
+    {"time", "time_ms", COLUMN_TIME},    {"tenant", "tenant", COLUMN_TEXT},
+    {"job", "job_id", COLUMN_TEXT},      {"kind", "kind", COLUMN_TEXT},
+    {"message", "message", COLUMN_TEXT},
+};
+static const struct column audit_columns[] = {
+    {"time", "time_ms", COLUMN_TIME},    {"actor", "actor", COLUMN_TEXT},
+    {"tenant", "tenant", COLUMN_TEXT},   {"action", "action", COLUMN_TEXT},
+    {"object", "object", COLUMN_TEXT},   {"result", "result", COLUMN_TEXT},
+    {"address", "address", COLUMN_TEXT},
+};
 
 static const struct remote logs_remote = {
     .route = ROUTE_JOB_LOGS, .fields = {"id"}, .list = "lines", REMOTE_COLUMNS(log_columns)};
@@ -176,3 +190,28 @@ const struct command cmd_job_events = {.noun = "job",
                                        .summary = "Print what happened to a job",
                                        .example = "tailor job events j-17 -f",
                                        SERIES_COMMAND(events_remote)};
+
+/* ---- of the cluster ---- */
+static const struct remote cluster_events_remote = {
+    .route = ROUTE_EVENTS, .list = "events", REMOTE_COLUMNS(cluster_event_columns)};
+static const struct remote audit_remote = {
+    .route = ROUTE_AUDIT, .list = "entries", REMOTE_COLUMNS(audit_columns)};
+
+const struct command cmd_cluster_events = {.noun = "cluster",
+                                           .verb = "events",
+                                           .summary = "Print all that happened, in one stream",
+                                           .example = "tailor cluster events -f --since 8h",
+                                           OPTION_ROWS(cluster_rows),
+                                           .options_size = sizeof(struct remote_options),
+                                           .remote = &cluster_events_remote,
+                                           .run = series_run};
+
+const struct command cmd_cluster_audit = {.noun = "cluster",
+                                          .verb = "audit",
+                                          .summary = "Print who did what, and what came of it",
+                                          .details = "It is only ever added to.",
+                                          .example = "tailor cluster audit --since 24h -o jsonl",
+                                          OPTION_ROWS(audit_rows),
+                                          .options_size = sizeof(struct remote_options),
+                                          .remote = &audit_remote,
+                                          .run = series_run};

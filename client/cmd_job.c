@@ -5,6 +5,7 @@
 #include "client/commands.h"
 #include "client/offline.h"
 #include "lib/file.h"
+#include "lib/yaml.h"
 #include "proto/spec.h"
 
 /* ---- init ---- */
@@ -32,6 +33,23 @@ struct validate_options {
     struct option_list set;
 };
 
+static enum status print_spec(const struct spec *spec, enum table_format format,
+                              struct error *error)
+{
+    struct buf text = {0}, yaml = {0};
+    json_t *value;
+    spec_json(spec, &text);
+    enum status status = json_read("the spec", text.data, text.length, &value, error);
+    if (status == STATUS_OK) {
+        yaml_append(&yaml, value);
+        fputs(format == TABLE_FORMAT_YAML ? yaml.data : text.data, stdout);
+        json_decref(value);
+    }
+    buf_release(&text);
+    buf_release(&yaml);
+    return status;
+}
+
 static enum status validate(struct arena *arena, const struct call *call, struct error *error)
 {
     const struct validate_options *options = call->options;
@@ -43,11 +61,8 @@ static enum status validate(struct arena *arena, const struct call *call, struct
     }
     TRY(spec_read(arena, call->arguments[0], overrides, options->set.count, &spec, error));
     TRY(call_format(call, TABLE_FORMAT_TABLE, &format, error));
-    if (format == TABLE_FORMAT_JSON) {
-        struct buf text = {0};
-        spec_json(spec, &text);
-        fputs(text.data, stdout);
-        buf_release(&text);
+    if (format == TABLE_FORMAT_JSON || format == TABLE_FORMAT_YAML) {
+        TRY(print_spec(spec, format, error));
     } else {
         char digest[SHA256_HEX_SIZE];
         spec_digest(spec, digest);
@@ -56,6 +71,11 @@ static enum status validate(struct arena *arena, const struct call *call, struct
                   spec->name, digest);
         table_print(table, format, stdout);
         table_free(table);
+        if (format == TABLE_FORMAT_TABLE && !call->globals->quiet) {
+            printf(
+                "\n  tailor run -f %s   here and now\n  tailor submit %s   as a job of a service\n",
+                call->arguments[0], call->arguments[0]);
+        }
     }
     return STATUS_OK;
 }
@@ -106,28 +126,33 @@ const struct command cmd_job_schema = {.noun = "job",
 /* ---- after a run ---- */
 static const struct option_row report_rows[] = {
     OFFLINE_ROW("out", 0, OPTION_STRING, out, "OUT.html", "write a page that opens in a browser"),
+    OFFLINE_SERVICE_ROWS,
 };
 
 const struct command cmd_job_report = {
     .noun = "job",
     .verb = "report",
     .summary = "Show what a run reached, and what its gate says",
-    .details = "Figures before and after with intervals, the gate's verdict, findings, curves.",
-    .example = "tailor job report support/ --out support.html",
-    .arguments = {{.placeholder = "RUN"}},
+    .details = "Figures before and after with intervals, the gate's verdict, findings, curves.\n"
+               "RUN is a directory of tailor run, JOB a job of the service that has succeeded.",
+    .example = "tailor job report j-17 --out support.html",
+    .arguments = {{.placeholder = "RUN|JOB"}},
     OPTION_ROWS(report_rows),
+    .options_size = sizeof(struct offline_options),
     .trainer_verb = "report",
-    OFFLINE_COMMAND};
+    .run = offline_run_job};
 
 static const struct option_row rows_rows[] = {
     OFFLINE_ROW("worst", 0, OPTION_STRING, worst, "N", "how many; default 20"),
+    OFFLINE_SERVICE_ROWS,
 };
 
 const struct command cmd_job_rows = {.noun = "job",
                                      .verb = "rows",
                                      .summary = "List the rows that a run's model gets most wrong",
-                                     .example = "tailor job rows support/ --worst 20",
-                                     .arguments = {{.placeholder = "RUN"}},
+                                     .example = "tailor job rows j-17 --worst 20",
+                                     .arguments = {{.placeholder = "RUN|JOB"}},
                                      OPTION_ROWS(rows_rows),
+                                     .options_size = sizeof(struct offline_options),
                                      .trainer_verb = "rows",
-                                     OFFLINE_COMMAND};
+                                     .run = offline_run_job};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tailor job diff: why two runs are not the same: specs, then results (data digests, numerics,
- * figures), then the first step at which their losses part.
+ * tailor job diff: why two runs or jobs are not the same: specs, then results (data digests,
+ * numerics, figures), then the first step at which their losses part.
  *
  * Rejected: a table of both curves; the first step that differs is what one asks for.
  */
@@ -11,6 +11,7 @@
 
 #include "client/commands.h"
 #include "client/differences.h"
+#include "client/offline.h"
 #include "lib/arena.h"
 #include "lib/file.h"
 #include "lib/json.h"
@@ -139,15 +140,18 @@ static void compare_curves(struct diff *diff)
     }
 }
 
+static const struct option_row diff_rows[] = {OFFLINE_SERVICE_ROWS};
+
 static enum status run(const struct call *call, struct error *error)
 {
     struct arena arena = {0};
-    struct diff diff = {.arena = &arena,
-                        .runs = {call->arguments[0], call->arguments[1]},
-                        .table = table_create("part", "field", "a", "b"),
-                        .error = error};
+    struct diff diff = {
+        .arena = &arena, .table = table_create("part", "field", "a", "b"), .error = error};
     enum table_format format;
     enum status status = call_format(call, TABLE_FORMAT_TABLE, &format, error);
+    for (int side = 0; side < 2 && status == STATUS_OK; side++) {
+        status = offline_dir(&arena, call, call->arguments[side], &diff.runs[side], error);
+    }
     if (status == STATUS_OK) {
         status = compare_documents(&diff, "spec", "spec.json", true);
     }
@@ -172,8 +176,10 @@ const struct command cmd_job_diff = {
     .verb = "diff",
     .summary = "Say how two runs differ, and from which step on",
     .details =
-        "A and B are the directories of runs: specs, then data, numerics and figures, then the "
-        "curves.",
-    .example = "tailor job diff runs/support runs/support-lora",
-    .arguments = {{.placeholder = "A"}, {.placeholder = "B"}},
+        "Runs of tailor run or jobs of the service: specs, then data, numerics and figures, then "
+        "the\ncurves.",
+    .example = "tailor job diff j-17 runs/support",
+    .arguments = {{.placeholder = "RUN|JOB"}, {.placeholder = "RUN|JOB"}},
+    OPTION_ROWS(diff_rows),
+    .options_size = sizeof(struct offline_options),
     .run = run};

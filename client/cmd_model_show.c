@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tailor model show: what a model's directory says of itself, without loading a tensor.
+ * tailor model show: what a model's directory says of itself, without loading a tensor; or what the
+ * service knows of one by its name.
  */
 #include <dirent.h>
 #include <string.h>
 
 #include "client/commands.h"
+#include "client/path.h"
+#include "client/remote.h"
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/limits.h"
@@ -112,7 +115,7 @@ static json_t *read_optional(const char *dir, const char *name, enum status *sta
     return root;
 }
 
-static enum status run(const struct call *call, struct error *error)
+static enum status show_dir(const struct call *call, struct error *error)
 {
     static const char *const names[] = {"config.json", "adapter_config.json", "tailor.json"};
     const char *dir = call->arguments[0];
@@ -148,10 +151,40 @@ static enum status run(const struct call *call, struct error *error)
     return status;
 }
 
-const struct command cmd_model_show = {.noun = "model",
-                                       .verb = "show",
-                                       .summary =
-                                           "Show what a model or a base is, without loading it",
-                                       .example = "tailor model show ./support/model",
-                                       .arguments = {{.placeholder = "DIR"}},
-                                       .run = run};
+/* ---- a model of the service ---- */
+static const struct remote model_remote = {
+    .route = ROUTE_MODEL_SHOW, .fields = {"name@version"}, .own = true};
+static const struct remote version_remote = {
+    .route = ROUTE_MODEL_VERSION, .fields = {"name@version"}, .own = true};
+
+static enum status show_name(struct arena *arena, const struct call *call, struct error *error)
+{
+    bool version = strchr(call->arguments[0], '@') != NULL;
+    const struct remote *remote = version ? &version_remote : &model_remote;
+    struct service service;
+    ProtobufCMessage *request;
+    TRY(remote_open(arena, call, &service, error));
+    TRY(remote_request(call, &service, remote, &request, error));
+    return remote_show(call, &service, remote, request, error);
+}
+
+static enum status run(const struct call *call, struct error *error)
+{
+    const char *text = call->arguments[0];
+    if (strchr("./~", text[0])) {
+        TRY(path_check("DIR", text, error));
+    }
+    return dir_exists(text) ? show_dir(call, error) : remote_within(show_name, call, error);
+}
+
+static const struct option_row show_rows[] = {REMOTE_ROWS};
+
+const struct command cmd_model_show = {
+    .noun = "model",
+    .verb = "show",
+    .summary = "Show what a model is: a directory of this machine, or a model of the service",
+    .example = "tailor model show support@prod",
+    .arguments = {{.placeholder = "DIR|NAME"}},
+    OPTION_ROWS(show_rows),
+    .options_size = sizeof(struct remote_options),
+    .run = run};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the service keeps: bases, datasets, models. (cmd_base.c, cmd_data.c and cmd_model.c look at
- * files of this machine.)
+ * What the service keeps to train from: bases and datasets. (cmd_models.c: models; cmd_base.c and
+ * cmd_data.c look at files of this machine.)
  */
 #include <string.h>
 
@@ -13,6 +13,7 @@
 
 static const struct option_row plain_rows[] = {REMOTE_ROWS};
 static const struct option_row page_rows[] = {REMOTE_PAGE_ROWS, REMOTE_ROWS};
+static const struct option_row remove_rows[] = {REMOTE_YES_ROW, REMOTE_ROWS};
 
 static const struct column base_columns[] = {
     {"name", "name", COLUMN_TEXT},
@@ -26,32 +27,20 @@ static const struct column data_columns[] = {
     {"file", "file", COLUMN_TEXT},        {"digest", "digest", COLUMN_TEXT},
     {"added", "created_ms", COLUMN_TIME},
 };
-static const struct column model_columns[] = {
-    {"name", "name", COLUMN_TEXT},
-    {"tenant", "tenant", COLUMN_TEXT},
-    {"latest", "latest", COLUMN_TEXT},
-    {"aliases", "aliases", COLUMN_ALIASES},
-    {"first made", "created_ms", COLUMN_TIME},
-};
-static const struct column version_columns[] = {
-    {"version", "version", COLUMN_TEXT},    {"job", "job_id", COLUMN_TEXT},
-    {"stage", "stage", COLUMN_TEXT},        {"from", "parent", COLUMN_TEXT},
-    {"adapter", "adapter", COLUMN_TEXT},    {"bytes", "bytes", COLUMN_BYTES},
-    {"gate", "gate_decision", COLUMN_TEXT}, {"made", "created_ms", COLUMN_TIME},
-};
-
 /* ---- lists ---- */
 static const struct remote base_list_remote = {
     .route = ROUTE_BASE_LIST, .list = "bases", REMOTE_COLUMNS(base_columns)};
 static const struct remote data_list_remote = {
     .route = ROUTE_DATASET_LIST, .own = true, .list = "datasets", REMOTE_COLUMNS(data_columns)};
-static const struct remote model_list_remote = {
-    .route = ROUTE_MODEL_LIST, .own = true, .list = "models", REMOTE_COLUMNS(model_columns)};
-static const struct remote model_versions_remote = {.route = ROUTE_MODEL_VERSIONS,
-                                                    .fields = {"name@version"},
-                                                    .own = true,
-                                                    .list = "versions",
-                                                    REMOTE_COLUMNS(version_columns)};
+static const struct remote base_show_remote = {.route = ROUTE_BASE_SHOW, .fields = {"name"}};
+static const struct remote base_rm_remote = {
+    .route = ROUTE_BASE_REMOVE, .fields = {"name"}, .confirm = "remove the base"};
+static const struct remote data_show_remote = {
+    .route = ROUTE_DATASET_SHOW, .fields = {"name@version"}, .own = true};
+static const struct remote data_rm_remote = {.route = ROUTE_DATASET_REMOVE,
+                                             .fields = {"name@version"},
+                                             .own = true,
+                                             .confirm = "remove every version of the dataset"};
 
 const struct command cmd_base_list = {.noun = "base",
                                       .verb = "list",
@@ -69,22 +58,44 @@ const struct command cmd_data_list = {.noun = "data",
                                       .remote = &data_list_remote,
                                       REMOTE_COMMAND};
 
-const struct command cmd_model_list = {.noun = "model",
-                                       .verb = "list",
-                                       .summary = "List the models of a tenant and their aliases",
-                                       .example = "tailor model list --tenant acme",
-                                       OPTION_ROWS(page_rows),
-                                       .remote = &model_list_remote,
-                                       REMOTE_COMMAND};
+const struct command cmd_base_show = {.noun = "base",
+                                      .verb = "show",
+                                      .summary = "Show a base of the service",
+                                      .example = "tailor base show smollm2",
+                                      .arguments = {{.placeholder = "NAME"}},
+                                      OPTION_ROWS(plain_rows),
+                                      .remote = &base_show_remote,
+                                      REMOTE_COMMAND};
 
-const struct command cmd_model_versions = {.noun = "model",
-                                           .verb = "versions",
-                                           .summary = "List the versions of a model, newest first",
-                                           .example = "tailor model versions support",
-                                           .arguments = {{.placeholder = "NAME"}},
-                                           OPTION_ROWS(page_rows),
-                                           .remote = &model_versions_remote,
-                                           REMOTE_COMMAND};
+const struct command cmd_base_rm = {.noun = "base",
+                                    .verb = "rm",
+                                    .summary = "Remove a base that nothing refers to",
+                                    .details = "Its files go with the next tailor cluster gc.",
+                                    .example = "tailor base rm smollm2",
+                                    .arguments = {{.placeholder = "NAME"}},
+                                    OPTION_ROWS(remove_rows),
+                                    .remote = &base_rm_remote,
+                                    REMOTE_COMMAND};
+
+const struct command cmd_data_show = {.noun = "data",
+                                      .verb = "show",
+                                      .summary = "Show a dataset of the service, or a version",
+                                      .example = "tailor data show tickets@2",
+                                      .arguments = {{.placeholder = "NAME"}},
+                                      OPTION_ROWS(plain_rows),
+                                      .remote = &data_show_remote,
+                                      REMOTE_COMMAND};
+
+const struct command cmd_data_rm = {
+    .noun = "data",
+    .verb = "rm",
+    .summary = "Remove a dataset that nothing refers to",
+    .details = "All its versions; the files go with the next tailor cluster gc.",
+    .example = "tailor data rm tickets",
+    .arguments = {{.placeholder = "NAME"}},
+    OPTION_ROWS(remove_rows),
+    .remote = &data_rm_remote,
+    REMOTE_COMMAND};
 
 /* ---- what is added is uploaded first ---- */
 struct addition {
@@ -118,10 +129,7 @@ static enum status base_add_in(struct arena *arena, const struct call *call, str
 
 static enum status base_add_run(const struct call *call, struct error *error)
 {
-    struct arena arena = {0};
-    enum status status = base_add_in(&arena, call, error);
-    arena_release(&arena);
-    return status;
+    return remote_within(base_add_in, call, error);
 }
 
 static const struct remote base_add_remote = {
@@ -157,10 +165,7 @@ static enum status data_add_in(struct arena *arena, const struct call *call, str
 
 static enum status data_add_run(const struct call *call, struct error *error)
 {
-    struct arena arena = {0};
-    enum status status = data_add_in(&arena, call, error);
-    arena_release(&arena);
-    return status;
+    return remote_within(data_add_in, call, error);
 }
 
 static const struct option_row data_add_rows[] = {

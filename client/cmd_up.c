@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/commands.h"
 #include "client/daemon.h"
@@ -205,6 +206,22 @@ static enum status await_workers(const struct service *service, const char *dir,
 }
 
 /* ---- up ---- */
+/* How somebody else gets in: an address that works once. */
+static enum status tell_login(const struct service *service, int64_t port, struct error *error)
+{
+    char host[256] = "HOST";
+    json_t *reply;
+    TRY(service_call(service, ROUTE_LOGIN_CODE, service_request(service, ROUTE_LOGIN_CODE), &reply,
+                     error));
+    gethostname(host, sizeof(host) - 1);
+    printf("\nfrom another machine, once and within 15 minutes:\n\n"
+           "  ssh -L %" PRId64 ":127.0.0.1:%" PRId64 " %s\n"
+           "  tailor login '%s/#login=%s'\n",
+           port, port, host, service->profile.server, remote_text(reply, "code"));
+    json_decref(reply);
+    return STATUS_OK;
+}
+
 static enum status up_in(struct arena *arena, const struct call *call, struct error *error)
 {
     const struct up_options *options = call->options;
@@ -238,6 +255,7 @@ static enum status up_in(struct arena *arena, const struct call *call, struct er
                "  tailor down%s%s\n",
                service.profile.server, workers, workers == 1 ? "" : "s", dir,
                options->data ? " --data " : "", options->data ? options->data : "");
+        return tell_login(&service, port, error);
     }
     return STATUS_OK;
 }

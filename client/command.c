@@ -14,7 +14,7 @@
 
 static const struct option_row global_rows[] = {
     {"output", 'o', OPTION_STRING, offsetof(struct globals, output), "FORMAT",
-     "table, json, jsonl, csv or name"},
+     "table, wide, json, jsonl, csv, yaml or name"},
     {"quiet", 'q', OPTION_FLAG, offsetof(struct globals, quiet), NULL, "no progress, no hints"},
     {"no-color", 0, OPTION_FLAG, offsetof(struct globals, no_color), NULL, "plain text"},
 };

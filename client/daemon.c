@@ -68,15 +68,14 @@ pid_t daemon_find(const struct daemon *daemon)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-static enum status program_path(const struct daemon *daemon, char out[PATH_MAX],
-                                struct error *error)
+enum status daemon_program(const char *name, char *out, struct error *error)
 {
     char self[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
     CHECK(length > 0);
     self[length] = '\0';
     *strrchr(self, '/') = '\0';
-    path_join(out, PATH_MAX, self, daemon->program);
+    path_join(out, PATH_MAX, self, name);
     if (access(out, X_OK) != 0) {
         return error_set(error, STATUS_NOT_FOUND, "%s is not there: install it beside tailor", out);
     }
@@ -114,7 +113,7 @@ enum status daemon_start(const struct daemon *daemon, const char *const *words, 
                          pid_t *pid_out, struct error *error)
 {
     char program[PATH_MAX], path[PATH_MAX], text[32];
-    TRY(program_path(daemon, program, error));
+    TRY(daemon_program(daemon->program, program, error));
     path_of(daemon, "log", path);
     int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log < 0) {

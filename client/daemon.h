@@ -19,6 +19,8 @@ struct daemon {
     const char *program; /* "tailord": it lies beside this program */
 };
 
+/* Where a program lies that was installed with this one; out has PATH_MAX bytes. */
+enum status daemon_program(const char *name, char *out, struct error *error);
 /* 0: it does not run. */
 pid_t daemon_find(const struct daemon *daemon);
 /* Starts it with these words (NULL behind the last; the program's name is put in front); `input`

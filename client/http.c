@@ -70,8 +70,12 @@ static void set_up(CURL *curl, const struct http_request *request, struct curl_s
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)HTTP_CONNECT_S);
-    if (!request->take) {
-        curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)HTTP_TIMEOUT_S);
+    if (request->ca) {
+        curl_easy_setopt(curl, CURLOPT_CAINFO, request->ca);
+    }
+    double timeout_s = request->timeout_s > 0 ? request->timeout_s : HTTP_TIMEOUT_S;
+    if (!request->take || request->timeout_s > 0) {
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(timeout_s * 1000) + 1);
     } else { /* the server sends a comment every 15 s */
         curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)HTTP_TIMEOUT_S);
@@ -106,6 +110,12 @@ enum status http_call(const struct http_request *request, int *code_out, struct 
     if (result == CURLE_URL_MALFORMAT || result == CURLE_UNSUPPORTED_PROTOCOL) {
         return error_set(error, STATUS_USAGE,
                          "\"%.200s\" is no server: write it as http://HOST:PORT", request->url);
+    }
+    if (result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_CACERT_BADFILE) {
+        return error_set(error, STATUS_DENIED,
+                         "\"%.200s\" does not prove who it is (%s): name the file that its "
+                         "certificate is checked with by --ca FILE, TAILOR_CA or the profile",
+                         request->url, cause[0] ? cause : curl_easy_strerror(result));
     }
     if (result != CURLE_OK && !receiver.stopped) {
         return error_set(error, STATUS_COMMUNICATION, "%s",

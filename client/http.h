@@ -17,12 +17,14 @@
 struct http_request {
     const char *method, *url;
     const char *token;        /* NULL: none */
+    const char *ca;           /* whom to believe besides the system: a PEM file; NULL: nobody */
+    double timeout_s;         /* for the whole answer; 0: HTTP_TIMEOUT_S */
     const char *header;       /* one more, "Last-Event-ID: 17"; NULL: none */
     const char *content_type; /* of the body */
     const void *body;         /* NULL: none */
     size_t length;
     /* Gets the bytes of a 200 as they come, for a stream without an end; false: stop. NULL: the
-     * whole answer is collected, of at most HTTP_ANSWER_MAX bytes, within HTTP_TIMEOUT_S. */
+     * whole answer is collected, of at most HTTP_ANSWER_MAX bytes, within `timeout_s`. */
     bool (*take)(void *context, const char *data, size_t length);
     void *context;
 };

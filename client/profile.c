@@ -60,6 +60,7 @@ static void take(struct arena *arena, const char *name, const json_t *object,
     *profile = (struct profile){.name = arena_strdup(arena, name),
                                 .server = text_of(arena, object, "server"),
                                 .token = text_of(arena, object, "token"),
+                                .ca = text_of(arena, object, "ca"),
                                 .tenant = text_of(arena, object, "tenant")};
 }
 
@@ -129,6 +130,9 @@ enum status profile_open(struct arena *arena, const char *server, const char *na
     if (environment("TAILOR_TOKEN")) {
         profile.token = environment("TAILOR_TOKEN");
     }
+    if (environment("TAILOR_CA")) {
+        profile.ca = environment("TAILOR_CA");
+    }
     if (!profile.server) {
         profile.server = SERVER_DEFAULT;
     }
@@ -157,6 +161,7 @@ static enum status save(struct arena *arena, const struct profile *profile, stru
     json_object_set_new(object, "server", json_string(profile->server));
     json_object_set_new(object, "token", json_string(profile->token));
     json_object_set_new(object, "tenant", json_string(profile->tenant));
+    json_object_set_new(object, "ca", json_string(profile->ca));
     json_object_set_new(all, profile->name, object);
     json_object_set_new(root, "default", json_string(profile->name));
     enum status status = json_write_file(path, root, error);

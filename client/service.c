@@ -167,6 +167,11 @@ static enum status refused(const struct service *service, int code, const json_t
     const char *message = json_string_value(json_object_get(object, "message"));
     const char *hint = json_string_value(json_object_get(object, "hint"));
     char clean[2][512] = {"", ""};
+    const char *cause = json_string_value(json_object_get(reply, "cause"));
+    if (!message && cause) {
+        text_clean(cause, clean[0], sizeof(clean[0]));
+        return error_set(error, status_of(code), "the service is not ready: %s", clean[0]);
+    }
     if (!message) {
         return error_set(error, status_of(code),
                          "%s answers with code %d and no reason: is it a coordinator?",
@@ -174,7 +179,7 @@ static enum status refused(const struct service *service, int code, const json_t
     }
     text_clean(message, clean[0], sizeof(clean[0]));
     text_clean(hint ? hint : "", clean[1], sizeof(clean[1]));
-    if (code == 401 && !service->profile.token) {
+    if (code == 401 && !service->profile.token && strstr(clean[1], "Authorization")) {
         snprintf(clean[1], sizeof(clean[1]),
                  "put one into TAILOR_TOKEN, or choose a profile that has one");
     }
@@ -204,21 +209,53 @@ static enum status understand(const struct service *service, int code, const str
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
+static enum status ask(const struct service *service, const struct route *route,
+                       const struct http_request *http, int *code_out, struct buf *text_out,
+                       struct error *error)
+{
+    struct http_request request = *http;
+    request.method = route_method_name(route->method);
+    request.token = service->profile.token;
+    request.ca = service->profile.ca;
+    request.timeout_s = service->timeout_s;
+    enum status status = http_call(&request, code_out, text_out, error);
+    return status == STATUS_COMMUNICATION ? absent(service, error) : status;
+}
+
 static enum status exchange(const struct service *service, const struct route *route,
                             const struct http_request *http, json_t **reply_out,
                             struct error *error)
 {
     struct buf text = {0};
     int code = 0;
-    struct http_request request = *http;
-    request.method = route_method_name(route->method);
-    request.token = service->profile.token;
-    enum status status = http_call(&request, &code, &text, error);
-    if (status == STATUS_COMMUNICATION) {
-        status = absent(service, error);
-    } else if (status == STATUS_OK) {
+    enum status status = ask(service, route, http, &code, &text, error);
+    if (status == STATUS_OK) {
         status = understand(service, code, &text, reply_out, error);
     }
+    buf_release(&text);
+    return status;
+}
+
+enum status service_get(const struct service *service, enum route_id id,
+                        const ProtobufCMessage *request, struct buf *out, struct error *error)
+{
+    const struct route *route = route_at(id);
+    struct parts parts = {0};
+    struct buf text = {0};
+    json_t *none = NULL;
+    int code = 0;
+    enum status status = take_apart(service, route, request, &parts, error);
+    if (status == STATUS_OK) {
+        const struct http_request http = {.url = parts.url.data};
+        status = ask(service, route, &http, &code, &text, error);
+    }
+    if (status == STATUS_OK && code != 200) {
+        status = understand(service, code, &text, &none, error);
+        json_decref(none);
+    } else if (status == STATUS_OK) {
+        buf_append(out, text.data, text.length);
+    }
+    parts_release(&parts);
     buf_release(&text);
     return status;
 }
@@ -355,17 +392,12 @@ static enum status follow_once(const struct service *service, const struct route
     snprintf(header, sizeof(header), "Last-Event-ID: %s", it->id);
     const struct http_request http = {
         .url = url, .header = it->id[0] ? header : NULL, .take = on_bytes, .context = it};
-    struct http_request request = http;
     struct buf text = {0};
     int code = 0;
-    request.method = route_method_name(route->method);
-    request.token = service->profile.token;
-    enum status status = http_call(&request, &code, &text, error);
+    enum status status = ask(service, route, &http, &code, &text, error);
     if (status == STATUS_OK && code != 200) {
         status = understand(service, code, &text, &reply, error);
         json_decref(reply);
-    } else if (status == STATUS_COMMUNICATION) {
-        status = absent(service, error);
     }
     buf_release(&text);
     buf_clear(&it->line);
@@ -383,7 +415,7 @@ enum status service_follow(const struct service *service, enum route_id id,
     const struct route *route = route_at(id);
     struct follower it = {.take = take, .context = context};
     struct parts parts = {0};
-    int64_t until_ms = now_ms() + patience_ms;
+    int64_t begin_ms = now_ms(), until_ms = begin_ms + patience_ms;
     enum status status = take_apart(service, route, request, &parts, error);
     while (status == STATUS_OK && !it.ended) {
         it.heard = false;
@@ -391,7 +423,10 @@ enum status service_follow(const struct service *service, enum route_id id,
         if (it.heard) {
             until_ms = now_ms() + patience_ms;
         }
-        if (status == STATUS_COMMUNICATION && now_ms() < until_ms) {
+        if (service->timeout_s > 0 && (double)(now_ms() - begin_ms) >= service->timeout_s * 1000) {
+            status = error_set(error, STATUS_TIMEOUT, "%g s have passed, and it goes on",
+                               service->timeout_s);
+        } else if (status == STATUS_COMMUNICATION && now_ms() < until_ms) {
             status = STATUS_OK;
         }
         if (status == STATUS_OK && !it.ended) {

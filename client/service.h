@@ -21,6 +21,7 @@
 struct service {
     struct arena *arena;
     struct profile profile;
+    double timeout_s; /* for one answer; 0: http.h's own */
 };
 
 /* The caller owns *reply_out (json_decref); an object or an array. */
@@ -30,6 +31,9 @@ enum status service_call(const struct service *service, enum route_id route,
 enum status service_put(const struct service *service, enum route_id route,
                         const ProtobufCMessage *request, const void *bytes, size_t length,
                         json_t **reply_out, struct error *error);
+/* The bytes that a route answers with, appended. */
+enum status service_get(const struct service *service, enum route_id route,
+                        const ProtobufCMessage *request, struct buf *out, struct error *error);
 /* The same again and again while nobody answers, for `patience_ms`: only for what may be asked
  * twice. */
 enum status service_insist(const struct service *service, enum route_id route,

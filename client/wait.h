@@ -5,12 +5,20 @@
 #ifndef TAILOR_CLIENT_WAIT_H
 #define TAILOR_CLIENT_WAIT_H
 
+#include <stdbool.h>
+
 #include "client/service.h"
 
-/* STATUS_OK: succeeded; STATUS_FAILED with the cause; STATUS_CANCELLED. `timeout_s` 0: none; else
- * STATUS_FAILED when it runs out. Interrupted (Ctrl-C), it leaves and the job goes on. A
- * coordinator that is away for some minutes is waited for. */
-enum status wait_for_job(const struct service *service, const char *id, double timeout_s,
-                         bool quiet, struct error *error);
+struct wait {
+    double timeout_s; /* 0: none */
+    bool quiet;
+    bool steps; /* say each look how far it is, not only what state it is in */
+};
+
+/* STATUS_OK: succeeded; STATUS_FAILED with the cause; STATUS_CANCELLED; STATUS_HELD: succeeded, but
+ * its gate keeps the alias where it was; STATUS_TIMEOUT. Interrupted (Ctrl-C), it leaves and the
+ * job goes on. A coordinator that is away for some minutes is waited for. */
+enum status wait_for_job(const struct service *service, const char *id, const struct wait *wait,
+                         struct error *error);
 
 #endif

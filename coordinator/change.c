@@ -407,6 +407,18 @@ static void event_of(struct change *change, const struct job_change *it, const s
                      job_state_name(it->to));
 }
 
+/* A quarter of the newest, so that what changed counts soon. */
+static void run_time_note(struct coordinator *coordinator, const struct job *job)
+{
+    int32_t tenant = tenant_find(coordinator, job->tenant);
+    if (tenant == NO_TENANT || job->started_ms == 0)
+        return;
+    CHECK((unsigned)job->stage < STAGES_MAX);
+    int64_t *mean_ms = &coordinator->tenants[tenant].run_ms[job->stage];
+    int64_t run_ms = job->finished_ms - job->started_ms;
+    *mean_ms = *mean_ms == 0 ? run_ms : (3 * *mean_ms + run_ms) / 4;
+}
+
 static void take_one(struct change *change, const struct job_change *it)
 {
     struct coordinator *coordinator = change->coordinator;
@@ -431,8 +443,10 @@ static void take_one(struct change *change, const struct job_change *it)
     row->job = job_row(change, job, it->to, it->term);
     row->from = (int)it->from + 1;
     event_of(change, it, job, core);
-    if (it->to == JOB_STATE_SUCCEEDED)
+    if (it->to == JOB_STATE_SUCCEEDED) {
+        run_time_note(coordinator, job);
         job_succeeds(change, job);
+    }
 }
 
 static void take_cluster(struct change *change)

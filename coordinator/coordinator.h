@@ -111,6 +111,7 @@ struct job_submission {
     int64_t id;
     bool created; /* false: the key had been used for the same request; id is that job's */
     int64_t queue_position; /* jobs of its queue that wait, itself included */
+    int64_t estimate_ms;    /* until it ends, by the jobs of its tenant and stage; 0: none has */
 };
 
 void coordinator_job_submit(struct coordinator *coordinator, struct job_submission *submission,
@@ -214,7 +215,7 @@ bool coordinator_ready(struct coordinator *coordinator, struct error *cause_out)
 void coordinator_metrics(struct coordinator *coordinator, struct buf *out); /* Prometheus text */
 void coordinator_gc(struct coordinator *coordinator, Api__GcReply *reply, coordinator_done *done,
                     void *argument); /* reply->dry_run is read */
-/* Copies the records into data/backups while the service runs, and checks the copy. */
+/* Copies records, keys and store into data/backups while the service runs (backup.h). */
 void coordinator_backup(struct coordinator *coordinator, struct arena *arena,
                         Api__BackupReply *reply, coordinator_done *done, void *argument);
 

@@ -2,12 +2,14 @@
  *
  * tailord: the coordinator. Options, objects, the loop, and everything again in reverse.
  */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "coordinator/api/api.h"
+#include "coordinator/backup.h"
 #include "coordinator/coordinator.h"
 #include "lib/check.h"
 #include "lib/log.h"
@@ -15,9 +17,9 @@
 #include "lib/text.h"
 
 struct options {
-    const char *data, *workers, *advertise, *http;
+    const char *data, *workers, *advertise, *http, *tls_cert, *tls_key, *restore;
     const char *heartbeat, *lost_after, *stop_after, *backoff, *start_after, *yield_after;
-    bool no_preemption, http_proxied, version;
+    bool no_preemption, insecure, version;
 };
 
 #define FIELD(name) offsetof(struct options, name)
@@ -30,8 +32,13 @@ static const struct option_row ROWS[] = {
      "the same as workers reach it; stands in join tokens"},
     {"http", 0, OPTION_STRING, FIELD(http), "HOST:PORT",
      "where people and programs ask; 127.0.0.1:7700"},
-    {"http-proxied", 0, OPTION_FLAG, FIELD(http_proxied), NULL,
-     "a proxy that speaks TLS is in front: --http need not be loopback"},
+    {"tls-cert", 0, OPTION_STRING, FIELD(tls_cert), "FILE",
+     "PEM: the certificate that --http shows, with its chain; read again at SIGHUP"},
+    {"tls-key", 0, OPTION_STRING, FIELD(tls_key), "FILE", "PEM: its key"},
+    {"insecure", 0, OPTION_FLAG, FIELD(insecure), NULL,
+     "--http in the clear off loopback too: a proxy that speaks TLS is in front"},
+    {"restore", 0, OPTION_STRING, FIELD(restore), "BACKUP",
+     "fill --data, which must be empty, from a backup; then end"},
     {"heartbeat", 0, OPTION_STRING, FIELD(heartbeat), "TIME", "how often workers speak; 1s"},
     {"lost-after", 0, OPTION_STRING, FIELD(lost_after), "TIME",
      "a worker that is silent so long is lost; 10s"},
@@ -88,10 +95,16 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
     event_base_loopbreak(argument);
 }
 
+static void on_hangup(evutil_socket_t number, short what, void *argument)
+{
+    (void)number, (void)what;
+    api_reload(argument);
+}
+
 static void serve(const struct coordinator_options *options, const struct api_options *http)
 {
     static const int numbers[] = {SIGTERM, SIGINT};
-    struct event *signals[2];
+    struct event *signals[2], *hangup;
     struct coordinator *coordinator;
     struct api *api;
     struct error error;
@@ -111,15 +124,31 @@ static void serve(const struct coordinator_options *options, const struct api_op
         signals[i] = evsignal_new(base, numbers[i], on_signal, base);
         event_add(signals[i], NULL);
     }
+    hangup = evsignal_new(base, SIGHUP, on_hangup, api);
+    event_add(hangup, NULL);
     log_info("listening for workers on %s", coordinator_workers_address(coordinator));
     log_info("listening for people on %s", api_address(api));
     event_base_dispatch(base);
+    event_free(hangup);
     for (int i = 0; i < 2; i++)
         event_free(signals[i]);
     api_stop(api);
     coordinator_close(coordinator);
     api_close(api);
     event_base_free(base);
+}
+
+static void restore(const struct options *given)
+{
+    struct restored restored;
+    struct error error;
+    umask(0077);
+    enum status status =
+        coordinator_restore(given->restore, given->data, coordinator_now_ms(), &restored, &error);
+    if (status != STATUS_OK)
+        fatal(status_exit_code(status), "%s", error.text);
+    printf("%" PRId64 " jobs, %" PRId64 " models, %" PRId64 " blobs of %" PRId64 " bytes in %s\n",
+           restored.jobs, restored.models, restored.blobs, restored.bytes, given->data);
 }
 
 int main(int argc, char **argv)
@@ -146,10 +175,16 @@ int main(int argc, char **argv)
         usage(stderr);
         return 2;
     }
+    if (given.restore != NULL) {
+        restore(&given);
+        return 0;
+    }
     coordinator_options(&given, &options);
     const struct api_options http = {.address = given.http != NULL ? given.http : "127.0.0.1:7700",
                                      .data = given.data,
-                                     .proxied = given.http_proxied};
+                                     .certificate = given.tls_cert,
+                                     .key = given.tls_key,
+                                     .insecure = given.insecure};
     serve(&options, &http);
     return 0;
 }

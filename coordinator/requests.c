@@ -140,6 +140,22 @@ static int64_t queue_position(const struct coordinator *coordinator, uint32_t qu
     return position;
 }
 
+/* As if all jobs were like it: those before it go through the slots in waves. */
+static int64_t estimate_ms(const struct coordinator *coordinator, const struct submitting *it)
+{
+    const struct cluster *cluster = &coordinator->cluster;
+    int64_t slots = 0, before = it->submission->queue_position;
+    for (uint32_t i = 0; i < cluster->registry.count; i++) {
+        const struct worker *worker = &cluster->registry.workers[i];
+        slots += worker->state == WORKER_UP ? worker->offer.slots : 0;
+    }
+    for (uint32_t i = 0; i < cluster->job_count; i++)
+        before += job_has_attempt(cluster->jobs[i].run.state);
+    int64_t beside = slots > it->ask.ranks ? slots / it->ask.ranks : 1;
+    int64_t run_ms = coordinator->tenants[it->ask.tenant].run_ms[it->job->stage];
+    return run_ms * (1 + (before > 0 ? before - 1 : 0) / beside);
+}
+
 static void on_submitted(void *argument, enum status status, const struct error *error)
 {
     struct submitting *it = argument;
@@ -160,6 +176,7 @@ static void on_submitted(void *argument, enum status status, const struct error 
         cycle_soon(coordinator);
     }
     submission->queue_position = queue_position(coordinator, it->ask.queue);
+    submission->estimate_ms = estimate_ms(coordinator, it);
     it->done(it->argument, status, error);
     job_free(it->job);
     arena_release(&it->arena);

@@ -22,11 +22,14 @@
 #include "coordinator/worker_socket.h"
 #include "lib/limits.h"
 
+enum { STAGES_MAX = 16 }; /* api.proto's Stage is below */
+
 struct tenant { /* at the index of the cluster's */
     int64_t id;
     char name[NAME_BYTES_MAX + 1];
     int32_t submitting;                  /* submits on their way to the records */
     int64_t slot_ms, productive_slot_ms; /* used and not yet recorded */
+    int64_t run_ms[STAGES_MAX]; /* how long its jobs of a stage took, the newest most; 0: none */
 };
 
 struct queue { /* at the index of the cluster's */
@@ -64,7 +67,7 @@ struct names { /* interned: number ↔ text; 0 is none */
 
 struct counters {
     int64_t submitted, finished[3], attempts[FAILURE_COUNT], duplicates;
-    int64_t workers_lost, gate_passed, gate_held, cycles;
+    int64_t workers_lost, gate_passed, gate_held, cycles, backup_ms;
     double cycle_seconds;
 };
 

@@ -6,10 +6,10 @@
 #include <limits.h>
 #include <string.h>
 
+#include "coordinator/backup.h"
 #include "coordinator/change.h"
 #include "coordinator/store.h"
 #include "lib/check.h"
-#include "lib/file.h"
 #include "storage/records/records.h"
 
 #define STORE_FREE_MIN (64 * (int64_t)MIB)
@@ -220,6 +220,9 @@ void coordinator_metrics(struct coordinator *coordinator, struct buf *out)
                "\ntailor_worker_messages_total{result=\"dropped\"} %" PRId64
                "\ntailor_worker_messages_total{result=\"malformed\"} %" PRId64 "\n",
                wire.received, wire.sent, wire.dropped, wire.malformed);
+    single(out, "backup_last_success_timestamp_seconds", "gauge",
+           "Newest backup since this program started; 0: none.",
+           (double)counters->backup_ms / 1000);
     single(out, "auth_failures_total", "counter", "Handshakes with unknown keys.",
            (double)(wire.handshakes_refused + wire.denied));
 }
@@ -229,7 +232,7 @@ void coordinator_metrics(struct coordinator *coordinator, struct buf *out)
 struct backup {
     struct coordinator *coordinator;
     char path[PATH_MAX];
-    int64_t bytes;
+    int64_t blobs, bytes;
     Api__BackupReply *reply;
     struct arena *arena;
     coordinator_done *done;
@@ -239,9 +242,8 @@ struct backup {
 static enum status backup_run(struct records *records, void *argument, struct error *error)
 {
     struct backup *backup = argument;
-    TRY(records_backup(records, backup->path, error));
-    backup->bytes = file_size(backup->path);
-    return STATUS_OK;
+    return backup_make(records, backup->coordinator->data, backup->path, &backup->blobs,
+                       &backup->bytes, error);
 }
 
 static void on_backup(void *argument, enum status status, const struct error *error)
@@ -249,9 +251,11 @@ static void on_backup(void *argument, enum status status, const struct error *er
     struct backup *backup = argument;
     if (status == STATUS_OK) {
         backup->reply->path = arena_strdup(backup->arena, backup->path);
-        backup->reply->has_bytes = backup->reply->has_time_ms = true;
+        backup->reply->has_bytes = backup->reply->has_time_ms = backup->reply->has_blobs = true;
         backup->reply->bytes = backup->bytes;
+        backup->reply->blobs = backup->blobs;
         backup->reply->time_ms = backup->coordinator->now_ms;
+        backup->coordinator->counters.backup_ms = backup->coordinator->now_ms;
     }
     backup->done(backup->argument, status, error);
     mem_free(backup);
@@ -266,7 +270,7 @@ void coordinator_backup(struct coordinator *coordinator, struct arena *arena,
                               .arena = arena,
                               .done = done,
                               .argument = argument};
-    CHECK(snprintf(backup->path, PATH_MAX, "%s/backups/records-%" PRId64 ".db", coordinator->data,
+    CHECK(snprintf(backup->path, PATH_MAX, "%s/backups/backup-%" PRId64, coordinator->data,
                    now_read(coordinator)) < PATH_MAX);
     coordinator_read(coordinator, backup_run, on_backup, backup);
 }

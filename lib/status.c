@@ -65,6 +65,8 @@ const char *status_name(enum status status)
         [STATUS_NUMERIC] = "not finite",
         [STATUS_CANCELLED] = "cancelled",
         [STATUS_COMMUNICATION] = "communication failed",
+        [STATUS_TIMEOUT] = "timed out",
+        [STATUS_HELD] = "held",
     };
     CHECK((unsigned)status < STATUS_COUNT);
     return names[status];
@@ -85,8 +87,12 @@ int status_exit_code(enum status status)
         return 5;
     case STATUS_COMMUNICATION:
         return 6;
+    case STATUS_TIMEOUT:
+        return 7;
     case STATUS_CANCELLED:
         return 8;
+    case STATUS_HELD:
+        return 9;
     default:
         return 1;
     }

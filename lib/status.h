@@ -31,6 +31,8 @@ enum status {
     STATUS_NUMERIC,       /* NaN or infinity where a number must be finite */
     STATUS_CANCELLED,     /* a signal or a person stopped it */
     STATUS_COMMUNICATION, /* another rank failed, or cannot be reached */
+    STATUS_TIMEOUT,       /* what was waited for has not come within the time that was given */
+    STATUS_HELD,          /* done, but a gate holds the result back */
     STATUS_COUNT
 };
 
@@ -55,7 +57,7 @@ enum status error_prefix(struct error *error, const char *format, ...)
 const char *status_name(enum status status);
 
 /* The command line's exit code for a status: 0 done, 1 failed, 2 usage, 3 not found, 4 denied,
- * 5 conflict, 6 other ranks unreachable, 8 cancelled. */
+ * 5 conflict, 6 unreachable, 7 a wait timed out, 8 cancelled, 9 held by a gate. */
 int status_exit_code(enum status status);
 
 #define TRY(call)                                                                                  \

@@ -5,7 +5,7 @@
  * Invariants: a column is numeric when every cell that is not empty is a JSON number and there is
  * one at least; its empty cells are null in JSON. Text formats show control characters and bytes
  * that are not UTF-8 as \xNN, so one row is one line. Rejected: typed cells; callers hold formatted
- * numbers anyway, and one rule serves all five formats.
+ * numbers anyway, and one rule serves all six formats.
  */
 #include "lib/table.h"
 
@@ -17,6 +17,7 @@
 #include "lib/buf.h"
 #include "lib/check.h"
 #include "lib/text.h"
+#include "lib/yaml.h"
 
 struct table {
     struct arena arena;
@@ -272,6 +273,25 @@ static void append_csv(struct buf *out, const struct table *table)
     }
 }
 
+static void append_yaml(struct buf *out, const struct table *table, const bool *numeric)
+{
+    for (size_t row = 0; row < table->rows; row++) {
+        for (int i = 0; i < table->columns; i++) {
+            const char *text = cell(table, row, i);
+            buf_append_string(out, i == 0 ? "- " : "  ");
+            yaml_append_string(out, table->names[i]);
+            buf_append_string(out, ": ");
+            if (!numeric[i]) {
+                yaml_append_string(out, text);
+            } else {
+                buf_append_string(out, text[0] ? text : "null");
+            }
+            buf_append_char(out, '\n');
+        }
+    }
+    buf_append_string(out, table->rows > 0 ? "" : "[]\n");
+}
+
 void table_print(const struct table *table, enum table_format format, FILE *out)
 {
     bool numeric[TABLE_COLUMNS_MAX];
@@ -296,6 +316,9 @@ void table_print(const struct table *table, enum table_format format, FILE *out)
     case TABLE_FORMAT_CSV:
         append_csv(&text, table);
         break;
+    case TABLE_FORMAT_YAML:
+        append_yaml(&text, table, numeric);
+        break;
     case TABLE_FORMAT_NAME:
         for (size_t row = 0; row < table->rows; row++) {
             append_visible(&text, cell(table, row, 0));
@@ -309,17 +332,21 @@ void table_print(const struct table *table, enum table_format format, FILE *out)
 
 enum status table_format_parse(const char *name, enum table_format *format_out, struct error *error)
 {
-    static const char *const names[] = {[TABLE_FORMAT_TABLE] = "table",
-                                        [TABLE_FORMAT_JSON] = "json",
-                                        [TABLE_FORMAT_JSONL] = "jsonl",
-                                        [TABLE_FORMAT_CSV] = "csv",
-                                        [TABLE_FORMAT_NAME] = "name"};
+    static const char *const names[] = {
+        [TABLE_FORMAT_TABLE] = "table", [TABLE_FORMAT_JSON] = "json",
+        [TABLE_FORMAT_JSONL] = "jsonl", [TABLE_FORMAT_CSV] = "csv",
+        [TABLE_FORMAT_YAML] = "yaml",   [TABLE_FORMAT_NAME] = "name"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(name, names[i]) == 0) {
             *format_out = (enum table_format)i;
             return STATUS_OK;
         }
     }
+    if (strcmp(name, "wide") == 0) {
+        *format_out = TABLE_FORMAT_TABLE;
+        return STATUS_OK;
+    }
     return error_set(error, STATUS_USAGE,
-                     "unknown output format '%s': use table, json, jsonl, csv or name", name);
+                     "unknown output format '%s': use table, wide, json, jsonl, csv, yaml or name",
+                     name);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * table: rows for people and for programs from one description (-o table|json|jsonl|csv|name).
+ * table: rows for people and for programs from one description (-o table|json|jsonl|csv|yaml|name).
  *
  *     struct table *table = table_create("data", "accuracy", "interval");
  *     table_row(table, "custom", "0.761", "0.71 … 0.80");
@@ -22,6 +22,7 @@ enum table_format {
     TABLE_FORMAT_JSON,
     TABLE_FORMAT_JSONL,
     TABLE_FORMAT_CSV,
+    TABLE_FORMAT_YAML,
     TABLE_FORMAT_NAME /* first column only */
 };
 
@@ -39,6 +40,7 @@ void table_row_cells(struct table *table, const char *const *cells, int count);
                     (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)))
 void table_print(const struct table *table, enum table_format format, FILE *out);
 void table_free(struct table *table);
+/* "wide" is a table too: a caller that has more columns to show looks at the word itself. */
 enum status table_format_parse(const char *name, enum table_format *format_out,
                                struct error *error);
 

@@ -111,10 +111,11 @@ static enum status listen_at(struct api *api, const struct api_options *options,
     TRY(address_check(options->address, 0, error));
     const char *colon = strrchr(options->address, ':');
     snprintf(host, sizeof(host), "%.*s", (int)(colon - options->address), options->address);
-    if (!is_loopback(host) && !options->proxied)
+    if (!is_loopback(host) && api->tls == NULL && !options->insecure)
         return error_set(error, STATUS_UNSUPPORTED,
-                         "%s is not loopback: tokens would travel in the clear; put a proxy that "
-                         "speaks TLS in front and say --http-proxied",
+                         "%s is not loopback, where tokens would travel in the clear: give "
+                         "--tls-cert and --tls-key, or say --insecure when a proxy in front speaks "
+                         "TLS",
                          options->address);
     struct evhttp_bound_socket *socket =
         evhttp_bind_socket_with_handle(api->http, host, (ev_uint16_t)strtol(colon + 1, NULL, 10));
@@ -124,6 +125,26 @@ static enum status listen_at(struct api *api, const struct api_options *options,
     connections_listen(api->connections, socket);
     bound_address(api, socket, host);
     return STATUS_OK;
+}
+
+static enum status secure(struct api *api, const struct api_options *options, struct error *error)
+{
+    if ((options->certificate == NULL) != (options->key == NULL))
+        return error_set(error, STATUS_USAGE, "--tls-cert and --tls-key go together");
+    if (options->certificate == NULL)
+        return STATUS_OK;
+    TRY(tls_open(options->certificate, options->key, &api->tls, error));
+    connections_secure(api->connections, api->tls);
+    return STATUS_OK;
+}
+
+void api_reload(struct api *api)
+{
+    struct error error;
+    if (api->tls == NULL)
+        log_info("there is nothing to read again: no TLS");
+    else if (tls_reload(api->tls, &error) != STATUS_OK)
+        log_error("the old certificate stays: %s", error.text);
 }
 
 enum status api_open(const struct api_options *options, struct coordinator *coordinator,
@@ -141,10 +162,13 @@ enum status api_open(const struct api_options *options, struct coordinator *coor
     evhttp_set_allowed_methods(api->http, 0xffff); /* what we do not know is answered by us: 405 */
     evhttp_set_gencb(api->http, exchange_begin, api);
     api->connections = connections_create(base, api->http, &CONNECTION_LIMITS_DEFAULT);
-    enum status status = listen_at(api, options, error);
+    enum status status = secure(api, options, error);
+    if (status == STATUS_OK)
+        status = listen_at(api, options, error);
     if (status != STATUS_OK) {
         evhttp_free(api->http);
         connections_free(api->connections);
+        tls_close(api->tls);
         mem_free(api);
         return status;
     }
@@ -174,5 +198,6 @@ void api_close(struct api *api)
         event_base_loop(api->base, EVLOOP_NONBLOCK); /* the last answers leave */
     evhttp_free(api->http);
     connections_free(api->connections);
+    tls_close(api->tls);
     mem_free(api);
 }

@@ -26,15 +26,18 @@ struct api;
 struct coordinator;
 
 struct api_options {
-    const char *address; /* "HOST:PORT"; port 0: the system chooses */
-    const char *data;    /* DIR */
-    bool proxied;        /* a proxy in front speaks TLS: the address need not be loopback */
+    const char *address;           /* "HOST:PORT"; port 0: the system chooses */
+    const char *data;              /* DIR */
+    const char *certificate, *key; /* PEM files: it speaks TLS; NULL: in the clear */
+    bool insecure;                 /* in the clear off loopback too: a proxy in front speaks TLS */
 };
 
-/* STATUS_UNSUPPORTED: an address off loopback without a proxy; STATUS_CONFLICT: it is taken. */
+/* STATUS_UNSUPPORTED: an address off loopback without TLS; STATUS_CONFLICT: it is taken. */
 enum status api_open(const struct api_options *options, struct coordinator *coordinator,
                      struct event_base *base, struct api **api_out, struct error *error);
 const char *api_address(const struct api *api); /* as it is listening */
+/* Reads certificate and key again; what does not fit is logged, and the old one stays. */
+void api_reload(struct api *api);
 void api_stop(struct api *api);
 void api_close(struct api *api);
 

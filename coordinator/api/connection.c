@@ -25,6 +25,7 @@ struct connection {
 
 struct connections {
     struct event_base *base;
+    struct tls *tls; /* NULL: in the clear */
     struct evhttp_bound_socket *socket;
     struct connection_limits limits;
     struct connection *items;
@@ -106,7 +107,9 @@ static void on_sweep(evutil_socket_t none, short what, void *argument)
 static struct bufferevent *on_accept(struct event_base *base, void *argument)
 {
     struct connections *connections = argument;
-    struct bufferevent *channel = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    struct bufferevent *channel = connections->tls != NULL
+                                      ? tls_accept(connections->tls, base)
+                                      : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     CHECK(channel != NULL);
     if (connections->count == connections->capacity) {
         connections->capacity = connections->capacity != 0 ? 2 * connections->capacity : 16;
@@ -131,6 +134,11 @@ struct connections *connections_create(struct event_base *base, struct evhttp *h
     connections->sweep = event_new(base, -1, EV_PERSIST, on_sweep, connections);
     evhttp_set_bevcb(http, on_accept, connections);
     return connections;
+}
+
+void connections_secure(struct connections *connections, struct tls *tls)
+{
+    connections->tls = tls;
 }
 
 void connections_listen(struct connections *connections, struct evhttp_bound_socket *socket)

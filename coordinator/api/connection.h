@@ -18,6 +18,8 @@
 #include <event2/http.h>
 #include <stdint.h>
 
+#include "coordinator/api/tls.h"
+
 struct connections;
 
 struct connection_limits {
@@ -35,6 +37,8 @@ struct connection_limits {
 /* Watches over all that `http` accepts at `socket`. */
 struct connections *connections_create(struct event_base *base, struct evhttp *http,
                                        const struct connection_limits *limits);
+/* What is accepted from now on speaks TLS. */
+void connections_secure(struct connections *connections, struct tls *tls);
 void connections_listen(struct connections *connections, struct evhttp_bound_socket *socket);
 void connections_stop(struct connections *connections); /* accepts no more */
 void connections_free(struct connections *connections); /* after evhttp_free */

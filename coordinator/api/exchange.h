@@ -26,18 +26,28 @@
 #include "proto/route.h"
 #include "storage/records/records.h"
 
-enum { REQUEST_ID_SIZE = 20, STREAMS_MAX = 64 };
+enum { REQUEST_ID_SIZE = 20, STREAMS_MAX = 64, LOGINS_MAX = 16 };
 
 struct stream;
+struct tls;
+
+/* A code that was given out (on_login.c). */
+struct login {
+    char digest[65];
+    int64_t expires_ms; /* 0: the place is free */
+    char by[NAME_BYTES_MAX + 1];
+};
 
 struct api {
     struct coordinator *coordinator;
     struct event_base *base;
     struct evhttp *http;
     struct connections *connections;
+    struct tls *tls;        /* NULL: in the clear */
     struct stream *streams; /* all that follow */
     int32_t stream_count;
     char address[128];
+    struct login logins[LOGINS_MAX];
     uint64_t seed, requests; /* of the request ids */
     int64_t in_hand;         /* exchanges without an answer */
     bool stopping;

@@ -22,7 +22,8 @@ void job_answer(struct exchange *exchange, int64_t id);
 /* ---- on_data.c: bases, datasets, uploads ---- */
 exchange_run bases_read, base_read, base_add, base_remove;
 exchange_run datasets_read, dataset_read, dataset_add, dataset_remove, upload_check;
-exchange_start upload_show, upload_put;
+exchange_run blob_check;
+exchange_start upload_show, upload_put, blob_read;
 
 /* ---- on_models.c: models and shares ---- */
 exchange_run models_read, model_read, model_history, versions_read, version_read;
@@ -33,9 +34,12 @@ exchange_run tenants_read, tenant_read, tokens_read, token_create, token_rotate,
 exchange_run usage_read;
 exchange_start tenant_create, tenant_quota;
 
+/* ---- on_login.c ---- */
+exchange_start login_code, login_take;
+
 /* ---- on_cluster.c: workers, queues, the whole ---- */
 exchange_start workers_show, worker_show, worker_drain, worker_undrain, worker_forget, join_token;
-exchange_run queues_read, audit_read;
+exchange_run queues_read, audit_read, cluster_read;
 exchange_start queue_pause, queue_resume, events_follow, cluster_show, cluster_gc, cluster_backup;
 exchange_start healthz, readyz, metrics_show, openapi_show;
 

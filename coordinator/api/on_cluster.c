@@ -7,6 +7,7 @@
 
 #include "coordinator/api/handlers.h"
 #include "coordinator/api/stream.h"
+#include "storage/records/blob_record.h"
 #include "storage/records/event_record.h"
 #include "storage/records/worker_record.h"
 
@@ -123,9 +124,17 @@ enum status audit_read(struct records *records, struct exchange *exchange, struc
                              exchange_reply(exchange), error);
 }
 
+/* What the coordinator does not keep in memory. */
+enum status cluster_read(struct records *records, struct exchange *exchange, struct error *error)
+{
+    Api__ClusterStatus *cluster = exchange_reply(exchange);
+    cluster->has_store_bytes = true;
+    return blob_record_bytes(records, &cluster->store_bytes, error);
+}
+
 void cluster_show(struct exchange *exchange)
 {
-    coordinator_status(exchange->api->coordinator, &exchange->arena, exchange_reply(exchange));
+    coordinator_status(exchange->api->coordinator, &exchange->arena, exchange->reply);
     exchange_done(exchange, STATUS_OK, NULL);
 }
 
@@ -157,7 +166,9 @@ void readyz(struct exchange *exchange)
 {
     Api__Ready *ready = exchange_reply(exchange);
     struct error cause;
-    ready->has_ready = true;
+    ready->has_ready = ready->has_time_ms = true;
+    ready->version = TAILOR_VERSION;
+    ready->time_ms = coordinator_now_ms();
     ready->ready = coordinator_ready(exchange->api->coordinator, &cause);
     if (!ready->ready) {
         ready->cause = arena_strdup(&exchange->arena, cause.text);
@@ -169,6 +180,12 @@ void readyz(struct exchange *exchange)
 void metrics_show(struct exchange *exchange)
 {
     coordinator_metrics(exchange->api->coordinator, &exchange->text);
+    if (exchange->api->tls != NULL)
+        buf_printf(&exchange->text,
+                   "# HELP tailor_certificate_expiry_timestamp_seconds End of the certificate.\n"
+                   "# TYPE tailor_certificate_expiry_timestamp_seconds gauge\n"
+                   "tailor_certificate_expiry_timestamp_seconds %" PRId64 "\n",
+                   tls_expires_s(exchange->api->tls));
     exchange->content_type = "text/plain; version=0.0.4; charset=utf-8";
     exchange_done(exchange, STATUS_OK, NULL);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "coordinator/api/handlers.h"
+#include "lib/limits.h"
 #include "storage/records/blob_record.h"
 #include "storage/records/dataset_record.h"
 #include "storage/records/tenant_record.h"
@@ -186,4 +187,30 @@ void upload_put(struct exchange *exchange)
 {
     coordinator_upload_put(exchange->api->coordinator, exchange->reply, exchange->body,
                            exchange->body_length, on_upload, exchange);
+}
+
+/* ---- reading them back ----------------------------------------------------------------------- */
+
+/* What lies in the store without a row is nobody's. */
+enum status blob_check(struct records *records, struct exchange *exchange, struct error *error)
+{
+    const Api__UploadRequest *request = exchange->request;
+    bool has;
+    TRY(exchange_own(exchange, request->tenant, error));
+    TRY(blob_record_has(records, request->tenant, request->digest, &has, error));
+    if (!has)
+        return error_set(error, STATUS_NOT_FOUND, "%s has no blob %.12s…", request->tenant,
+                         request->digest);
+    return STATUS_OK;
+}
+
+void blob_read(struct exchange *exchange)
+{
+    const Api__UploadRequest *request = exchange->request;
+    int64_t *size = arena_new(&exchange->arena, int64_t);
+    size_t bytes = request->has_bytes && request->bytes > 0 ? (size_t)request->bytes : MIB;
+    exchange->content_type = "application/octet-stream";
+    coordinator_blob_read(exchange->api->coordinator, request->tenant, request->digest,
+                          request->offset, bytes, &exchange->text, size, exchange_on_done,
+                          exchange);
 }

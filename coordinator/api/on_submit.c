@@ -115,6 +115,8 @@ static void answer_with(struct exchange *exchange, Api__Job *job, const struct s
     reply->created = submit->submission.created;
     reply->has_queue_position = submit->submission.queue_position > 0;
     reply->queue_position = submit->submission.queue_position;
+    reply->has_estimate_ms = submit->submission.estimate_ms > 0;
+    reply->estimate_ms = submit->submission.estimate_ms;
 }
 
 static enum status read_submitted(struct records *records, void *argument, struct error *error)

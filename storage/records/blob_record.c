@@ -43,6 +43,14 @@ enum status blob_record_put(struct records *records, const struct blob_row *blob
     return sql_run(&sql, NULL, error);
 }
 
+enum status blob_record_bytes(struct records *records, int64_t *bytes_out, struct error *error)
+{
+    struct sql sql;
+    bool found;
+    sql_begin(&sql, records, "SELECT coalesce(sum(bytes), 0) FROM blobs");
+    return sql_value(&sql, bytes_out, &found, error);
+}
+
 enum status blob_record_has(struct records *records, const char *tenant, const char *digest,
                             bool *has_out, struct error *error)
 {

@@ -21,6 +21,8 @@ struct blob_row {
 
 enum status blob_record_put(struct records *records, const struct blob_row *blob, int64_t now_ms,
                             struct error *error); /* again: renews its age */
+/* Of all blobs together. */
+enum status blob_record_bytes(struct records *records, int64_t *bytes_out, struct error *error);
 enum status blob_record_has(struct records *records, const char *tenant, const char *digest,
                             bool *has_out, struct error *error);
 /* The manifest's parts. STATUS_NOT_FOUND: the manifest or one of them is not there. */

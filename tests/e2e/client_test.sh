@@ -51,7 +51,7 @@ says "a wrong verb gets the nearest" 2 "did you mean tailor job validate?" $t jo
 says "version" 0 "tailor 0." $t version
 while read -r noun verb; do
     says "tailor $noun $verb -h has an example" 0 "example: " $t "$noun" ${verb:+"$verb"} -h
-done < <($t | sed -n 's/^  \([a-z]\+\( [a-z-]\+\)\?\) \+[^ ].*/\1/p' | sed 's/^completion bash$/completion/')
+done < <($t | sed -n 's/^  \([a-z]\+\( [a-z-]\+\)\?\) \+[^ ].*/\1/p' | sed 's/^completion bash.*$/completion/')
 says "-h names the global options" 0 "--output FORMAT" $t job rows -h
 $t completion bash > completion.sh && bash -n completion.sh
 verdict "completion is a script that bash accepts" $? "bash -n failed"
@@ -63,6 +63,20 @@ complete_line() {
     echo "${COMPREPLY[*]}"
 }
 export -f complete_line
+for shell in zsh fish; do
+    $t completion $shell > completion.$shell
+    grep -q 'job' completion.$shell && grep -q 'max-tokens-per-batch' completion.$shell
+    verdict "completion for $shell has nouns and options" $? "they are missing"
+    if command -v $shell > /dev/null; then
+        $shell -n completion.$shell
+        verdict "completion is a script that $shell accepts" $? "$shell -n failed"
+    else
+        echo "skip completion.$shell by $shell: it is not here"
+    fi
+done
+says "completion knows no other shell" 2 "bash, zsh and fish" $t completion tcsh
+says "completion knows the commands of the service" 0 "rollback" \
+    bash -c '. ./completion.sh; complete_line tailor model r'
 says "completion knows verbs" 0 "report rows" bash -c '. ./completion.sh; complete_line tailor job r'
 says "completion knows fields" 0 "train.learning_rate=" \
     bash -c '. ./completion.sh; complete_line tailor run --set train.lea 2> /dev/null'
@@ -185,6 +199,36 @@ says "model show reads our card" 0 "format.template" $t model show base -o csv
 says "model show of no model" 3 "holds no model" $t model show out
 says "doctor" 0 "instructions" $t doctor
 says "doctor as JSON" 0 '"check":"memory"' $t doctor -o json
+says "doctor without a service" 0 "none answers there" env TAILOR_SERVER=http://127.0.0.1:9 $t doctor
+says "doctor of a service that was asked for" 1 "bad: no coordinator answers" $t doctor --server http://127.0.0.1:9
+says "doctor on a full disk" 1 "bad: full" bash -c "cd /sys && '$work/tailor' doctor"
+ready() { # ready VERSION SECONDS: one answer of a coordinator of that version whose clock is so much ahead
+    rm -f ready.port
+    python3 - "$1" "$2" <<'PY' &
+import json, os, socket, sys, time
+with socket.create_server(("127.0.0.1", 0)) as s:
+    open("ready.part", "w").write(str(s.getsockname()[1]))
+    os.rename("ready.part", "ready.port")
+    c = s.accept()[0]
+    c.recv(65536)
+    now_ms = int((time.time() + float(sys.argv[2])) * 1000)
+    body = json.dumps({"ready": True, "version": sys.argv[1], "time_ms": now_ms})
+    c.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+PY
+    until [ -s ready.port ]; do sleep 0.05; done
+}
+version=$($t version | cut -d' ' -f2)
+ready "$version" 0
+says "doctor of a service that fits" 0 "0.0 s apart" $t doctor --server "http://127.0.0.1:$(cat ready.port)"
+ready "$version" 60
+says "doctor: a clock that is wrong" 1 "one of the two clocks is wrong" \
+    $t doctor --server "http://127.0.0.1:$(cat ready.port)"
+ready 9.9.9 0
+says "doctor: a coordinator of another version" 1 "upgrade the older of the two" \
+    $t doctor --server "http://127.0.0.1:$(cat ready.port)"
+printf '#!/bin/sh\necho tailord 9.9.9\n' > tailord && chmod +x tailord
+says "doctor: programs of several versions" 1 "install them together" $t doctor
+rm tailord
 $t doctor > /dev/full 2> error.txt
 [ $? = 1 ] && grep -q "cannot write" error.txt
 verdict "a full disk under standard output is an error" $? "$(cat error.txt)"

@@ -164,7 +164,8 @@ def test_every_route_refuses_who_has_no_token_or_too_little_of_one():
     seen = 0
     for name, method, path, role, body in routes():
         if role == "NONE":
-            expect(200, server.call(method, path)[0], f"{name} without a token")
+            code, body = (401, {}) if name == "LOGIN" else (200, None)  # a code stands in the place of a token
+            expect(code, server.call(method, path, body=body)[0], f"{name} without a token")
             continue
         code, headers, reply = server.call(method, path)
         if code == 501:
@@ -208,6 +209,7 @@ def test_foreign_things_are_not_found_like_unknown_ones():
                          ("GET", "/v1/tenants/acme"), ("GET", "/v1/tenants/acme/datasets/tickets"),
                          ("DELETE", "/v1/tenants/acme/datasets/tickets"), ("GET", "/v1/tenants/acme/shares"),
                          ("GET", f"/v1/tenants/acme/blobs/{tokens['data']}"), ("GET", "/v1/jobs?tenant=acme"),
+                         ("GET", f"/v1/tenants/acme/blobs/{tokens['data']}/content"),
                          ("GET", "/v1/tokens?tenant=acme"), ("GET", "/v1/usage?tenant=acme")):
         code, _, reply = server.call(method, path, foreign)
         expect(404, code, f"{method} {path} of another tenant")
@@ -489,9 +491,29 @@ def test_streams_that_are_left_are_forgotten():
     expect(200, server.call("GET", "/healthz")[0], "afterwards")
 
 
+def test_a_blob_comes_back_in_parts_to_its_own_tenant():
+    path = f"/v1/tenants/acme/blobs/{tokens['data']}/content"
+    whole = server.call("GET", path, tokens["viewer"])
+    expect(200, whole[0], "the content of a blob")
+    expect(tokens["data"], hashlib.sha256(whole[2]).hexdigest(), "its digest")
+    part = server.call("GET", path + "?offset=3&bytes=5", tokens["viewer"])[2]
+    expect(whole[2][3:8], part, "a part of it")
+    expect(b"", server.call("GET", path + f"?offset={len(whole[2])}", tokens["viewer"])[2], "behind its end")
+
+
+def test_a_login_code_is_worth_one_token():
+    code = must("POST", "/v1/logins", tokens["admin"], {})["code"]
+    secret = must("POST", "/v1/login", None, {"code": code})["secret"]
+    expect(200, server.call("GET", "/v1/workers", secret)[0], "the token of a code")
+    expect(401, server.call("POST", "/v1/login", body={"code": code})[0], "the same code again")
+    expect(403, server.call("POST", "/v1/logins", tokens["tenant_admin"], {})[0], "a code by somebody else")
+
+
 def test_what_needs_no_token():
     expect(b"ok\n", server.call("GET", "/healthz")[2], "/healthz")
-    expect({"ready": True}, server.call("GET", "/readyz")[2], "/readyz")
+    ready = server.call("GET", "/readyz")[2]
+    expect(True, ready["ready"], "/readyz")
+    expect(True, abs(ready["time_ms"] / 1000 - time.time()) < 5, "/readyz has the clock")
     expect_in("tailor_jobs{", server.call("GET", "/metrics")[2], "/metrics")
     api = server.call("GET", "/v1/openapi.json")[2]
     for path, operations in api["paths"].items():

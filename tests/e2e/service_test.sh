@@ -5,32 +5,8 @@
 # down; a worker and the coordinator are killed on the way; and what mistakes are told.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
-export HOME="$work/home" TAILOR_LOG=info
-unset XDG_CONFIG_HOME XDG_DATA_HOME TAILOR_SERVER TAILOR_TOKEN TAILOR_PROFILE
-mkdir "$HOME"
-cd "$work" || exit 1
+. "$(dirname "$0")/service_lib.sh"
 up=(tailor up --workers 2 --data "$work/service")
-stop() { # whatever is left of the service
-    for pid in "$work"/service/*.pid; do
-        [ -f "$pid" ] && grep -qs "$work" "/proc/$(cat "$pid")/cmdline" && kill -9 "$(cat "$pid")"
-    done
-    rm -rf "$work"
-}
-trap stop EXIT
-port=$(python3 - <<'PY'
-import socket
-while True:
-    with socket.socket() as a, socket.socket() as b:
-        a.bind(("127.0.0.1", 0))
-        port = a.getsockname()[1]
-        try:
-            b.bind(("127.0.0.1", port + 1))
-        except OSError:
-            continue
-        print(port)
-        break
-PY
-)
 python3 "$root/deploy/sample_data.py" --out "$work/data"
 cat > job.yaml <<'YAML'
 name: first
@@ -44,11 +20,6 @@ train: {batch_groups: 4, max_steps: 12, learning_rate: 1e-3}
 model: {template: dsp, max_length: 160}
 evaluate: {every_steps: 4, max_pairs: 40}
 YAML
-says() { # says NAME TEXT COMMAND…: the command succeeds, and prints TEXT
-    local name=$1 text=$2
-    shift 2
-    refuses "$name" 0 "$text" "$@"
-}
 
 # ---- before there is a service ----
 refuses "nobody there: what to do" 6 "start one with tailor up" tailor ls --server "http://127.0.0.1:$port"
@@ -96,13 +67,6 @@ expect "customize starts from the model" bash -c "sed -e 's/general$/customize/;
 long=(tailor submit job.yaml -q --set train.max_steps=150 --set checkpoint.every_steps=10 --set evaluate.every_steps=75
     --set output.model=long)
 job=$("${long[@]}")
-await() { # await COMMAND…: until it succeeds, for two minutes at most
-    for _ in $(seq 600); do
-        "$@" >/dev/null 2>&1 && return
-        sleep 0.2
-    done
-    return 1
-}
 has_checkpoint() { [ -n "$(tailor job checkpoints "$job" -o name)" ]; }
 expect "a long job has a checkpoint" await has_checkpoint
 for i in 1 2; do kill -9 "$(cat service/worker-$i.pid)"; done

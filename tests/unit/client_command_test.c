@@ -111,8 +111,9 @@ TEST(a_mistake_is_one_sentence_and_exit_code_2)
                 "tailor: 'c' is one argument too many: see tailor person greet -h\n");
     expect_line(RUN("person", "greet", "Ada", "--wrd", "x"), 2,
                 "tailor: unknown option --wrd: did you mean --word?\n");
-    expect_line(RUN("person", "greet", "Ada", "-wx", "-o", "tabel"), 2,
-                "tailor: unknown output format 'tabel': use table, json, jsonl, csv or name\n");
+    expect_line(
+        RUN("person", "greet", "Ada", "-wx", "-o", "tabel"), 2,
+        "tailor: unknown output format 'tabel': use table, wide, json, jsonl, csv, yaml or name\n");
     expect_line(RUN("-o", "json", "explain"), 2,
                 "tailor: -o comes before the command: write it behind, as in tailor explain -o\n");
 }
@@ -134,7 +135,7 @@ TEST(help_is_made_from_the_constant)
                 "usage: tailor person greet NAME [FILE|-] [options]\n\n"
                 "Greet somebody.\n\n"
                 "  -w, --word WORD      the greeting\n"
-                "  -o, --output FORMAT  table, json, jsonl, csv or name\n"
+                "  -o, --output FORMAT  table, wide, json, jsonl, csv, yaml or name\n"
                 "  -q, --quiet          no progress, no hints\n"
                 "      --no-color       plain text\n"
                 "  -h, --help           print this help\n\n"

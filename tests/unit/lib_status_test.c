@@ -110,11 +110,12 @@ TEST(every_status_has_a_name_of_its_own)
 TEST(exit_codes_are_those_of_the_header)
 {
     static const int codes[STATUS_COUNT] = {
-        [STATUS_OK] = 0,        [STATUS_FAILED] = 1,       [STATUS_USAGE] = 2,
-        [STATUS_NOT_FOUND] = 3, [STATUS_DENIED] = 4,       [STATUS_CONFLICT] = 5,
-        [STATUS_FORMAT] = 1,    [STATUS_UNSUPPORTED] = 1,  [STATUS_LIMIT] = 1,
-        [STATUS_IO] = 1,        [STATUS_MEMORY] = 1,       [STATUS_NUMERIC] = 1,
-        [STATUS_CANCELLED] = 8, [STATUS_COMMUNICATION] = 6};
+        [STATUS_OK] = 0,        [STATUS_FAILED] = 1,        [STATUS_USAGE] = 2,
+        [STATUS_NOT_FOUND] = 3, [STATUS_DENIED] = 4,        [STATUS_CONFLICT] = 5,
+        [STATUS_FORMAT] = 1,    [STATUS_UNSUPPORTED] = 1,   [STATUS_LIMIT] = 1,
+        [STATUS_IO] = 1,        [STATUS_MEMORY] = 1,        [STATUS_NUMERIC] = 1,
+        [STATUS_CANCELLED] = 8, [STATUS_COMMUNICATION] = 6, [STATUS_TIMEOUT] = 7,
+        [STATUS_HELD] = 9};
     for (int i = 0; i < STATUS_COUNT; i++) {
         EXPECT_I64(codes[i], status_exit_code((enum status)i));
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * table: the five formats, and text that would rather not stay in its cell.
+ * table: the six formats, and text that would rather not stay in its cell.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +50,9 @@ TEST(one_description_prints_in_every_format)
            "custom,0.761,0.71 \xe2\x80\xa6 0.80\n"
            "a,-12,\"x, \"\"y\"\"\"\n");
     prints(table, TABLE_FORMAT_NAME, "custom\na\n");
+    prints(table, TABLE_FORMAT_YAML,
+           "- data: custom\n  accuracy: 0.761\n  interval: \"0.71 \xe2\x80\xa6 0.80\"\n"
+           "- data: a\n  accuracy: -12\n  interval: \"x, \\\"y\\\"\"\n");
     table_free(table);
 }
 
@@ -61,6 +64,7 @@ TEST(an_empty_table_is_valid_in_every_format)
     prints(table, TABLE_FORMAT_JSONL, "");
     prints(table, TABLE_FORMAT_CSV, "a,b\n");
     prints(table, TABLE_FORMAT_NAME, "");
+    prints(table, TABLE_FORMAT_YAML, "[]\n");
     table_free(table);
     table_free(NULL);
 }
@@ -147,10 +151,15 @@ TEST(format_names_are_parsed)
     EXPECT_I64(TABLE_FORMAT_JSONL, format);
     EXPECT_I64(STATUS_OK, table_format_parse("name", &format, NULL));
     EXPECT_I64(TABLE_FORMAT_NAME, format);
+    EXPECT_I64(STATUS_OK, table_format_parse("wide", &format, NULL));
+    EXPECT_I64(TABLE_FORMAT_TABLE, format);
+    EXPECT_I64(STATUS_OK, table_format_parse("yaml", &format, NULL));
+    EXPECT_I64(TABLE_FORMAT_YAML, format);
     struct error error = {0};
     EXPECT_I64(STATUS_USAGE, table_format_parse("xml", &format, &error));
-    EXPECT_STR("unknown output format 'xml': use table, json, jsonl, csv or name", error.text);
-    EXPECT_I64(TABLE_FORMAT_NAME, format);
+    EXPECT_STR("unknown output format 'xml': use table, wide, json, jsonl, csv, yaml or name",
+               error.text);
+    EXPECT_I64(TABLE_FORMAT_YAML, format);
 }
 
 TEST_MAIN()
