@@ -106,7 +106,7 @@ static enum status run_batch(struct background *background, struct list *list, s
     const struct background_batch *batch = background->batch;
     bool writes = false;
     for (struct work *work = list->first; work != NULL; work = work->next)
-        writes |= work->kind != WORK_READ;
+        writes |= work->kind == WORK_WRITE || work->kind == WORK_MUST;
     if (!writes || batch == NULL) {
         for (struct work *work = list->first; work != NULL; work = work->next)
             run_alone(background, work);
@@ -208,6 +208,20 @@ static void run_list(struct background *background, struct list *list)
     finish(background, list);
 }
 
+/* What is run next, together; under the lock. */
+static void take_batch(struct background *background, struct list *list)
+{
+    size_t most = background->batch != NULL ? BATCH_MAX : 1;
+    while (list->count < most && background->waiting.first != NULL) {
+        bool alone = background->waiting.first->kind == WORK_ALONE;
+        if (alone && list->count > 0)
+            return;
+        list_add(list, list_take(&background->waiting));
+        if (alone)
+            return;
+    }
+}
+
 static void *thread_main(void *argument)
 {
     struct background *background = argument;
@@ -218,9 +232,7 @@ static void *thread_main(void *argument)
         while (background->waiting.first == NULL && !background->stopping)
             pthread_cond_wait(&background->wake, &background->lock);
         bool end = background->waiting.first == NULL;
-        size_t most = background->batch != NULL ? BATCH_MAX : 1;
-        for (struct work *work; list.count < most && (work = list_take(&background->waiting));)
-            list_add(&list, work);
+        take_batch(background, &list);
         pthread_mutex_unlock(&background->lock);
         if (end)
             return NULL;

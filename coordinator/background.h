@@ -9,7 +9,8 @@
  * may block; `done` is called on the loop, in the order of adding. A work is the caller's memory
  * and is nobody else's between background_add and `done`; `done` may free it.
  *
- * A thread may have a *batch*: the works that are waiting are run between its begin and end, and no
+ * A thread may have a *batch*: the works that are waiting, up to one that must be alone, are run
+ * between its begin and end, and no
  * `done` is called before `end` has returned. Fails one with STATUS_IO, or `end` itself, then
  * nothing of the batch has happened: works that are marked `must` and those that only read are run
  * again (after a pause, for as long as it takes), the others are done with STATUS_IO. So the order
@@ -27,7 +28,8 @@
 enum work_kind {
     WORK_READ,  /* changes nothing: needs no commit */
     WORK_WRITE, /* wanted by somebody who can be told that it failed */
-    WORK_MUST   /* records what memory says already: it waits for the disk */
+    WORK_MUST,  /* records what memory says already: it waits for the disk */
+    WORK_ALONE  /* works on the file as a whole: outside of every transaction */
 };
 
 struct work {

@@ -14,10 +14,12 @@
 #include "lib/check.h"
 #include "lib/log.h"
 #include "lib/sha256.h"
+#include "proto/message.h"
 #include "proto/worker.pb-c.h"
 #include "storage/records/blob_store.h"
+#include "storage/records/records.h"
 
-enum { IN_HAND_MAX = 64 };
+enum { IN_HAND_MAX = 64, FORGET_MAX = 512 };
 
 #define GARBAGE_AGE_MS (3600 * 1000LL) /* what was put later may be about to be named */
 
@@ -303,6 +305,8 @@ struct collection {
     struct arena arena;
     struct blob_garbage garbage;
     Api__GcReply *reply;
+    bool purges;    /* empties the records' log too, and the workers' caches */
+    int gone_count; /* of the garbage: what no tenant has any more, moved to the front */
     coordinator_done *done;
     void *argument;
 };
@@ -320,7 +324,7 @@ static enum status gc_sweep(void *context, void *argument, struct error *error)
     return blob_store_sweep(context, it->root, &it->garbage, &it->bytes, error);
 }
 
-static void on_swept(void *argument, enum status status, const struct error *error)
+static void collection_end(void *argument, enum status status, const struct error *error)
 {
     struct collection *it = argument;
     it->reply->has_blobs = it->reply->has_bytes = it->reply->has_dry_run = true;
@@ -329,6 +333,46 @@ static void on_swept(void *argument, enum status status, const struct error *err
     it->done(it->argument, status, error);
     arena_release(&it->arena);
     mem_free(it);
+}
+
+/* Their caches drop it too. What another tenant has stays: somebody may be about to use it. */
+static void tell_workers(struct coordinator *coordinator, const struct blob_row *rows, int count)
+{
+    char *digests[FORGET_MAX];
+    for (int done = 0; done < count;) {
+        Wire__BlobForget forget = WIRE__BLOB_FORGET__INIT;
+        forget.digests = digests;
+        while (forget.n_digests < FORGET_MAX && done < count)
+            digests[forget.n_digests++] = (char *)rows[done++].digest;
+        for (uint32_t i = 0; i < coordinator->member_count; i++)
+            worker_socket_send(coordinator->socket, worker_identity(coordinator->members[i]->id),
+                               WORKER_BLOB_FORGET, &forget);
+    }
+}
+
+static enum status gc_scrub(struct records *records, void *argument, struct error *error)
+{
+    struct collection *it = argument;
+    TRY(blob_record_gone(records, it->garbage.rows, &it->gone_count, error));
+    return records_scrub(records, error);
+}
+
+static void on_scrubbed(void *argument, enum status status, const struct error *error)
+{
+    struct collection *it = argument;
+    if (status == STATUS_OK && !it->coordinator->closing)
+        tell_workers(it->coordinator, it->garbage.rows, it->gone_count);
+    collection_end(it, status, error);
+}
+
+static void on_swept(void *argument, enum status status, const struct error *error)
+{
+    struct collection *it = argument;
+    it->gone_count = it->garbage.count;
+    if (status == STATUS_OK && it->purges && !it->coordinator->closing)
+        coordinator_alone(it->coordinator, gc_scrub, on_scrubbed, it);
+    else
+        collection_end(it, status, error);
 }
 
 static void on_marked(void *argument, enum status status, const struct error *error)
@@ -342,8 +386,8 @@ static void on_marked(void *argument, enum status status, const struct error *er
     background_add(it->coordinator->database, &it->work);
 }
 
-void coordinator_gc(struct coordinator *coordinator, Api__GcReply *reply, coordinator_done *done,
-                    void *argument)
+static struct collection *collection_begin(struct coordinator *coordinator, coordinator_done *done,
+                                           void *argument)
 {
     struct collection *it = mem_alloc(sizeof(*it));
     *it = (struct collection){
@@ -351,8 +395,23 @@ void coordinator_gc(struct coordinator *coordinator, Api__GcReply *reply, coordi
         .coordinator = coordinator,
         .root = store_root(coordinator->store),
         .now_ms = now_read(coordinator),
-        .reply = reply,
         .done = done,
         .argument = argument};
+    return it;
+}
+
+void coordinator_gc(struct coordinator *coordinator, Api__GcReply *reply, coordinator_done *done,
+                    void *argument)
+{
+    struct collection *it = collection_begin(coordinator, done, argument);
+    it->reply = reply;
+    background_add(coordinator->database, &it->work);
+}
+
+void coordinator_purge(struct coordinator *coordinator, coordinator_done *done, void *argument)
+{
+    struct collection *it = collection_begin(coordinator, done, argument);
+    it->reply = message_new(&it->arena, &api__gc_reply__descriptor);
+    it->purges = true;
     background_add(coordinator->database, &it->work);
 }

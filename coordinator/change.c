@@ -107,6 +107,17 @@ void change_event(struct change *change, const struct job *job, const char *kind
     row_add(change, ROW_EVENT)->event = event;
 }
 
+void change_finding(struct change *change, const struct job *job, const Wire__Finding *finding)
+{
+    struct change_row **place = change->end;
+    change_event(change, job, finding->kind != NULL ? finding->kind : "finding",
+                 finding->has_severity ? finding->severity : API__SEVERITY__SEVERITY_WARNING, "%s",
+                 finding->message != NULL ? finding->message : "");
+    (*place)->kind = ROW_FINDING;
+    if (finding->has_time_ms) /* the same again when it is reported again */
+        (*place)->event->time_ms = finding->time_ms;
+}
+
 static void job_outcome(struct change *change, const struct job *job, Api__Job *row)
 {
     struct coordinator *coordinator = change->coordinator;

@@ -30,6 +30,7 @@ struct arena *change_arena(struct change *change);
 void change_event(struct change *change, const struct job *job, const char *kind,
                   Api__Severity severity, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+void change_finding(struct change *change, const struct job *job, const Wire__Finding *finding);
 void change_job(struct change *change, const struct job *job); /* its row, as memory has it */
 /* A finished checkpoint; older ones beyond the job's keep_last go. */
 void change_checkpoint(struct change *change, const struct job *job,

@@ -153,6 +153,8 @@ static enum status write_row(struct records *records, const struct change_row *r
         return write_attempt(records, row, arena, error);
     case ROW_EVENT:
         return event_record_insert(records, row->event, error);
+    case ROW_FINDING:
+        return event_record_insert_once(records, row->event, error);
     case ROW_CHECKPOINT:
         return write_checkpoint(records, row, error);
     case ROW_MODEL:

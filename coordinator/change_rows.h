@@ -20,6 +20,7 @@ enum row_kind {
     ROW_ATTEMPT_BEGIN, /* attempt */
     ROW_ATTEMPT,       /* attempt */
     ROW_EVENT,
+    ROW_FINDING,    /* event: a worker may report it again */
     ROW_CHECKPOINT, /* keep_last */
     ROW_MODEL,      /* job: id, tenant, output_model; model */
     ROW_ALIAS,      /* job; alias */

@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "coordinator/change.h"
@@ -24,6 +25,8 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "storage/records/records.h"
+
+enum { LOCK_TRIES = 40, LOCK_TRY_MS = 50 };
 
 void coordinator_options_default(struct coordinator_options *options)
 {
@@ -106,7 +109,12 @@ static enum status take_lock(struct coordinator *coordinator, struct error *erro
     coordinator->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (coordinator->lock_fd < 0)
         return error_set(error, STATUS_IO, "%s: %s", path, strerror(errno));
-    if (flock(coordinator->lock_fd, LOCK_EX | LOCK_NB) != 0)
+    bool locked = flock(coordinator->lock_fd, LOCK_EX | LOCK_NB) == 0;
+    for (int i = 0; i < LOCK_TRIES && !locked; i++) { /* one that was killed may not be gone yet */
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_TRY_MS * 1000000L}, NULL);
+        locked = flock(coordinator->lock_fd, LOCK_EX | LOCK_NB) == 0;
+    }
+    if (!locked)
         return error_set(error, STATUS_CONFLICT,
                          "%s: another coordinator runs on this directory; stop that one first",
                          coordinator->data);

@@ -87,6 +87,9 @@ void coordinator_read(struct coordinator *coordinator, coordinator_run *run, coo
  * that does not return STATUS_OK is rolled back to its savepoint. */
 void coordinator_write(struct coordinator *coordinator, coordinator_run *run,
                        coordinator_done *done, void *argument);
+/* Work on the file as a whole (a copy, emptying its log): outside of every transaction. */
+void coordinator_alone(struct coordinator *coordinator, coordinator_run *run,
+                       coordinator_done *done, void *argument);
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
@@ -215,6 +218,8 @@ bool coordinator_ready(struct coordinator *coordinator, struct error *cause_out)
 void coordinator_metrics(struct coordinator *coordinator, struct buf *out); /* Prometheus text */
 void coordinator_gc(struct coordinator *coordinator, Api__GcReply *reply, coordinator_done *done,
                     void *argument); /* reply->dry_run is read */
+/* What a removal left: blobs that it named and nothing else does, and pages of the records' log. */
+void coordinator_purge(struct coordinator *coordinator, coordinator_done *done, void *argument);
 /* Copies records, keys and store into data/backups while the service runs (backup.h). */
 void coordinator_backup(struct coordinator *coordinator, struct arena *arena,
                         Api__BackupReply *reply, coordinator_done *done, void *argument);

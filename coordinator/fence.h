@@ -8,7 +8,8 @@
  * under a term that is no longer the job's: whatever it says changes nothing, and is counted.
  *
  * The numbers are kept in memory only. After a restart of the coordinator `taken` is not known, and
- * the first message, which is the oldest one without an acknowledgement, is taken as it comes: at
+ * the first message behind the Reattach (what comes before it is dropped: it may have waited in a
+ * socket) is the oldest one without an acknowledgement, and is taken as it comes: at
  * worst it repeats one that took effect just before the end, and so each effect is written to be
  * the same when it is repeated.
  */

@@ -67,7 +67,7 @@ static void take_duration(const char *name, const char *text, int64_t *out_ms)
     if (text == NULL)
         return;
     if (!parse_duration_s(text, &seconds) || seconds <= 0 || seconds > 30 * 24 * 3600.0)
-        fatal(2, "--%s: \"%s\" is no time, such as 500ms, 10s or 2m", name, text);
+        fatal(2, "--%s: \"%s\" is no time, such as 0.5s, 10s or 2m", name, text);
     *out_ms = (int64_t)(seconds * 1000);
 }
 

@@ -163,10 +163,7 @@ static void note(struct change *change, struct job *job, const struct worker_mes
     } else if (row->id == WORKER_MODEL_REPORT) {
         change_model(change, job, message);
     } else if (row->id == WORKER_FINDING) {
-        const Wire__Finding *finding = message;
-        change_event(change, job, finding->kind != NULL ? finding->kind : "finding",
-                     finding->has_severity ? finding->severity : API__SEVERITY__SEVERITY_WARNING,
-                     "%s", finding->message != NULL ? finding->message : "");
+        change_finding(change, job, message);
     }
 }
 
@@ -201,6 +198,10 @@ static const Wire__AckResult RESULT_OF[] = {
 static void on_stamped(struct coordinator *coordinator, struct member *member,
                        const struct worker_message *row, const void *message)
 {
+    /* What waited in a socket while we were away may come before an older one that is lost. All
+     * that is not acknowledged comes again behind the Reattach, the oldest first. */
+    if (!member->attached)
+        return;
     struct report report = report_of(coordinator, member, row, message);
     const Wire__AttemptReport *attempt = message;
     const char *refusal = refusal_of(row, message);

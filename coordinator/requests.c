@@ -64,6 +64,12 @@ void coordinator_write(struct coordinator *coordinator, coordinator_run *run,
     request_add(coordinator, WORK_WRITE, run, done, argument);
 }
 
+void coordinator_alone(struct coordinator *coordinator, coordinator_run *run,
+                       coordinator_done *done, void *argument)
+{
+    request_add(coordinator, WORK_ALONE, run, done, argument);
+}
+
 static enum status refusal_run(void *context, void *argument, struct error *error)
 {
     struct request *request = argument;

@@ -272,5 +272,5 @@ void coordinator_backup(struct coordinator *coordinator, struct arena *arena,
                               .argument = argument};
     CHECK(snprintf(backup->path, PATH_MAX, "%s/backups/backup-%" PRId64, coordinator->data,
                    now_read(coordinator)) < PATH_MAX);
-    coordinator_read(coordinator, backup_run, on_backup, backup);
+    coordinator_alone(coordinator, backup_run, on_backup, backup);
 }

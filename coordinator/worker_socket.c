@@ -11,6 +11,7 @@
 
 #include "coordinator/gatekeeper.h"
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/limits.h"
 #include "lib/log.h"
 
@@ -182,7 +183,8 @@ bool worker_socket_send(struct worker_socket *socket, struct identity to, enum w
     bool sent = false;
     if (route != NULL && keys_know(socket->keys, to)) {
         worker_message_pack(id, message, &bytes);
-        sent = zmq_send(socket->router, route->bytes, route->length, ZMQ_SNDMORE | ZMQ_DONTWAIT) >=
+        sent = !failpoint_fails("coordinator_send") &&
+               zmq_send(socket->router, route->bytes, route->length, ZMQ_SNDMORE | ZMQ_DONTWAIT) >=
                    0 &&
                zmq_send(socket->router, bytes.data, bytes.length, ZMQ_DONTWAIT) >= 0;
     }

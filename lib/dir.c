@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/failpoint.h"
 #include "lib/file.h"
 
 static enum status dir_error(struct error *error, const char *doing, const char *path)
@@ -71,9 +72,7 @@ enum status dir_fsync(const char *path, struct error *error)
         return dir_error(error, "open", path);
     }
     enum status status = STATUS_OK;
-    bool fails = file_failpoint("file_fsync");
-    if (fails || fsync(fd) != 0) {
-        errno = fails ? EIO : errno;
+    if (failpoint_fails("file_fsync") || fsync(fd) != 0) {
         status = dir_error(error, "fsync", path);
     }
     close(fd);

@@ -13,8 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +23,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/text.h"
 
 static enum status errno_status(int number)
@@ -170,26 +169,16 @@ static bool write_fully(int fd, const uint8_t *data, size_t size)
     return true;
 }
 
-/* A durable step that a test may break: as if the system call had failed with EIO. */
-static bool step_fails(const char *name)
-{
-    if (!file_failpoint(name)) {
-        return false;
-    }
-    errno = EIO;
-    return true;
-}
-
 static enum status temporary_fill(int fd, const char *path, const uint8_t *data, size_t size,
                                   struct error *error)
 {
     /* The failpoint stands in the middle, where a kill leaves a torn file. */
     size_t half = size / 2;
-    if (!write_fully(fd, data, half) || step_fails("file_write") ||
+    if (!write_fully(fd, data, half) || failpoint_fails("file_write") ||
         !write_fully(fd, data + half, size - half)) {
         return errno_set(error, "write", path);
     }
-    if (step_fails("file_fsync") || fsync(fd) != 0) {
+    if (failpoint_fails("file_fsync") || fsync(fd) != 0) {
         return errno_set(error, "fsync", path);
     }
     return STATUS_OK;
@@ -242,7 +231,7 @@ enum status file_write_atomic(const char *path, const void *data, size_t size, s
     if (close(fd) != 0 && status == STATUS_OK) {
         status = errno_set(error, "close", path);
     }
-    if (status == STATUS_OK && (step_fails("file_rename") || rename(temporary, path) != 0)) {
+    if (status == STATUS_OK && (failpoint_fails("file_rename") || rename(temporary, path) != 0)) {
         status = errno_set(error, "rename", path);
     }
     if (status != STATUS_OK) {
@@ -306,56 +295,4 @@ const char *path_base(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
-}
-
-/* "name:count" or "name:count:error" or "name:count:kill". */
-struct failpoint {
-    char name[64];
-    int64_t count;
-    bool kill;
-};
-
-static void failpoint_parse(const char *spec, struct failpoint *out)
-{
-    /* A sweep whose spec is mistyped would pass and show nothing, so it stops here. */
-    char text[128];
-    CHECK(strlen(spec) < sizeof(text));
-    memcpy(text, spec, strlen(spec) + 1);
-    char *rest = text;
-    const char *name = strsep(&rest, ":");
-    const char *count = strsep(&rest, ":");
-    CHECK(strlen(name) > 0 && strlen(name) < sizeof(out->name));
-    CHECK(count && parse_i64(count, &out->count) && out->count >= 1);
-    CHECK(!rest || strcmp(rest, "error") == 0 || strcmp(rest, "kill") == 0);
-    memcpy(out->name, name, strlen(name) + 1);
-    out->kill = rest && strcmp(rest, "kill") == 0;
-}
-
-bool file_failpoint(const char *name)
-{
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static char counted[128]; /* the spec that `passages` belongs to */
-    static int64_t passages;
-
-    const char *spec = getenv("TAILOR_FAIL");
-    if (!spec) {
-        spec = "";
-    }
-    bool fails = false;
-    pthread_mutex_lock(&lock);
-    if (strcmp(spec, counted) != 0) {
-        CHECK(strlen(spec) < sizeof(counted));
-        memcpy(counted, spec, strlen(spec) + 1);
-        passages = 0;
-    }
-    if (spec[0] != '\0') {
-        struct failpoint point;
-        failpoint_parse(spec, &point);
-        fails = strcmp(point.name, name) == 0 && ++passages == point.count;
-        if (fails && point.kill) {
-            kill(getpid(), SIGKILL);
-        }
-    }
-    pthread_mutex_unlock(&lock);
-    return fails;
 }

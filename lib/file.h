@@ -5,8 +5,7 @@
  * file_write_atomic: temporary name in the same directory → write → fsync → rename → fsync of the
  * directory. After a crash the old or the new content is there, never a mixture. An fsync error is
  * final (the kernel may already have dropped the pages): the write is reported as failed.
- * Failpoints: TAILOR_FAIL="name:count" makes the count-th call of that durable step fail or kill
- * the process; tests sweep them (see file_failpoint).
+ * Tests break each of these steps (failpoint.h).
  */
 #ifndef TAILOR_LIB_FILE_H
 #define TAILOR_LIB_FILE_H
@@ -43,10 +42,5 @@ int64_t file_size(const char *path); /* -1 if it is not a regular file */
 /* "dir/name" into out[size]; CHECKs that it fits (PATH_MAX). */
 void path_join(char *out, size_t size, const char *dir, const char *name);
 const char *path_base(const char *path); /* borrowed: the part behind the last slash */
-
-/* A place where a test may make a durable step fail. TAILOR_FAIL="checkpoint_rename:3:kill" kills
- * the process at the third passage; ":error" makes this return true (the caller then acts as if
- * the system call had failed with EIO). Returns false in ordinary runs. */
-bool file_failpoint(const char *name);
 
 #endif

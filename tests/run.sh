@@ -6,7 +6,7 @@
 #
 # Installs Debian packages that are missing. Ends in "N passed, N failed" over all parts; exit 1 if any failed.
 # By hand besides: tests/golden.sh DIR, tests/interop.sh, tests/fresh.sh, tests/fuzz.sh, tests/mutate.sh,
-# tests/bench/*.sh
+# tests/bench/*.sh, tests/fault.sh full, tests/fault/mutations.sh
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 mode=${1:-full}
@@ -53,6 +53,7 @@ if [ "$mode" != quick ]; then
     for script in "$root"/tests/e2e/*_test.sh; do
         part "end to end: $(basename "$script" .sh)" bash "$script" "$build"
     done
+    part "faults: what clients saw under kills, partitions and full disks" bash "$root/tests/fault.sh"
     part "collectives between ranks" ctest --test-dir "$build" -L comm --no-tests=error
     part "build with address and undefined sanitizers" build_in "$build-asan" -DTAILOR_SANITIZE=address,undefined
     part "unit tests under sanitizers" ctest --test-dir "$build-asan" -j "$(nproc)" -L 'unit|property|sim|service' --timeout 900

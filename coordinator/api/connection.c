@@ -161,6 +161,13 @@ void connections_free(struct connections *connections)
     mem_free(connections);
 }
 
+void connection_cut(struct evhttp_request *request)
+{
+    struct evhttp_connection *at = evhttp_request_get_connection(request);
+    if (at != NULL)
+        shutdown(bufferevent_getfd(evhttp_connection_get_bufferevent(at)), SHUT_RDWR);
+}
+
 int32_t connections_count(const struct connections *connections)
 {
     return connections->count;

@@ -48,5 +48,7 @@ int32_t connections_count(const struct connections *connections);
 void connection_busy(struct connections *connections, struct evhttp_request *request);
 /* … its answer has been handed to evhttp. */
 void connection_answered(struct connections *connections, struct evhttp_request *request);
+/* As if the network had broken (failpoints). */
+void connection_cut(struct evhttp_request *request);
 
 #endif

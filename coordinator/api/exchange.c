@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/rng.h"
@@ -103,6 +104,8 @@ static void send_answer(struct exchange *exchange)
     if (!exchange->head)
         evbuffer_add(body, exchange->text.data, exchange->text.length);
     connection_answered(exchange->api->connections, exchange->http);
+    if (failpoint_fails("api_send"))
+        connection_cut(exchange->http);
     evhttp_send_reply(exchange->http, exchange->code, NULL, body);
     evbuffer_free(body);
 }

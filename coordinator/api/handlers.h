@@ -23,7 +23,7 @@ void job_answer(struct exchange *exchange, int64_t id);
 exchange_run bases_read, base_read, base_add, base_remove;
 exchange_run datasets_read, dataset_read, dataset_add, dataset_remove, upload_check;
 exchange_run blob_check;
-exchange_start upload_show, upload_put, blob_read;
+exchange_start object_removed, upload_show, upload_put, blob_read;
 
 /* ---- on_models.c: models and shares ---- */
 exchange_run models_read, model_read, model_history, versions_read, version_read;

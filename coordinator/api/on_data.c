@@ -11,6 +11,7 @@
 
 #include "coordinator/api/handlers.h"
 #include "lib/limits.h"
+#include "lib/log.h"
 #include "storage/records/blob_record.h"
 #include "storage/records/dataset_record.h"
 #include "storage/records/tenant_record.h"
@@ -138,6 +139,20 @@ enum status dataset_remove(struct records *records, struct exchange *exchange, s
     const Api__ObjectRequest *request = exchange->request;
     return dataset_record_remove(records, exchange_scope(exchange), request->tenant, request->name,
                                  &exchange->arena, exchange_reply(exchange), error);
+}
+
+/* ---- what is left of a thing that was removed ------------------------------------------------ */
+
+static void on_purged(void *argument, enum status status, const struct error *error)
+{
+    if (status != STATUS_OK) /* its rows are gone; the rest goes with the next garbage */
+        log_warn("what was removed is not purged yet: %s", error->text);
+    exchange_done(argument, STATUS_OK, NULL);
+}
+
+void object_removed(struct exchange *exchange)
+{
+    coordinator_purge(exchange->api->coordinator, on_purged, exchange);
 }
 
 /* ---- uploads --------------------------------------------------------------------------------- */

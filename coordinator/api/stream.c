@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/text.h"
 #include "proto/message_json.h"
 #include "storage/records/event_record.h"
@@ -184,6 +185,8 @@ static void on_flushed(struct evhttp_connection *connection, void *argument)
 static void send_chunk(struct stream *stream, struct evbuffer *chunk)
 {
     stream->flushing = true;
+    if (failpoint_fails("stream_send"))
+        connection_cut(stream->exchange->http);
     evhttp_send_reply_chunk_with_cb(stream->exchange->http, chunk, on_flushed, stream);
     evbuffer_free(chunk);
 }

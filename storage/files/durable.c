@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/failpoint.h"
 #include "lib/file.h"
 #include "lib/limits.h"
 
@@ -27,15 +28,6 @@ static enum status io_error(struct error *error, const char *doing, const char *
     int number = errno;
     enum status status = number == EACCES || number == EROFS ? STATUS_DENIED : STATUS_IO;
     return error_set(error, status, "%s: cannot %s: %s", path, doing, strerror(number));
-}
-
-/* As if the system call had failed with EIO. */
-static bool step_fails(const char *point)
-{
-    if (!file_failpoint(point))
-        return false;
-    errno = EIO;
-    return true;
 }
 
 static bool write_fully(int fd, const char *data, size_t size)
@@ -60,7 +52,7 @@ static bool write_chunks(int fd, const char *data, size_t size, const char *poin
     for (size_t begin = 0; begin < size; begin += chunk) {
         size_t length = size - begin < chunk ? size - begin : chunk;
         sha256_update(sha, data + begin, length);
-        if (step_fails(point) || !write_fully(fd, data + begin, length))
+        if (failpoint_fails(point) || !write_fully(fd, data + begin, length))
             return false;
     }
     return true;
@@ -93,7 +85,7 @@ enum status durable_write(const char *dir, const void *data, size_t size,
     if (!write_chunks(fd, data, size, points->write, sha))
         status = io_error(error, "write", temporary_out);
     sha256_finish_hex(sha, digest);
-    if (status == STATUS_OK && (step_fails(points->fsync) || fsync(fd) != 0))
+    if (status == STATUS_OK && (failpoint_fails(points->fsync) || fsync(fd) != 0))
         status = io_error(error, "fsync", temporary_out);
     if (close(fd) != 0 && status == STATUS_OK)
         status = io_error(error, "close", temporary_out);
@@ -111,7 +103,7 @@ enum status durable_fsync(const char *path, const struct durable_points *points,
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return io_error(error, "open", path);
-    if (step_fails(points->fsync) || fsync(fd) != 0)
+    if (failpoint_fails(points->fsync) || fsync(fd) != 0)
         status = io_error(error, "fsync", path);
     close(fd);
     return status;
@@ -122,7 +114,7 @@ enum status durable_rename(const char *temporary, const char *dir, const char *n
 {
     char path[PATH_MAX];
     path_join(path, sizeof(path), dir, name);
-    if (step_fails(points->rename) || rename(temporary, path) != 0) {
+    if (failpoint_fails(points->rename) || rename(temporary, path) != 0) {
         enum status status = io_error(error, "rename", path);
         unlink(temporary);
         return status;

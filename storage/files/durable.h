@@ -18,7 +18,7 @@
 /* Every temporary begins with this; one that is found later was left by a crash. */
 #define DURABLE_PREFIX "tmp-"
 
-/* The failpoints (lib/file.h) of one kind of file. */
+/* The failpoints (lib/failpoint.h) of one kind of file. */
 struct durable_points {
     const char *write, *fsync, *rename;
 };

@@ -21,6 +21,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/map.h"
@@ -264,7 +265,8 @@ enum status segment_append(struct segment_writer *writer, int64_t time_ms, const
     memcpy(bytes, &header, sizeof(header));
     if (length > 0)
         memcpy(bytes + sizeof(header), data, length);
-    ssize_t written = pwrite(writer->fd, bytes, size, writer->size);
+    ssize_t written =
+        failpoint_fails("segment_write") ? -1 : pwrite(writer->fd, bytes, size, writer->size);
     int number = errno;
     mem_free(bytes);
     if (written != (ssize_t)size) {

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/file.h"
 #include "storage/files/blob.h"
 
@@ -57,8 +58,8 @@ static enum status append(const char *path, int64_t offset, const char *data, si
     enum status status = STATUS_OK;
     size_t done = 0;
     while (done < length && status == STATUS_OK) {
-        ssize_t written = file_failpoint("upload_write")
-                              ? (errno = EIO, -1)
+        ssize_t written = failpoint_fails("upload_write")
+                              ? -1
                               : pwrite(fd, data + done, length - done, offset + (off_t)done);
         if (written > 0)
             done += (size_t)written;

@@ -5,8 +5,11 @@
  */
 #include "storage/records/blob_record.h"
 
+#include <string.h>
+
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/map.h"
 #include "storage/records/sql.h"
 
 /* roots: what rows name; live: these and the parts of those that are manifests. */
@@ -132,6 +135,36 @@ enum status blob_record_garbage(struct records *records, int64_t now_ms, int64_t
     return STATUS_OK;
 }
 
+/* `named`: the digests that the thing names, of the tenant that :owner is. */
+#define FORSAKE(named)                                                                             \
+    "WITH named (digest) AS (" named ") UPDATE blobs SET created_ms = 0 WHERE tenant = :owner"     \
+    " AND digest IN (SELECT digest FROM named UNION SELECT p.digest FROM blob_parts p"             \
+    "  JOIN named n ON p.tenant = :owner AND p.manifest = n.digest)"
+
+enum status blob_record_forsake(struct records *records, Api__ObjectKind kind, const char *tenant,
+                                const char *name, struct error *error)
+{
+    struct sql sql;
+    bool is_base = kind == API__OBJECT_KIND__OBJECT_KIND_BASE;
+    if (is_base)
+        sql_begin(&sql, records, FORSAKE("SELECT manifest FROM bases WHERE name = :name"));
+    else if (kind == API__OBJECT_KIND__OBJECT_KIND_MODEL)
+        sql_begin(&sql, records,
+                  FORSAKE("SELECT manifest FROM model_versions"
+                          " WHERE tenant = :owner AND model = :name"
+                          " UNION SELECT c.manifest FROM checkpoints c JOIN model_versions v"
+                          "  ON v.job_id = c.job_id AND v.tenant = c.tenant"
+                          " WHERE v.tenant = :owner AND v.model = :name"));
+    else
+        sql_begin(&sql, records,
+                  FORSAKE("SELECT digest FROM datasets WHERE tenant = :owner AND name = :name"
+                          " UNION SELECT report FROM datasets"
+                          " WHERE tenant = :owner AND name = :name"));
+    sql_text(&sql, ":owner", is_base ? "" : tenant);
+    sql_text(&sql, ":name", name);
+    return sql_run(&sql, NULL, error);
+}
+
 enum status blob_record_remove(struct records *records, const char *tenant, const char *digest,
                                int64_t now_ms, int64_t before_ms, bool *removed_out,
                                struct error *error)
@@ -146,4 +179,36 @@ enum status blob_record_remove(struct records *records, const char *tenant, cons
     TRY(sql_run(&sql, &changes, error));
     *removed_out = changes > 0;
     return STATUS_OK;
+}
+
+enum status blob_record_gone(struct records *records, struct blob_row *rows, int *count,
+                             struct error *error)
+{
+    struct sql sql;
+    struct map *there = map_create((size_t)*count);
+    bool row = true;
+    enum status status = STATUS_OK;
+    for (int i = 0; i < *count; i++)
+        map_put(there, rows[i].digest, strlen(rows[i].digest), false, NULL);
+    sql_begin(&sql, records, "SELECT digest FROM blobs");
+    while ((status = sql_step(&sql, &row, error)) == STATUS_OK && row) {
+        const char *digest = (const char *)sqlite3_column_text(sql.statement, 0);
+        uint64_t *is_there;
+        if (map_get(there, digest, strlen(digest), NULL) &&
+            !map_put(there, digest, strlen(digest), true, &is_there))
+            *is_there = true;
+    }
+    if (status == STATUS_OK) {
+        int gone = 0;
+        sql_end(&sql);
+        for (int i = 0; i < *count; i++) {
+            uint64_t is_there = false;
+            map_get(there, rows[i].digest, strlen(rows[i].digest), &is_there);
+            if (!is_there)
+                rows[gone++] = rows[i];
+        }
+        *count = gone;
+    }
+    map_free(there);
+    return status;
 }

@@ -10,6 +10,7 @@
 #ifndef TAILOR_STORAGE_RECORDS_BLOB_RECORD_H
 #define TAILOR_STORAGE_RECORDS_BLOB_RECORD_H
 
+#include "proto/api.pb-c.h"
 #include "storage/records/records.h"
 
 struct arena;
@@ -36,9 +37,17 @@ enum status blob_record_unpin(struct records *records, const char *owner, struct
 enum status blob_record_garbage(struct records *records, int64_t now_ms, int64_t before_ms,
                                 int limit, struct arena *arena, struct blob_row **rows_out,
                                 int *count_out, struct error *error);
+/* The thing of this name is about to be removed on purpose: what it names becomes as old as can be,
+ * for it is no upload that waits to be named. Before the rows of the thing go. */
+enum status blob_record_forsake(struct records *records, Api__ObjectKind kind, const char *tenant,
+                                const char *name, struct error *error);
 /* Removes the row, if it is still garbage: before its file goes. *removed_out says whether. */
 enum status blob_record_remove(struct records *records, const char *tenant, const char *digest,
                                int64_t now_ms, int64_t before_ms, bool *removed_out,
                                struct error *error);
+/* Of `rows` those whose digest no tenant has, moved to the front; *count becomes how many. One pass
+ * over all blobs. */
+enum status blob_record_gone(struct records *records, struct blob_row *rows, int *count,
+                             struct error *error);
 
 #endif

@@ -10,6 +10,7 @@
  */
 #include "storage/records/checked_file.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdbool.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/map.h"
 
 enum { CONTENT = CHECKED_PAGE - CHECKED_RESERVE, RESERVE_OFFSET = 20 };
@@ -87,6 +89,8 @@ static int checked_write(sqlite3_file *file, const void *data, int size, sqlite3
         page_sum(page, offset, page + CONTENT);
         data = page;
     }
+    if (failpoint_fails("records_write"))
+        return errno == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
     return own->real->pMethods->xWrite(own->real, data, size, offset);
 }
 
@@ -105,6 +109,8 @@ static int checked_truncate(sqlite3_file *file, sqlite3_int64 size)
 
 static int checked_sync(sqlite3_file *file, int flags)
 {
+    if (failpoint_fails("records_fsync"))
+        return SQLITE_IOERR_FSYNC;
     return real_of(file)->pMethods->xSync(real_of(file), flags);
 }
 

@@ -7,9 +7,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "lib/check.h"
 #include "lib/limits.h"
+#include "storage/records/blob_record.h"
 #include "storage/records/sql.h"
 
 #define DATASET_SELECT                                                                             \
@@ -130,6 +132,9 @@ enum status dataset_record_remove(struct records *records, struct scope scope, c
     TRY(sql_texts(&sql, arena, list, "referrers", error));
     if (list->n_referrers > 0)
         return in_use("dataset", name, list, error);
+    if (scope.all || strcmp(scope.tenant, tenant) == 0)
+        TRY(blob_record_forsake(records, API__OBJECT_KIND__OBJECT_KIND_DATASET, tenant, name,
+                                error));
     sql_begin(&sql, records,
               "DELETE FROM datasets WHERE tenant = :tenant AND name = :name"
               " AND (:scope IS NULL OR tenant = :scope)");
@@ -222,6 +227,7 @@ enum status base_record_remove(struct records *records, const char *name, struct
     TRY(sql_texts(&sql, arena, list, "referrers", error));
     if (list->n_referrers > 0)
         return in_use("base", name, list, error);
+    TRY(blob_record_forsake(records, API__OBJECT_KIND__OBJECT_KIND_BASE, NULL, name, error));
     sql_begin(&sql, records, "DELETE FROM bases WHERE name = :name");
     sql_text(&sql, ":name", name);
     enum status status = sql_change(&sql, error);

@@ -18,6 +18,19 @@ enum status event_record_insert(struct records *records, const Api__Event *event
     return sql_run(&sql, NULL, error);
 }
 
+enum status event_record_insert_once(struct records *records, const Api__Event *event,
+                                     struct error *error)
+{
+    struct sql sql;
+    sql_begin(&sql, records,
+              "INSERT INTO events (time_ms, tenant, job_id, term, kind, severity, message, data)"
+              " SELECT :time_ms, :tenant, :job_id, :term, :kind, :severity, :message, :data"
+              " WHERE NOT EXISTS (SELECT 1 FROM events WHERE job_id = :job_id AND term = :term"
+              " AND time_ms = :time_ms AND kind = :kind AND message = :message)");
+    sql_message(&sql, &event->base);
+    return sql_run(&sql, NULL, error);
+}
+
 enum status event_record_job(struct records *records, int64_t time_ms, const char *tenant,
                              int64_t job_id, int64_t term, const char *kind, const char *message,
                              struct error *error)

@@ -14,6 +14,9 @@ struct arena;
 
 enum status event_record_insert(struct records *records, const Api__Event *event,
                                 struct error *error);
+/* Unless the job has the very same one. */
+enum status event_record_insert_once(struct records *records, const Api__Event *event,
+                                     struct error *error);
 /* The short form for a job: an event of severity info. term 0: of no attempt. */
 enum status event_record_job(struct records *records, int64_t time_ms, const char *tenant,
                              int64_t job_id, int64_t term, const char *kind, const char *message,

@@ -9,6 +9,7 @@
 
 #include "lib/check.h"
 #include "lib/limits.h"
+#include "storage/records/blob_record.h"
 #include "storage/records/sql.h"
 
 #define OWNED " AND (:scope IS NULL OR tenant = :scope)"
@@ -265,6 +266,9 @@ enum status model_record_remove(struct records *records, struct scope scope, con
                                 struct error *error)
 {
     static const char *const rows[] = {
+        /* The weights are in the checkpoints of the jobs that made it, too. */
+        ("DELETE FROM checkpoints WHERE job_id IN (SELECT job_id FROM model_versions"
+         " WHERE tenant = :tenant AND model = :name)"),
         "DELETE FROM aliases WHERE tenant = :tenant AND model = :name",
         "DELETE FROM alias_moves WHERE tenant = :tenant AND model = :name",
         "DELETE FROM model_versions WHERE tenant = :tenant AND model = :name",
@@ -282,6 +286,7 @@ enum status model_record_remove(struct records *records, struct scope scope, con
     if (list->n_referrers > 0)
         return error_set(error, STATUS_CONFLICT, "%s/%s is in use: %s%s", tenant, name,
                          list->referrers[0], list->n_referrers > 1 ? " and others" : "");
+    TRY(blob_record_forsake(records, API__OBJECT_KIND__OBJECT_KIND_MODEL, tenant, name, error));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         TRY(remove_rows(records, rows[i], tenant, name, error));
     return STATUS_OK;

@@ -11,6 +11,7 @@
  */
 #include "storage/records/records.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "storage/records/checked_file.h"
@@ -247,7 +249,13 @@ enum status records_begin(struct records *records, struct error *error)
 
 enum status records_commit(struct records *records, struct error *error)
 {
-    enum status status = execute(records, "COMMIT", error);
+    enum status status =
+        failpoint_fails("records_commit")
+            ? records_failed(records, errno == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_FSYNC, error)
+            : execute(records, "COMMIT", error);
+    if (status == STATUS_OK && failpoint_fails("records_committed"))
+        status =
+            records_failed(records, SQLITE_IOERR_FSYNC, error); /* it is there, and who knows? */
     if (status != STATUS_OK)
         records_rollback(records);
     return status;

@@ -5,7 +5,7 @@
 Mutations of something that is accepted get behind the first check; without seeds a fuzzer spends its minutes on
 finding a brace. Inputs come from the goldens' small models where they have one, else they are written here.
 """
-import json, os, struct, sys
+import json, os, re, struct, sys
 
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "data")
 FORMS = (
@@ -88,6 +88,51 @@ def gguf():
     yield "small", head + bytes(-len(head) % 32) + bytes(range(256)) + bytes(64)
 
 
+def requests():
+    """One of each route, with a token (http_fuzz.c: 1 the admin's, 2 a tenant's), and some that are odd."""
+    with open(os.path.join(DATA, "..", "..", "..", "proto", "routes.def")) as f:
+        rows = re.findall(r'^ROUTE\((\w+), (\w+), "([^"]+)", \w+, \w+, \w+, (\w+)', f.read(), re.M)
+    spec = {"spec": {"stage": "general", "from": "tiny", "data": {"train": "x"}, "output": {"model": "m"}}}
+    for name, method, path, kind in rows:
+        path = path.replace("{tenant}", "acme").replace("{digest}", "0" * 64).replace("{version}", "1")
+        path = path.replace("{name}", "acme").replace("{id}", {"JOB": "j-1", "BAT": "b-1", "TOK": "t-1",
+                                                               "WOR": "w-1"}.get(name[:3], "1"))
+        body = {"JSON": json.dumps(spec if name == "JOB_SUBMIT" else {"name": "acme"}), "BYTES": "abc"}.get(kind, "")
+        query = "?offset=0&bytes=3" if kind == "BYTES" else "?limit=5&after=1&follow=true" if method == "GET" else ""
+        length = f"Content-Length: {len(body)}\r\n" if body else ""
+        for who in (b"", b"\1", b"\2"):
+            head = f"{method} {path}{query} HTTP/1.1\r\nHost: x\r\n{length}".encode()
+            yield f"{name}.{len(who) and who[0]}", head + who + b"\r\n" + body.encode()
+    for i, odd in enumerate((b"Transfer-Encoding: chunked\r\n\1\r\n3\r\nabc\r\n0\r\n\r\n", b"Content-Length: 1\r\n"
+                             b"Content-Length: 2\r\n\1\r\nab", b"Expect: 100-continue\r\nContent-Length: 2\r\n\1\r\n{}",
+                             b"X:\r\n folded\r\n\1\r\n")):
+        yield f"odd{i}", b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\n" + odd
+
+
+def rows_of(name):
+    with open(os.path.join(DATA, "..", "..", "..", "proto", name)) as f:
+        return re.findall(r"^(?:ROUTE|WORKER_MESSAGE)\((.+)\)$", f.read(), re.M)
+
+
+def messages():
+    """message_fuzz's first byte: each message of a worker, each route's request and reply as JSON, then requests."""
+    stamped = b"\n\x06\x08\1\x10\1\x18\1"  # field 1: a Stamp with 1, 1, 1
+    wire = rows_of("worker_messages.def")
+    for i, row in enumerate(wire):
+        yield f"wire{i}", bytes([i]) + (stamped if ", true," in row else b"\x08\1")
+    routes = rows_of("routes.def")
+    values = {"id": 1, "name": "a", "tenant": "acme", "limit": 5, "bytes": 3, "state": "queued", "manifest": "0" * 64,
+              "spec": {"stage": "lm"}, "labels": {"k": "v"}}
+    for i in range(2 * len(routes)):
+        yield f"json{i}", bytes([len(wire) + i]) + b"{}"
+        for key, value in values.items():
+            yield f"json{i}.{key}", bytes([len(wire) + i]) + json.dumps({key: value}).encode()
+    for i, row in enumerate(routes):
+        method, path = [part.strip(' "') for part in row.split(",")[1:3]]
+        number = {"GET": 0, "POST": 1, "PUT": 2, "DELETE": 3}[method]
+        yield f"line{i}", bytes([255, number]) + f"{path.replace('{id}', 'j-1')}?limit=5\n{{}}".encode()
+
+
 def seeds():
     for kind in ("base", "rm"):
         for model in sorted(os.listdir(os.path.join(DATA, "models"))):
@@ -111,6 +156,10 @@ def seeds():
         yield "tokenizer_fuzz", name, text
     for name, text in gguf():
         yield "gguf_fuzz", name, text
+    for name, text in messages():
+        yield "message_fuzz", name, text
+    for name, text in requests():
+        yield "http_fuzz", name, text
 
 
 def main():

@@ -120,6 +120,58 @@ TEST(a_coordinator_that_restarts_adopts_what_runs_and_loses_no_report)
     service_close(&service);
 }
 
+static void send_finding(struct fake_worker *worker, int64_t job, int64_t sequence)
+{
+    char text[32];
+    Wire__Finding finding = WIRE__FINDING__INIT;
+    Wire__Stamp stamp = WIRE__STAMP__INIT;
+    stamp.has_job = stamp.has_term = stamp.has_sequence = true;
+    stamp.job = job;
+    stamp.term = 1;
+    stamp.sequence = sequence;
+    snprintf(text, sizeof(text), "finding %d", (int)sequence);
+    finding.stamp = &stamp;
+    finding.kind = "seen";
+    finding.message = text;
+    finding.has_time_ms = true;
+    finding.time_ms = sequence; /* when it was made: the same each time it is sent */
+    fake_send(worker, WORKER_FINDING, &finding);
+}
+
+TEST(a_report_that_waited_in_a_socket_does_not_go_before_an_older_one_that_was_lost)
+{
+    service_open(&service);
+    struct fake_worker *worker = service_add_worker(&service, 1);
+    int64_t id = running_job(worker);
+    int64_t first = fake_newest(worker, id)->sequence + 1;
+    service_stop(&service);
+    send_finding(worker, id, first + 1); /* the one before it died with the coordinator */
+    service_start(&service);
+    UNTIL(&service, worker->attached && worker->epoch == 2);
+    send_finding(worker, id, first);
+    send_finding(worker, id, first + 1);
+    UNTIL(&service, service_count_events(&service, id, "seen") == 2);
+    service_close(&service);
+}
+
+TEST(a_finding_that_was_recorded_and_not_acknowledged_is_recorded_once)
+{
+    service_open(&service);
+    struct fake_worker *worker = service_add_worker(&service, 1);
+    int64_t id = running_job(worker);
+    int64_t first = fake_newest(worker, id)->sequence + 1;
+    send_finding(worker, id, first);
+    UNTIL(&service, service_count_events(&service, id, "seen") == 1);
+    int64_t before = worker->acks[COMMITTED];
+    service_stop(&service); /* and its acknowledgement is lost */
+    service_start(&service);
+    UNTIL(&service, worker->attached && worker->epoch == 2);
+    send_finding(worker, id, first);
+    UNTIL(&service, worker->acks[COMMITTED] > before);
+    EXPECT_I64(1, service_count_events(&service, id, "seen"));
+    service_close(&service);
+}
+
 TEST(a_job_that_was_only_assigned_starts_under_the_next_coordinator)
 {
     service_open(&service);

@@ -14,6 +14,8 @@ struct tape {
     size_t marked;
     atomic_int failures; /* of the next ends */
     int begins, ends;
+    bool open;            /* a batch is */
+    int alone, not_alone; /* works that must be alone, and were or were not */
 };
 
 static struct tape tape;
@@ -31,6 +33,7 @@ static enum status tape_begin(void *context, struct error *error)
     (void)context, (void)error;
     tape.pending[0] = '\0';
     tape.begins++;
+    tape.open = true;
     return STATUS_OK;
 }
 
@@ -62,6 +65,7 @@ static enum status tape_end(void *context, struct error *error)
         return error_set(error, STATUS_IO, "the tape is full");
     }
     tape.ends++;
+    tape.open = false;
     for (const char *letter = tape.pending; *letter != '\0'; letter++)
         add_letter(tape.disk, *letter);
     return STATUS_OK;
@@ -98,6 +102,14 @@ static enum status run_read(void *context, void *argument, struct error *error)
     return STATUS_OK;
 }
 
+static enum status run_alone(void *context, void *argument, struct error *error)
+{
+    (void)context, (void)argument, (void)error;
+    tape.alone += !tape.open;
+    tape.not_alone += tape.open;
+    return STATUS_OK;
+}
+
 static void on_letter(void *argument, enum status status, const struct error *error)
 {
     const struct letter *letter = argument;
@@ -111,7 +123,9 @@ static void letter_add(struct background *background, struct letter *letter, enu
 {
     *letter = (struct letter){.letter = name, .outcome = outcome};
     letter->work = (struct work){.kind = kind,
-                                 .run = kind == WORK_READ ? run_read : run_letter,
+                                 .run = kind == WORK_READ    ? run_read
+                                        : kind == WORK_ALONE ? run_alone
+                                                             : run_letter,
                                  .done = on_letter,
                                  .argument = letter};
     background_add(background, &letter->work);
@@ -199,6 +213,25 @@ TEST(reads_alone_need_no_transaction)
     turn_until(base, background);
     EXPECT_STR("r", done);
     EXPECT_I64(0, tape.begins);
+    background_stop(background);
+    event_base_free(base);
+}
+
+TEST(what_must_be_alone_is_in_no_batch_whatever_waits_around_it)
+{
+    enum { ROUNDS = 100 };
+    static struct letter letters[ROUNDS][3];
+    struct background *background;
+    struct event_base *base = begin(&background);
+    for (int i = 0; i < ROUNDS; i++) {
+        letter_add(background, &letters[i][0], WORK_MUST, i == 0 ? 'a' : '\0', STATUS_OK);
+        letter_add(background, &letters[i][1], WORK_ALONE, '\0', STATUS_OK);
+        letter_add(background, &letters[i][2], WORK_MUST, i == 0 ? 'b' : '\0', STATUS_OK);
+    }
+    turn_until(base, background);
+    EXPECT_I64(ROUNDS, tape.alone);
+    EXPECT_I64(0, tape.not_alone);
+    EXPECT_STR("ab", tape.disk); /* and keeps its place */
     background_stop(background);
     event_base_free(base);
 }

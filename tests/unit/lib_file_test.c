@@ -206,21 +206,6 @@ TEST(a_kill_at_any_durable_step_leaves_old_or_new)
     root_remove();
 }
 
-TEST(a_failpoint_fires_once_at_its_count)
-{
-    setenv("TAILOR_FAIL", "lib_test_point:3:error", 1);
-    EXPECT(!file_failpoint("lib_test_point"));
-    EXPECT(!file_failpoint("another"));
-    EXPECT(!file_failpoint("lib_test_point"));
-    EXPECT(file_failpoint("lib_test_point"));
-    EXPECT(!file_failpoint("lib_test_point"));
-    unsetenv("TAILOR_FAIL");
-    EXPECT(!file_failpoint("lib_test_point"));
-    setenv("TAILOR_FAIL", "lib_test_point:1", 1);
-    EXPECT(file_failpoint("lib_test_point"));
-    unsetenv("TAILOR_FAIL");
-}
-
 TEST(a_write_into_a_missing_directory_names_the_file)
 {
     root_create();

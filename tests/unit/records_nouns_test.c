@@ -423,6 +423,34 @@ TEST(garbage_is_what_is_old_and_nothing_leads_to)
     records_fixture_close(&fixture);
 }
 
+TEST(what_a_removed_model_named_is_garbage_at_once_and_gone_if_nobody_else_has_it)
+{
+    char manifest[SHA256_HEX_SIZE], part[SHA256_HEX_SIZE], other[SHA256_HEX_SIZE];
+    int64_t now_ms = RECORDS_NOW_MS + 5, referrers; /* everything is young */
+    struct blob_row rows[2] = {{"acme", part, 7}, {"acme", manifest, 7}};
+    bool removed;
+    int count = 2;
+    records_fixture_open(&fixture);
+    EXPECT_I64(1, add_version("acme", "support", NULL));
+    sha256_hex("support", 7, manifest);
+    records_fixture_blob(&fixture, "acme", "weights", part);
+    records_fixture_blob(&fixture, "acme", "an upload that waits to be named", other);
+    records_fixture_blob(&fixture, "general", "weights", other); /* the same bytes of another */
+    EXPECT_I64(STATUS_OK, blob_record_put_parts(fixture.records, "acme", manifest,
+                                                (const char *[]){part}, 1, &error));
+    EXPECT_I64(STATUS_OK, remove_model(SCOPE_ALL, "acme", "support", &referrers));
+    EXPECT_I64(2, garbage(now_ms));
+    for (int i = 0; i < 2; i++) {
+        EXPECT_I64(STATUS_OK, blob_record_remove(fixture.records, "acme", rows[i].digest, now_ms,
+                                                 now_ms - 10, &removed, &error));
+        EXPECT(removed);
+    }
+    EXPECT_I64(STATUS_OK, blob_record_gone(fixture.records, rows, &count, &error));
+    EXPECT_I64(1, count);
+    EXPECT_STR(manifest, rows[0].digest);
+    records_fixture_close(&fixture);
+}
+
 /* ---- usage, workers, queues, audit ---- */
 static void use(const char *tenant, int64_t begin_ms, int64_t slot_ms)
 {

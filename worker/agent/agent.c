@@ -151,8 +151,11 @@ static void on_up(void *argument)
     list_running(agent, &arena, reattach);
     link_send(&agent->link, WORKER_REATTACH, reattach);
     arena_release(&arena);
-    for (struct attempt *it = agent->attempts; it != NULL; it = it->next)
+    for (struct attempt *it = agent->attempts; it != NULL; it = it->next) {
         transfer_again(&it->transfer);
+        outbox_again(
+            &it->outbox); /* before any newer one: a coordinator takes the first for the oldest */
+    }
     agent->alone = false;
 }
 
@@ -255,6 +258,7 @@ static void on_message(void *argument, const struct worker_message *row, void *m
     struct agent *agent = argument;
     const Wire__Cancel *cancel = message;
     const Wire__Pause *pause = message;
+    const Wire__BlobForget *forget = message;
     switch (row->id) {
     case WORKER_ASSIGN:
         on_assign(agent, message);
@@ -278,6 +282,10 @@ static void on_message(void *argument, const struct worker_message *row, void *m
     case WORKER_BLOB_CHUNK:
     case WORKER_BLOB_ACK:
         on_blob(agent, row, message);
+        break;
+    case WORKER_BLOB_FORGET:
+        for (size_t i = 0; i < forget->n_digests; i++)
+            cache_forget(&agent->cache, forget->digests[i]);
         break;
     default:
         log_debug("a %s has nothing to say to a worker", row->name);

@@ -13,6 +13,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/file.h"
 #include "lib/limits.h"
 #include "lib/log.h"
@@ -53,7 +54,7 @@ enum status cache_take(const struct cache *cache, const char *path, const char *
     if (!cache_has(cache, digest)) {
         path_join(temporary, sizeof(temporary), cache->dir, "tmp-link");
         unlink(temporary);
-        if (link(path, temporary) != 0)
+        if (failpoint_fails("cache_link") || link(path, temporary) != 0)
             return error_set(error, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s: %s", path,
                              strerror(errno));
         TRY(blob_adopt(cache->dir, temporary, digest, error));
@@ -115,6 +116,15 @@ enum status cache_manifest(const struct cache *cache, struct arena *arena, const
     if (status != STATUS_OK)
         error_prefix(error, "blob %.12s…: ", digest);
     return status;
+}
+
+void cache_forget(const struct cache *cache, const char *digest)
+{
+    char path[PATH_MAX];
+    struct stat info;
+    if (blob_path(cache->dir, digest, path, NULL) == STATUS_OK && stat(path, &info) == 0 &&
+        info.st_nlink == 1)
+        blob_remove(cache->dir, digest, NULL);
 }
 
 /* ---- the bound ------------------------------------------------------------------------------- */

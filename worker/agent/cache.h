@@ -42,6 +42,8 @@ enum status cache_give_all(const struct cache *cache, const struct manifest *man
 enum status cache_manifest(const struct cache *cache, struct arena *arena, const char *digest,
                            struct manifest *manifest_out, bool *is_manifest_out,
                            struct error *error);
+/* Removes the blob, unless something uses it. */
+void cache_forget(const struct cache *cache, const char *digest);
 /* Removes what is unused, the oldest first, until `room` bytes more fit under the bound. */
 void cache_evict(const struct cache *cache, int64_t room);
 

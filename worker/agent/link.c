@@ -12,11 +12,12 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/limits.h"
 #include "lib/log.h"
 #include "proto/worker.pb-c.h"
 
-enum { HELLO_MS = 1000, REDIAL_MS = 4000, RECONNECT_MS = 100, RECONNECT_MAX_MS = 5000 };
+enum { HELLO_MS = 1000, REDIAL_MS = 4000, RECONNECT_MS = 100, RECONNECT_MAX_MS = 1000 };
 
 static void set_int(struct link *link, int option, int value)
 {
@@ -74,7 +75,8 @@ void link_close(struct link *link)
 
 static bool put(struct link *link, const void *bytes, size_t length)
 {
-    return zmq_send(link->socket, bytes, length, ZMQ_DONTWAIT) >= 0;
+    return !failpoint_fails("worker_send") &&
+           zmq_send(link->socket, bytes, length, ZMQ_DONTWAIT) >= 0;
 }
 
 bool link_send_bytes(struct link *link, const void *bytes, size_t length)

@@ -23,6 +23,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/limits.h"
 
 /* How long a failing rank tries to tell peers that do not read: short against any deadline. */
@@ -86,7 +87,9 @@ static enum moved peer_send(struct tcp_peer *peer)
     }
     struct msghdr message = {.msg_iov = vectors};
     message.msg_iovlen = parts_left(&peer->out, vectors);
-    ssize_t sent = sendmsg(peer->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = failpoint_fails("rank_send")
+                       ? -1
+                       : sendmsg(peer->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
         return errno == EAGAIN || errno == EINTR ? MOVED_NOTHING : MOVED_CLOSED;
     }

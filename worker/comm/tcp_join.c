@@ -26,6 +26,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "worker/comm/proof.h"
 #include "worker/comm/tcp.h"
 
@@ -185,7 +186,8 @@ static void nodelay(int fd)
  */
 static bool link_send(const struct link *link, const void *message, size_t bytes)
 {
-    return send(link->fd, message, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)bytes;
+    return !failpoint_fails("rank_send") &&
+           send(link->fd, message, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)bytes;
 }
 
 static void link_joined(struct join *join, struct link *link)

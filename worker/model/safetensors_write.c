@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/limits.h"
 #include "worker/model/half.h"
 #include "worker/model/safetensors.h"
@@ -158,9 +159,8 @@ static enum status contents_write(const struct output *output,
         status = entry_write(output, &entries[i], dtype, source, context, piece, error);
     }
     mem_free(piece);
-    bool fails = status == STATUS_OK && file_failpoint("safetensors_fsync");
-    if (status == STATUS_OK && (fails || fsync(output->fd) != 0)) {
-        status = output_error(output, "fsync", fails ? EIO : errno, error);
+    if (status == STATUS_OK && (failpoint_fails("safetensors_fsync") || fsync(output->fd) != 0)) {
+        status = output_error(output, "fsync", errno, error);
     }
     return status;
 }
@@ -188,7 +188,8 @@ enum status safetensors_write(const char *path, struct safetensors_entry *entrie
     if (close(output.fd) != 0 && status == STATUS_OK) {
         status = output_error(&output, "close", errno, error);
     }
-    if (status == STATUS_OK && rename(temporary, path) != 0) {
+    if (status == STATUS_OK &&
+        (failpoint_fails("safetensors_rename") || rename(temporary, path) != 0)) {
         status = output_error(&output, "rename", errno, error);
     }
     if (status != STATUS_OK) {

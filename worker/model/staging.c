@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/file.h"
 #include "lib/json.h"
 
@@ -72,9 +73,7 @@ static enum status publish(struct staging *staging, struct error *error)
     char above[MODEL_PATH_MAX];
     dir_above(staging->final, above);
     TRY(dir_fsync(staging->temporary, error));
-    bool fails = file_failpoint("staging_rename");
-    if (fails || rename(staging->temporary, staging->final) != 0) {
-        errno = fails ? EIO : errno;
+    if (failpoint_fails("staging_rename") || rename(staging->temporary, staging->final) != 0) {
         return error_set(error, STATUS_IO, "%s: cannot rename into place: %s", staging->final,
                          strerror(errno));
     }
