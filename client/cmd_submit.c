@@ -13,79 +13,14 @@
 #include <sys/random.h>
 
 #include "client/commands.h"
-#include "client/path.h"
 #include "client/remote.h"
 #include "client/upload.h"
 #include "client/wait.h"
 #include "lib/check.h"
-#include "lib/file.h"
 #include "lib/text.h"
 #include "proto/spec.h"
 
-#define DIGEST_PREFIX "sha256:"
 enum { PATIENCE_MS = 60000 };
-
-/* ---- paths become digests ---- */
-static bool is_path(const char *text, bool directory)
-{
-    if (strncmp(text, DIGEST_PREFIX, strlen(DIGEST_PREFIX)) == 0) {
-        return false;
-    }
-    if (strchr("./~", text[0])) {
-        return true;
-    }
-    return directory ? dir_exists(text) : file_size(text) >= 0;
-}
-
-static enum status upload_sources(const struct upload *upload, const char *field,
-                                  const struct spec_sources *sources, struct error *error)
-{
-    char digest[SHA256_HEX_SIZE];
-    for (int i = 0; i < sources->count; i++) {
-        struct spec_source *source = &sources->items[i];
-        if (!source->dataset || !is_path(source->dataset, false)) {
-            continue;
-        }
-        if (path_check("FILE", source->dataset, error) != STATUS_OK) {
-            return error_prefix(error, "%s[%d]", field, i);
-        }
-        if (!source->name) { /* what people call it, in tables and reports */
-            source->name = path_base(source->dataset);
-        }
-        TRY(upload_file(upload, source->dataset, digest, error));
-        source->dataset = arena_printf(upload->service->arena, DIGEST_PREFIX "%s", digest);
-    }
-    return STATUS_OK;
-}
-
-static enum status upload_from(const struct upload *upload, struct spec *spec, struct error *error)
-{
-    char digest[SHA256_HEX_SIZE], adapter[4096];
-    if (!is_path(spec->from, true)) {
-        return STATUS_OK;
-    }
-    if (path_check("DIR", spec->from, error) != STATUS_OK) {
-        return error_prefix(error, "from");
-    }
-    path_join(adapter, sizeof(adapter), spec->from, "adapter_config.json");
-    if (file_exists(adapter)) {
-        return error_set(error, STATUS_UNSUPPORTED,
-                         "from: %s is an adapter, which is no model without its parent: start from "
-                         "a model of the service (tailor model list)",
-                         spec->from);
-    }
-    TRY(upload_dir(upload, spec->from, digest, error));
-    spec->from = arena_printf(upload->service->arena, DIGEST_PREFIX "%s", digest);
-    return STATUS_OK;
-}
-
-static enum status upload_all(const struct upload *upload, struct spec *spec, struct error *error)
-{
-    TRY(upload_from(upload, spec, error));
-    TRY(upload_sources(upload, "data.train", &spec->data.train, error));
-    TRY(upload_sources(upload, "data.eval", &spec->data.eval, error));
-    return upload_sources(upload, "data.enrich.sources", &spec->data.enrich.sources, error);
-}
 
 /* ---- the spec ---- */
 static enum status read_overrides(struct arena *arena, const struct call *call,
@@ -157,7 +92,7 @@ static enum status build(const struct call *call, const struct service *service,
         return error_set(error, STATUS_USAGE, "say whose job it is: --tenant NAME");
     }
     const struct upload upload = {service, tenant, call->globals->quiet};
-    TRY(upload_all(&upload, spec, error));
+    TRY(upload_spec(&upload, spec, error));
     spec_json(spec, &text);
     request->spec = arena_strdup(arena, text.data);
     buf_release(&text);

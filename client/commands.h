@@ -30,4 +30,8 @@ extern const struct command cmd_worker_list, cmd_worker_show, cmd_worker_drain, 
     cmd_cluster_status, cmd_cluster_top, cmd_cluster_events, cmd_cluster_audit, cmd_cluster_df,
     cmd_cluster_gc, cmd_cluster_backup, cmd_cluster_restore;
 
+/* batches */
+extern const struct command cmd_batch_submit, cmd_batch_list, cmd_batch_show, cmd_batch_wait,
+    cmd_batch_cancel, cmd_batch_retry;
+
 #endif

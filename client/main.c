@@ -19,6 +19,9 @@ int main(int argc, char **argv)
         &cmd_job_logs, &cmd_job_metrics, &cmd_job_events, &cmd_job_wait, &cmd_job_watch,
         &cmd_job_cancel, &cmd_job_pause, &cmd_job_resume, &cmd_job_retry, &cmd_job_priority,
         &cmd_job_attempts, &cmd_job_checkpoints,
+        /* a job for each row of a table */
+        &cmd_batch_submit, &cmd_batch_list, &cmd_batch_show, &cmd_batch_wait, &cmd_batch_cancel,
+        &cmd_batch_retry,
         /* what goes in */
         &cmd_base_check, &cmd_base_import, &cmd_base_add, &cmd_base_list, &cmd_base_show,
         &cmd_base_rm, &cmd_data_report, &cmd_data_preview, &cmd_data_add, &cmd_data_list,

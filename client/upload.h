@@ -13,6 +13,7 @@
 
 #include "client/service.h"
 #include "lib/sha256.h"
+#include "proto/spec.h"
 
 struct upload {
     const struct service *service;
@@ -24,5 +25,8 @@ enum status upload_file(const struct upload *upload, const char *path,
                         char digest_out[SHA256_HEX_SIZE], struct error *error);
 enum status upload_dir(const struct upload *upload, const char *path,
                        char digest_out[SHA256_HEX_SIZE], struct error *error);
+
+/* Uploads the files and directories that the spec names, and names them by their digests in it. */
+enum status upload_spec(const struct upload *upload, struct spec *spec, struct error *error);
 
 #endif

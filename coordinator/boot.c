@@ -15,6 +15,7 @@
 #include "lib/log.h"
 #include "proto/spec.h"
 #include "storage/records/attempt_record.h"
+#include "storage/records/batch_record.h"
 #include "storage/records/job_record.h"
 #include "storage/records/tenant_record.h"
 #include "storage/records/worker_record.h"
@@ -52,6 +53,7 @@ static struct ask ask_from_row(struct coordinator *coordinator, const Api__Job *
         .min_ranks = min_ranks < ranks ? min_ranks : ranks,
         .priority = (int32_t)row->priority,
         .preemptible = row->preemptible,
+        .batch = cluster_batch(&coordinator->cluster, (uint64_t)row->batch_id),
         .submitted_ms = row->created_ms,
         .not_before_ms = row->not_before_ms};
 }
@@ -300,6 +302,16 @@ static enum status boot_job(struct coordinator *coordinator, struct arena *arena
     return STATUS_OK;
 }
 
+static enum status boot_batches(struct coordinator *coordinator, struct arena *arena,
+                                struct error *error)
+{
+    Api__BatchList *list = message_new(arena, &api__batch_list__descriptor);
+    TRY(batch_record_bounds(coordinator->records, arena, list, error));
+    for (size_t i = 0; i < list->n_batches; i++)
+        coordinator_batch_bound(coordinator, list->batches[i]->id, list->batches[i]->max_running);
+    return STATUS_OK;
+}
+
 enum status boot_from_records(struct coordinator *coordinator, struct error *error)
 {
     struct arena arena = {0};
@@ -310,6 +322,8 @@ enum status boot_from_records(struct coordinator *coordinator, struct error *err
         status = boot_queues(coordinator, &arena, error);
     if (status == STATUS_OK)
         status = boot_workers(coordinator, &arena, error);
+    if (status == STATUS_OK)
+        status = boot_batches(coordinator, &arena, error);
     Api__JobList *jobs = message_new(&arena, &api__job_list__descriptor);
     if (status == STATUS_OK)
         status = job_record_active(coordinator->records, &arena, jobs, error);

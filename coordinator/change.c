@@ -219,17 +219,18 @@ void change_model(struct change *change, const struct job *job, const Wire__Mode
     row->job = job_part;
 }
 
-void change_usage(struct change *change, const char *tenant, int64_t slot_ms,
-                  int64_t productive_slot_ms, int64_t begin_ms, int64_t end_ms)
+void change_usage(struct change *change, const struct tenant *used, int64_t begin_ms,
+                  int64_t end_ms)
 {
     Api__Usage *usage = message_new(&change->arena, &api__usage__descriptor);
-    usage->tenant = text_of(change, tenant);
+    usage->tenant = used->name[0] != '\0' ? text_of(change, used->name) : NULL;
     usage->has_begin_ms = usage->has_end_ms = usage->has_slot_ms = true;
     usage->has_productive_slot_ms = usage->has_jobs = true;
     usage->begin_ms = begin_ms;
     usage->end_ms = end_ms;
-    usage->slot_ms = slot_ms;
-    usage->productive_slot_ms = productive_slot_ms;
+    usage->slot_ms = used->slot_ms;
+    usage->productive_slot_ms = used->productive_slot_ms;
+    usage->jobs = used->jobs;
     row_add(change, ROW_USAGE)->usage = usage;
 }
 
@@ -430,6 +431,17 @@ static void run_time_note(struct coordinator *coordinator, const struct job *job
     *mean_ms = *mean_ms == 0 ? run_ms : (3 * *mean_ms + run_ms) / 4;
 }
 
+/* Its last job is over: the followers of the batch learn it, once. */
+static void batch_ends(struct change *change, const struct job *job, const struct cluster_job *core)
+{
+    struct cluster_batch *batch = &change->coordinator->cluster.batches[core->ask.batch];
+    if (core->ask.batch == 0 || batch->unfinished > 0 || batch->end_told)
+        return;
+    batch->end_told = true;
+    change_event(change, job, "batch_ended", API__SEVERITY__SEVERITY_INFO,
+                 "batch b-%" PRIu64 ": its last job is over", batch->id);
+}
+
 static void take_one(struct change *change, const struct job_change *it)
 {
     struct coordinator *coordinator = change->coordinator;
@@ -447,6 +459,7 @@ static void take_one(struct change *change, const struct job_change *it)
     if (job_is_final(it->to)) {
         job->finished_ms = coordinator->now_ms;
         coordinator->counters.finished[it->to - JOB_STATE_SUCCEEDED]++;
+        coordinator->tenants[core->ask.tenant].jobs++;
     }
     failure_note(job, it, core);
     attempt_moves(change, it, job, core);
@@ -458,6 +471,8 @@ static void take_one(struct change *change, const struct job_change *it)
         run_time_note(coordinator, job);
         job_succeeds(change, job);
     }
+    if (job_is_final(it->to))
+        batch_ends(change, job, core);
 }
 
 static void take_cluster(struct change *change)

@@ -37,8 +37,9 @@ void change_checkpoint(struct change *change, const struct job *job,
                        const Wire__CheckpointReport *report);
 /* The job's model becomes its next version, once. */
 void change_model(struct change *change, const struct job *job, const Wire__ModelReport *report);
-void change_usage(struct change *change, const char *tenant, int64_t slot_ms,
-                  int64_t productive_slot_ms, int64_t begin_ms, int64_t end_ms);
+/* What a tenant used and that is not recorded yet; one without a name is idle capacity. */
+void change_usage(struct change *change, const struct tenant *used, int64_t begin_ms,
+                  int64_t end_ms);
 void change_worker(struct change *change, struct member *member);
 /* Anything else, in the same savepoint, behind the rows. One a change. */
 void change_also(struct change *change, coordinator_run *run, void *argument);

@@ -22,6 +22,8 @@ void cluster_init(struct cluster *cluster, const struct cluster_options *options
                                 .boots = boots,
                                 .next_command = boots << 32, /* above all that was sent before */
                                 .dirty = true};
+    cluster->batches = mem_alloc(sizeof(*cluster->batches));
+    cluster->batch_count = 1;
     registry_init(&cluster->registry, options->lost_after_ms, now_ms);
 }
 
@@ -34,6 +36,7 @@ void cluster_release(struct cluster *cluster)
     mem_free(cluster->jobs);
     mem_free(cluster->tenants);
     mem_free(cluster->queues);
+    mem_free(cluster->batches);
     mem_free(cluster->commands);
     mem_free(cluster->changes);
     arena_release(&cluster->scratch);
@@ -64,6 +67,29 @@ void cluster_pause_queue(struct cluster *cluster, uint32_t queue, bool paused)
 {
     CHECK(queue < cluster->queue_count);
     cluster->queues[queue].paused = paused;
+    cluster->dirty = true;
+}
+
+uint32_t cluster_batch(struct cluster *cluster, uint64_t id)
+{
+    for (uint32_t i = cluster->batch_count; id != 0 && i-- > 1;) {
+        if (cluster->batches[i].id == id) {
+            return i;
+        }
+    }
+    if (id == 0) {
+        return 0;
+    }
+    cluster->batches = mem_grow(
+        cluster->batches, size_mul(cluster->batch_count + (size_t)1, sizeof(*cluster->batches)));
+    cluster->batches[cluster->batch_count] = (struct cluster_batch){.id = id};
+    return cluster->batch_count++;
+}
+
+void cluster_bound_batch(struct cluster *cluster, uint32_t batch, int32_t running_max)
+{
+    CHECK(batch > 0 && batch < cluster->batch_count);
+    cluster->batches[batch].running_max = running_max;
     cluster->dirty = true;
 }
 
@@ -107,6 +133,7 @@ static void record(struct cluster *cluster, struct cluster_job *job, enum job_ev
     struct cluster_tenant *tenant = &cluster->tenants[job->ask.tenant];
     tenant->waiting += cluster_job_waits(to) - cluster_job_waits(from);
     tenant->unfinished -= job_is_final(to);
+    cluster->batches[job->ask.batch].unfinished -= job_is_final(to);
     cluster->dirty = true;
     if (cluster->change_count == cluster->change_capacity) {
         cluster->change_capacity = cluster->change_capacity ? cluster->change_capacity * 2 : 64;
@@ -261,6 +288,7 @@ void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask
 {
     CHECK(ask->tenant < cluster->tenant_count);
     CHECK(ask->queue < cluster->queue_count);
+    CHECK(ask->batch < cluster->batch_count);
     CHECK(ask->min_ranks >= 1 && ask->min_ranks <= ask->ranks);
     CHECK(ask->ranks <= GANG_RANKS_MAX);
     CHECK(id >= cluster->next_job);
@@ -277,6 +305,8 @@ void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask
     cluster->next_job = id + 1;
     tenant->waiting++;
     tenant->unfinished++;
+    cluster->batches[ask->batch].unfinished++;
+    cluster->batches[ask->batch].end_told = false;
     cluster->dirty = true;
 }
 

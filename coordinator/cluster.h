@@ -77,6 +77,13 @@ struct cluster_tenant {
     int64_t last_start_ms;
 };
 
+struct cluster_batch {
+    uint64_t id;
+    int32_t running_max; /* 0: no bound */
+    int32_t unfinished;  /* jobs */
+    bool end_told;       /* that nothing of it is left */
+};
+
 enum command_kind {
     COMMAND_BEGIN, /* start these ranks; nothing if (job, term) is known already */
     COMMAND_YIELD, /* write a checkpoint, then stop */
@@ -139,6 +146,8 @@ struct cluster {
     uint32_t tenant_count;
     struct snapshot_queue *queues;
     uint32_t queue_count;
+    struct cluster_batch *batches; /* the first stands for none */
+    uint32_t batch_count;
     bool store_full;
     uint64_t next_job; /* restored by the caller: above every id that was ever given */
     uint64_t boots, next_command;
@@ -160,6 +169,9 @@ uint32_t cluster_add_tenant(struct cluster *cluster, double weight, const struct
                             int64_t now_ms);
 uint32_t cluster_add_queue(struct cluster *cluster, int32_t priority);
 void cluster_pause_queue(struct cluster *cluster, uint32_t queue, bool paused);
+/* The index of a batch; 0 for id 0. It is made when it is new. */
+uint32_t cluster_batch(struct cluster *cluster, uint64_t id);
+void cluster_bound_batch(struct cluster *cluster, uint32_t batch, int32_t running_max);
 void cluster_store_full(struct cluster *cluster, bool full);
 
 /* What was persisted. Of a tenant: share, quota, use, last_start_ms; the rest follows from its

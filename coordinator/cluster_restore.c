@@ -43,6 +43,7 @@ void cluster_restore_job(struct cluster *cluster, const struct cluster_job *save
 {
     CHECK(saved->ask.tenant < cluster->tenant_count);
     CHECK(saved->ask.queue < cluster->queue_count);
+    CHECK(saved->ask.batch < cluster->batch_count);
     CHECK(cluster->job_count == 0 || cluster->jobs[cluster->job_count - 1].run.id < saved->run.id);
     CHECK((saved->member_count > 0) == job_has_attempt(saved->run.state));
     struct cluster_job *job = cluster_job_add(cluster);
@@ -62,6 +63,7 @@ void cluster_restore_job(struct cluster *cluster, const struct cluster_job *save
     tenant->waiting += cluster_job_waits(job->run.state);
     tenant->unfinished += !job_is_final(job->run.state);
     tenant->slots += job->held;
+    cluster->batches[job->ask.batch].unfinished += !job_is_final(job->run.state);
     if (job->run.id >= cluster->next_job) {
         cluster->next_job = job->run.id + 1;
     }

@@ -191,6 +191,23 @@ static void snapshot_tenants(struct cluster *cluster, struct snapshot *snapshot)
     snapshot->tenant_count = cluster->tenant_count;
 }
 
+static void snapshot_batches(struct cluster *cluster, struct snapshot *snapshot)
+{
+    uint32_t count = cluster->batch_count;
+    struct snapshot_batch *batches = arena_array(&cluster->scratch, struct snapshot_batch, count);
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t most = cluster->batches[i].running_max;
+        batches[i].starts_left = most > 0 ? most : INT32_MAX;
+    }
+    for (uint32_t i = 0; i < snapshot->job_count; i++) {
+        const struct snapshot_job *job = &snapshot->jobs[i];
+        bool counts = batches[job->ask->batch].starts_left != INT32_MAX;
+        batches[job->ask->batch].starts_left -= counts && job_has_attempt(job->state);
+    }
+    snapshot->batches = batches;
+    snapshot->batch_count = count;
+}
+
 /* ---- the decisions --------------------------------------------------------------------------- */
 
 static void begin(struct cluster *cluster, struct cluster_job *job, const struct decision *decision,
@@ -252,6 +269,7 @@ static void cycle(struct cluster *cluster, int64_t now_ms)
     snapshot_workers(cluster, &snapshot);
     snapshot_tenants(cluster, &snapshot);
     struct cluster_job **behind = snapshot_jobs(cluster, &snapshot);
+    snapshot_batches(cluster, &snapshot);
     struct decisions decisions;
     schedule(&snapshot, &cluster->scratch, &decisions);
     bool orphans = false; /* the only decision that may make room for another one */

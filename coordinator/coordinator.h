@@ -110,6 +110,7 @@ struct job_submission {
     const char *request_digest;     /* with a key: of what was asked, 64 hex digits */
     const struct job_input *inputs; /* what it reads, as resolved (storage/records/job_record.h) */
     int input_count;
+    Api__BatchRow *row; /* NULL: of no batch; else it is written with the job, and has its id */
     /* Results, with STATUS_OK: */
     int64_t id;
     bool created; /* false: the key had been used for the same request; id is that job's */
@@ -119,6 +120,9 @@ struct job_submission {
 
 void coordinator_job_submit(struct coordinator *coordinator, struct job_submission *submission,
                             coordinator_done *done, void *argument);
+
+/* At most so many jobs of a batch run at once; 0: no bound. Its record is the caller's. */
+void coordinator_batch_bound(struct coordinator *coordinator, int64_t batch, int64_t running_max);
 
 enum job_verb { JOB_VERB_CANCEL, JOB_VERB_PAUSE, JOB_VERB_RESUME, JOB_VERB_PRIORITY };
 
@@ -213,6 +217,10 @@ void coordinator_blob_read(struct coordinator *coordinator, const char *tenant, 
 
 void coordinator_status(struct coordinator *coordinator, struct arena *arena,
                         Api__ClusterStatus *status_out); /* from memory, at once */
+/* Records the slot time of all tenants and of the idle up to now: a read that is asked for behind
+ * it finds figures that add up to the capacity to this moment. */
+void coordinator_usage_record(struct coordinator *coordinator, coordinator_done *done,
+                              void *argument);
 /* May work be accepted? else the cause in a sentence. */
 bool coordinator_ready(struct coordinator *coordinator, struct error *cause_out);
 void coordinator_metrics(struct coordinator *coordinator, struct buf *out); /* Prometheus text */

@@ -43,13 +43,13 @@ static void record_usage(struct coordinator *coordinator, struct change *change)
     int64_t hour = coordinator->now_ms / HOUR_MS * HOUR_MS;
     for (uint32_t i = 0; i < coordinator->cluster.tenant_count; i++) {
         struct tenant *tenant = &coordinator->tenants[i];
-        if (tenant->slot_ms > 0)
-            change_usage(change, tenant->name, tenant->slot_ms, tenant->productive_slot_ms, hour,
-                         hour + HOUR_MS);
-        tenant->slot_ms = tenant->productive_slot_ms = 0;
+        if (tenant->slot_ms > 0 || tenant->jobs > 0)
+            change_usage(change, tenant, hour, hour + HOUR_MS);
+        tenant->slot_ms = tenant->productive_slot_ms = tenant->jobs = 0;
     }
-    if (coordinator->idle_ms > 0)
-        change_usage(change, NULL, coordinator->idle_ms, 0, hour, hour + HOUR_MS);
+    const struct tenant idle = {.slot_ms = coordinator->idle_ms};
+    if (idle.slot_ms > 0)
+        change_usage(change, &idle, hour, hour + HOUR_MS);
     coordinator->idle_ms = 0;
     coordinator->recorded_ms = coordinator->now_ms;
 }
@@ -64,6 +64,15 @@ static void count_usage(struct coordinator *coordinator, struct change *change)
     coordinator->used_ms = coordinator->now_ms;
     if (change != NULL)
         record_usage(coordinator, change);
+}
+
+void coordinator_usage_record(struct coordinator *coordinator, coordinator_done *done,
+                              void *argument)
+{
+    struct change *change = change_begin(coordinator);
+    now_read(coordinator);
+    count_usage(coordinator, change);
+    change_commit(change, done, argument);
 }
 
 /* ---- workers --------------------------------------------------------------------------------- */

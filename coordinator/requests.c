@@ -11,6 +11,7 @@
 
 #include "coordinator/change.h"
 #include "lib/check.h"
+#include "storage/records/batch_record.h"
 #include "storage/records/job_record.h"
 #include "storage/records/tenant_record.h"
 #include "storage/records/worker_record.h"
@@ -132,6 +133,11 @@ static enum status submit_run(void *context, void *argument, struct error *error
     Api__JobList *after = message_new(&it->arena, &api__job_list__descriptor);
     TRY(job_record_submit(context, &submit, &submission->id, &submission->created, error));
     TRY(job_record_after(context, submission->id, &it->arena, after, error));
+    if (submission->row != NULL) {
+        submission->row->has_job_id = true;
+        submission->row->job_id = submission->id;
+        TRY(batch_record_put_row(context, submission->row, error));
+    }
     after_states(it, after);
     return STATUS_OK;
 }
@@ -233,6 +239,12 @@ void coordinator_job_submit(struct coordinator *coordinator, struct job_submissi
     }
     coordinator->tenants[it->ask.tenant].submitting++;
     background_add(coordinator->database, &it->work);
+}
+
+void coordinator_batch_bound(struct coordinator *coordinator, int64_t batch, int64_t running_max)
+{
+    struct cluster *cluster = &coordinator->cluster;
+    cluster_bound_batch(cluster, cluster_batch(cluster, (uint64_t)batch), (int32_t)running_max);
 }
 
 /* ---- verbs of a job -------------------------------------------------------------------------- */

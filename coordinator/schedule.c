@@ -3,9 +3,9 @@
  * schedule: the cycle: collect candidates, order them, place them or say why not.
  *
  * Invariants: a job gets at most one decision of START, YIELD or ORPHAN; the sum of placements on a
- * worker never exceeds its free slots; a tenant's starts never exceed its slots_left; the order of
- * decisions depends on nothing but the snapshot. Rejected: a priority number that mixes age, size
- * and share by weights: nobody can say why a job waits under it.
+ * worker never exceeds its free slots; a tenant's starts never exceed its slots_left, a batch's its
+ * starts_left; the order of decisions depends on nothing but the snapshot. Rejected: a priority
+ * number that mixes age, size and share by weights: nobody can say why a job waits under it.
  */
 #include "coordinator/schedule.h"
 
@@ -168,6 +168,10 @@ static void consider(struct plan *plan, const struct candidate *it)
                                   .have = plan->slots_left[it->tenant]});
         return;
     }
+    if (ask->batch != 0 && plan->starts_left[ask->batch] <= 0) {
+        decide_wait(plan, it->job, (struct wait){.reason = WAITING_BATCH_LIMIT});
+        return;
+    }
     int32_t usable, possible;
     int32_t at = plan_realm(plan, it->job, &usable, &possible);
     if (at == NOWHERE) {
@@ -190,6 +194,9 @@ static void consider(struct plan *plan, const struct candidate *it)
     plan->out->starts++;
     plan->held[it->tenant] += ranks;
     plan->slots_left[it->tenant] -= ranks;
+    if (ask->batch != 0) {
+        plan->starts_left[ask->batch]--;
+    }
     plan->usage[it->tenant] += (double)ranks * (double)plan->snapshot->policy.charge_ms;
 }
 
@@ -269,6 +276,10 @@ static void plan_begin(struct plan *plan)
         CHECK(snapshot->tenants[i].weight > 0);
         plan->usage[i] = snapshot->tenants[i].usage;
         plan->slots_left[i] = snapshot->tenants[i].slots_left;
+    }
+    plan->starts_left = arena_array(plan->arena, int32_t, snapshot->batch_count);
+    for (uint32_t i = 0; i < snapshot->batch_count; i++) {
+        plan->starts_left[i] = snapshot->batches[i].starts_left;
     }
     plan->runners = arena_array(plan->arena, struct runner, snapshot->job_count);
     plan->yielding = arena_array(plan->arena, bool, snapshot->job_count);

@@ -67,6 +67,7 @@ struct plan {
     double *usage;          /* of each tenant: with what it runs and was given, charged ahead */
     int32_t *held;          /* of each tenant: slots */
     int32_t *slots_left;    /* of each tenant */
+    int32_t *starts_left;   /* of each batch */
     bool *active;           /* of each tenant: waits or runs */
     double weights;         /* of all active tenants */
     struct runner *runners; /* attempts that could yield */

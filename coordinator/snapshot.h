@@ -36,6 +36,7 @@ struct ask {
     int64_t duration_max_ms;        /* limits.wall_time: it ends by then; 0: no such promise */
     const struct dependency *after; /* jobs that must succeed first: after_count of them */
     int32_t after_count;
+    uint32_t batch;       /* index; 0: of none */
     bool numerics_strict; /* never moves to other numerics, even if those are gone */
 };
 
@@ -77,6 +78,10 @@ struct snapshot_queue {
     bool paused;
 };
 
+struct snapshot_batch {
+    int32_t starts_left; /* jobs of it that may start now; INT32_MAX: no bound */
+};
+
 struct schedule_policy {
     int64_t charge_ms;          /* a running slot counts this much usage ahead */
     int64_t ageing_ms;          /* a tenant that waits this long rises by one queue priority */
@@ -94,7 +99,8 @@ struct snapshot {
     const struct snapshot_worker *workers;
     const struct snapshot_tenant *tenants;
     const struct snapshot_queue *queues;
-    uint32_t job_count, worker_count, tenant_count, queue_count;
+    const struct snapshot_batch *batches; /* the first stands for none and has no bound */
+    uint32_t job_count, worker_count, tenant_count, queue_count, batch_count;
     uint32_t warm_count; /* warm objects are numbers below this */
 };
 

@@ -30,6 +30,7 @@ struct tenant { /* at the index of the cluster's */
     int32_t submitting;                  /* submits on their way to the records */
     int64_t slot_ms, productive_slot_ms; /* used and not yet recorded */
     int64_t run_ms[STAGES_MAX]; /* how long its jobs of a stage took, the newest most; 0: none */
+    int64_t jobs;                        /* that ended, not yet recorded */
 };
 
 struct queue { /* at the index of the cluster's */
@@ -115,9 +116,6 @@ int64_t now_read(struct coordinator *coordinator); /* reads the clock into now_m
 uint32_t names_number(struct names *names, const char *text); /* NULL or "": 0 */
 const char *names_text(const struct names *names, uint32_t number);
 void names_release(struct names *names);
-
-/* A deep copy that lives in the arena. */
-void *message_copy(struct arena *arena, const ProtobufCMessage *message);
 
 /* ---- tables ---- */
 enum { NO_TENANT = -1 };

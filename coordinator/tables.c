@@ -62,19 +62,6 @@ void names_release(struct names *names)
     names->map = NULL;
 }
 
-void *message_copy(struct arena *arena, const ProtobufCMessage *message)
-{
-    struct error error;
-    struct buf bytes = {0};
-    void *copy;
-    message_pack(message, &bytes);
-    enum status status = message_unpack(arena, message->descriptor, bytes.data, bytes.length,
-                                        bytes.length, &copy, &error);
-    CHECK(status == STATUS_OK);
-    buf_release(&bytes);
-    return copy;
-}
-
 /* ---- tenants and queues ---------------------------------------------------------------------- */
 
 int32_t tenant_find(const struct coordinator *coordinator, const char *name)

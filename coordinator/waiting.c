@@ -26,6 +26,7 @@ static const struct {
                                     "waits for workers that could hold it; none do now"},
     [WAITING_STORAGE] = {"storage", "waits because the store is full"},
     [WAITING_PREEMPTED] = {"preempted", "gave its slots to another job and waits for new ones"},
+    [WAITING_BATCH_LIMIT] = {"batch_limit", "waits because as many of its batch run as may"},
 };
 
 const char *waiting_name(enum waiting reason)

@@ -24,6 +24,7 @@ enum waiting {
     WAITING_NO_MATCHING_WORKER, /* no set of workers could ever hold it */
     WAITING_STORAGE,            /* the store is full */
     WAITING_PREEMPTED,          /* it gave its slots to another and waits for new ones */
+    WAITING_BATCH_LIMIT,        /* as many of its batch run as it allows: max_running */
     WAITING_COUNT
 };
 

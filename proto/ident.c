@@ -160,3 +160,17 @@ void reference_format(const struct reference *reference, char out[REFERENCE_TEXT
     snprintf(out, REFERENCE_TEXT_MAX, "%s%s%s%s", reference->tenant,
              reference->tenant[0] != '\0' ? "/" : "", reference->name, version);
 }
+
+void label_make(const char *text, char out[NAME_BYTES_MAX + 1])
+{
+    size_t length = 0;
+    for (; text[length] != '\0' && length < NAME_BYTES_MAX; length++) {
+        char c = text[length];
+        bool capital = c >= 'A' && c <= 'Z';
+        bool inner = length > 0 && (c == '.' || c == '_' || c == '-');
+        out[length] = is_name_start(c) || capital || inner ? c : length > 0 ? '-' : 'x';
+    }
+    if (length == 0)
+        out[length++] = 'x';
+    out[length] = '\0';
+}

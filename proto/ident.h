@@ -58,4 +58,8 @@ void reference_format(const struct reference *reference, char out[REFERENCE_TEXT
 /* "12", "v12" or an alias, as it stands behind the @. */
 enum status version_parse(const char *text, struct reference *reference_out, struct error *error);
 
+/* Any text as a label (letters, digits, "-", "_" and ".", a letter or a digit first, NAME_BYTES_MAX
+ * at most): what does not fit becomes "-". */
+void label_make(const char *text, char out[NAME_BYTES_MAX + 1]);
+
 #endif

@@ -284,3 +284,16 @@ void message_pack(const ProtobufCMessage *message, struct buf *out)
     mem_free(bytes);
     CHECK(out->length == before + size);
 }
+
+void *message_copy(struct arena *arena, const ProtobufCMessage *message)
+{
+    struct error error;
+    struct buf bytes = {0};
+    void *copy;
+    message_pack(message, &bytes);
+    enum status status = message_unpack(arena, message->descriptor, bytes.data, bytes.length,
+                                        bytes.length, &copy, &error);
+    CHECK(status == STATUS_OK);
+    buf_release(&bytes);
+    return copy;
+}

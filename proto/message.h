@@ -77,6 +77,9 @@ enum status message_unpack(struct arena *arena, const ProtobufCMessageDescriptor
                            struct error *error);
 void message_pack(const ProtobufCMessage *message, struct buf *out); /* appends */
 
+/* A deep copy that lives in the arena; the message has passed message_check. */
+void *message_copy(struct arena *arena, const ProtobufCMessage *message);
+
 /* ---- one field at a time: for JSON, for database rows, for path and query parameters ---- */
 /* Set or not: a repeated one counts as set when it has an element. */
 bool message_has(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field);

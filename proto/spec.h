@@ -112,6 +112,23 @@ enum status spec_parse(struct arena *arena, const char *name, const char *text, 
 enum status spec_read(struct arena *arena, const char *path, const struct spec_override *overrides,
                       int count, struct spec **spec_out, struct error *error);
 
+/* A row of a table, for a recipe: "${column}" in its values becomes the cell's text ("$${" is
+ * "${"). An empty cell that is a whole value leaves the field unset. `used` is set where it was. */
+struct spec_cell {
+    const char *column, *text;
+    bool used;
+};
+
+struct spec_cells {
+    struct spec_cell *items;
+    int count;
+};
+
+/* spec_parse of a recipe and a row. The overrides are part of the recipe. */
+enum status spec_parse_row(struct arena *arena, const char *name, const char *text, size_t length,
+                           const struct spec_override *overrides, int count,
+                           struct spec_cells *cells, struct spec **spec_out, struct error *error);
+
 /* The resolved spec: indented JSON, every field, in the order of spec.def, null where nothing is
  * set or the stage has no use for it. */
 void spec_json(const struct spec *spec, struct buf *out);

@@ -12,6 +12,7 @@
 #include "lib/check.h"
 #include "lib/file.h"
 #include "lib/limits.h"
+#include "proto/spec_cells.h"
 #include "proto/spec_check.h"
 #include "proto/spec_override.h"
 #include "proto/spec_value.h"
@@ -25,7 +26,8 @@ static bool ends_with(const char *text, const char *end)
 
 static enum status tree_read(struct arena *arena, const char *name, const char *text, size_t length,
                              const struct spec_override *overrides, int count,
-                             struct spec_node **root_out, struct error *error)
+                             struct spec_cells *cells, struct spec_node **root_out,
+                             struct error *error)
 {
     if (length > SPEC_BYTES_MAX) {
         return error_set(error, STATUS_USAGE, "%s: %zu bytes: a spec may have %zu", name, length,
@@ -46,6 +48,9 @@ static enum status tree_read(struct arena *arena, const char *name, const char *
                                "init general");
     }
     TRY(spec_normalise(arena, root, true, error));
+    if (cells) { /* a value that --set replaces has used its column all the same */
+        spec_cells_mark(root, cells);
+    }
     for (int i = 0; i < count; i++) {
         TRY(spec_override_apply(arena, root, &overrides[i], error));
         TRY(spec_normalise(arena, root, false, error));
@@ -102,17 +107,27 @@ static enum status resolve(struct arena *arena, const char *name, const struct s
     return spec_check(spec, &given, error);
 }
 
-enum status spec_parse(struct arena *arena, const char *name, const char *text, size_t length,
-                       const struct spec_override *overrides, int count, struct spec **spec_out,
-                       struct error *error)
+enum status spec_parse_row(struct arena *arena, const char *name, const char *text, size_t length,
+                           const struct spec_override *overrides, int count,
+                           struct spec_cells *cells, struct spec **spec_out, struct error *error)
 {
     struct spec_node *root;
     const char *kept = arena_strdup(arena, name);
-    TRY(tree_read(arena, kept, text, length, overrides, count, &root, error));
+    TRY(tree_read(arena, kept, text, length, overrides, count, cells, &root, error));
+    if (cells) {
+        TRY(spec_cells_fill(arena, root, cells, error));
+    }
     struct spec *spec = arena_new(arena, struct spec);
     TRY(resolve(arena, kept, root, spec, error));
     *spec_out = spec;
     return STATUS_OK;
+}
+
+enum status spec_parse(struct arena *arena, const char *name, const char *text, size_t length,
+                       const struct spec_override *overrides, int count, struct spec **spec_out,
+                       struct error *error)
+{
+    return spec_parse_row(arena, name, text, length, overrides, count, NULL, spec_out, error);
 }
 
 enum status spec_read(struct arena *arena, const char *path, const struct spec_override *overrides,

@@ -12,6 +12,10 @@
 exchange_run submit_resolve, retry_resolve;
 exchange_start submit_start;
 
+/* ---- on_batch.c ---- */
+exchange_run batch_submit_read, batches_read, batch_read, batch_cancel_write, batch_retry_read;
+exchange_start batch_check_start, batch_cancel_start;
+
 /* ---- on_jobs.c ---- */
 exchange_run jobs_read, job_read, job_exists, attempts_read, checkpoints_read;
 exchange_start jobs_refresh, job_refresh, job_cancel, job_pause, job_resume, job_priority;
@@ -31,8 +35,8 @@ exchange_run model_add, model_promote, model_remove, shares_read, share_put, sha
 
 /* ---- on_tenants.c: tenants, tokens, usage ---- */
 exchange_run tenants_read, tenant_read, tokens_read, token_create, token_rotate, token_revoke;
-exchange_run usage_read;
-exchange_start tenant_create, tenant_quota;
+exchange_run usage_check;
+exchange_start tenant_create, tenant_quota, usage_start;
 
 /* ---- on_login.c ---- */
 exchange_start login_code, login_take;

@@ -11,6 +11,7 @@
 #include "coordinator/api/resolve.h"
 #include "lib/check.h"
 #include "lib/limits.h"
+#include "storage/records/batch_record.h"
 #include "storage/records/blob_record.h"
 
 #define PIN_MS (30 * 24 * 3600 * 1000LL)
@@ -84,6 +85,17 @@ enum status submit_resolve(struct records *records, struct exchange *exchange, s
     return submit->dry_run ? STATUS_OK : pin_all(records, resolution, error);
 }
 
+/* A row whose job this is gets the new one. */
+static enum status find_batch_row(struct records *records, struct exchange *exchange,
+                                  const Api__Job *old, struct submit *submit, struct error *error)
+{
+    const struct batch_row_query query = {.id = old->batch_id, .job = old->id, .limit = 1};
+    Api__BatchReply *list = message_new(&exchange->arena, &api__batch_reply__descriptor);
+    TRY(batch_record_rows(records, SCOPE_ALL, &query, &exchange->arena, list, error));
+    submit->submission.row = list->n_rows > 0 ? list->rows[0] : NULL;
+    return STATUS_OK;
+}
+
 enum status retry_resolve(struct records *records, struct exchange *exchange, struct error *error)
 {
     struct submit *submit = submit_new(exchange);
@@ -95,14 +107,8 @@ enum status retry_resolve(struct records *records, struct exchange *exchange, st
     if (old->state != API__JOB_STATE__JOB_STATE_FAILED &&
         old->state != API__JOB_STATE__JOB_STATE_CANCELLED)
         return error_set(error, STATUS_CONFLICT, "only a failed or cancelled job is tried again");
-    TRY(spec_parse(&exchange->arena, "spec.json", old->spec, strlen(old->spec), NULL, 0,
-                   &resolution->spec, error));
-    resolution->tenant = old->tenant;
-    resolution->job = message_new(&exchange->arena, &api__job__descriptor);
-    resolution->job->from = old->from;
-    resolution->job->from_digest = old->from_digest;
-    resolve_row(resolution);
-    return STATUS_OK;
+    TRY(resolve_again(records, resolution, old, error));
+    return old->has_batch_id ? find_batch_row(records, exchange, old, submit, error) : STATUS_OK;
 }
 
 /* ---- on the loop ----------------------------------------------------------------------------- */

@@ -135,15 +135,35 @@ enum status token_revoke(struct records *records, struct exchange *exchange, str
 
 /* ---- usage ----------------------------------------------------------------------------------- */
 
-enum status usage_read(struct records *records, struct exchange *exchange, struct error *error)
+enum status usage_check(struct records *records, struct exchange *exchange, struct error *error)
 {
     const Api__UsageRequest *request = exchange->request;
-    struct scope scope = exchange_scope(exchange);
-    if (request->tenant != NULL) {
-        TRY(exchange_own(exchange, request->tenant, error));
-        scope = SCOPE_TENANT(request->tenant);
-    }
+    (void)records;
+    return request->tenant != NULL ? exchange_own(exchange, request->tenant, error) : STATUS_OK;
+}
+
+static enum status usage_read(struct records *records, void *argument, struct error *error)
+{
+    struct exchange *exchange = argument;
+    const Api__UsageRequest *request = exchange->request;
+    struct scope scope =
+        request->tenant != NULL ? SCOPE_TENANT(request->tenant) : exchange_scope(exchange);
     int64_t until_ms = request->has_until_ms ? request->until_ms : coordinator_now_ms() + 1;
     return usage_record_sum(records, scope, request->since_ms, until_ms, &exchange->arena,
                             exchange_reply(exchange), error);
+}
+
+/* What was used up to this moment is recorded first; the read comes behind it. */
+static void on_usage_recorded(void *argument, enum status status, const struct error *error)
+{
+    struct exchange *exchange = argument;
+    if (status != STATUS_OK || exchange->api->stopping)
+        exchange_done(exchange, status, error);
+    else
+        coordinator_read(exchange->api->coordinator, usage_read, exchange_on_done, exchange);
+}
+
+void usage_start(struct exchange *exchange)
+{
+    coordinator_usage_record(exchange->api->coordinator, on_usage_recorded, exchange);
 }

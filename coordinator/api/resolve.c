@@ -82,8 +82,11 @@ static enum status read_reference(const struct resolution *it, const char *field
 /* ---- data ------------------------------------------------------------------------------------ */
 
 static enum status resolve_dataset(struct records *records, struct resolution *it,
-                                   const char *field, const char **text, struct error *error)
+                                   const char *field, struct spec_source *source,
+                                   struct error *error)
 {
+    const char **text = &source->dataset;
+    char name[NAME_BYTES_MAX + 1];
     struct reference reference;
     Api__Dataset *dataset;
     const char *digest;
@@ -101,6 +104,9 @@ static enum status resolve_dataset(struct records *records, struct resolution *i
         return error_set(error, STATUS_CONFLICT, "%s: %s/%s@%lld has not been accepted", field,
                          reference.tenant, reference.name, (long long)dataset->version);
     reference.version = dataset->version;
+    label_make(dataset->file != NULL ? dataset->file : dataset->name, name);
+    if (source->name == NULL) /* what people call it, in messages and reports */
+        source->name = arena_strdup(it->arena, name);
     *text = with_prefix(it->arena, dataset->digest);
     return add_input(it, API__OBJECT_KIND__OBJECT_KIND_DATASET, &reference, error);
 }
@@ -113,7 +119,7 @@ static enum status resolve_sources(struct records *records, struct resolution *i
         char field[64];
         snprintf(field, sizeof(field), "%s[%d].dataset", list_name, i);
         if (sources->items[i].dataset != NULL) /* {split: …} names none */
-            TRY(resolve_dataset(records, it, field, &sources->items[i].dataset, error));
+            TRY(resolve_dataset(records, it, field, &sources->items[i], error));
     }
     return STATUS_OK;
 }
@@ -134,15 +140,54 @@ static enum status resolve_base(struct records *records, struct resolution *it,
     return add_input(it, API__OBJECT_KIND__OBJECT_KIND_BASE, reference, error);
 }
 
-/* The parent's general data, as the job that made it resolved it. */
+/* What the parent's job read is in use by its customers' jobs too; as far as there is room: to be
+ * noted costs no job its submit. */
+static enum status inherit_inputs(struct records *records, struct resolution *it, int64_t job,
+                                  struct error *error)
+{
+    struct job_input *inputs;
+    int count;
+    TRY(job_record_inputs(records, job, it->arena, &inputs, &count, error));
+    for (int i = 0; i < count && it->input_count + it->pin_count + 1 < REFERENCES_MAX; i++)
+        if (inputs[i].kind == API__OBJECT_KIND__OBJECT_KIND_DATASET)
+            TRY(add_input(it, inputs[i].kind, &inputs[i].object, error));
+    return STATUS_OK;
+}
+
+/* A part that was split off is named by what it was split from, as a model's card does. */
+static void inherit_eval(struct resolution *it, const struct spec *parent)
+{
+    struct spec_sources *eval = &it->spec->data.eval;
+    int count = eval->count + parent->data.eval.count;
+    struct spec_source *items = arena_array(it->arena, struct spec_source, count);
+    for (int i = 0; i < count; i++) {
+        bool own = i < eval->count;
+        items[i] = own ? eval->items[i] : parent->data.eval.items[i - eval->count];
+        if (!own && items[i].split > 0)
+            items[i] = parent->data.train.items[0];
+        items[i].general |= !own;
+    }
+    *eval = (struct spec_sources){items, count};
+}
+
+static bool names_general(const struct spec_sources *eval)
+{
+    for (int i = 0; i < eval->count; i++)
+        if (eval->items[i].general)
+            return true;
+    return false;
+}
+
+/* The parent's general data, as the job that made it resolved them. */
 static enum status inherit_data(struct records *records, struct resolution *it,
                                 const Api__ModelVersion *parent, struct error *error)
 {
-    struct spec_sources *sources = &it->spec->data.enrich.sources;
+    struct spec_sources *mixed = &it->spec->data.enrich.sources;
     Api__Job *job;
     struct spec *spec;
-    if (it->spec->stage != SPEC_STAGE_CUSTOMIZE || sources->count > 0 ||
-        it->spec->data.enrich.share <= 0 || !parent->has_job_id ||
+    bool mix = it->spec->data.enrich.share > 0 && mixed->count == 0;
+    bool measure = !names_general(&it->spec->data.eval);
+    if (it->spec->stage != SPEC_STAGE_CUSTOMIZE || (!mix && !measure) || !parent->has_job_id ||
         parent->stage != API__STAGE__STAGE_GENERAL)
         return STATUS_OK;
     if (job_record_get(records, SCOPE_ALL, parent->job_id, true, it->arena, &job, error) !=
@@ -150,7 +195,43 @@ static enum status inherit_data(struct records *records, struct resolution *it,
         job->spec == NULL)
         return STATUS_OK; /* it is gone: the trainer says that there is no enrichment */
     TRY(spec_parse(it->arena, "spec.json", job->spec, strlen(job->spec), NULL, 0, &spec, error));
-    *sources = spec->data.train;
+    if (mix)
+        *mixed = spec->data.train;
+    if (measure)
+        inherit_eval(it, spec);
+    return inherit_inputs(records, it, parent->job_id, error);
+}
+
+static bool has_dataset(const struct spec_sources *sources, const char *dataset)
+{
+    for (int i = 0; dataset != NULL && i < sources->count; i++)
+        if (sources->items[i].dataset != NULL && strcmp(sources->items[i].dataset, dataset) == 0)
+            return true;
+    return false;
+}
+
+enum status resolve_forget(struct records *records, struct resolution *it, int64_t parent_job,
+                           struct error *error)
+{
+    Api__Job *job;
+    struct spec *parent;
+    struct spec_sources *mixed = &it->spec->data.enrich.sources, *eval = &it->spec->data.eval;
+    int kept = 0;
+    TRY(job_record_get(records, SCOPE_ALL, parent_job, true, it->arena, &job, error));
+    TRY(spec_parse(it->arena, "spec.json", job->spec, strlen(job->spec), NULL, 0, &parent, error));
+    bool same = mixed->count == parent->data.train.count;
+    for (int i = 0; i < mixed->count; i++)
+        same &= has_dataset(&parent->data.train, mixed->items[i].dataset);
+    if (same)
+        mixed->count = 0;
+    for (int i = 0; i < eval->count; i++) {
+        const struct spec_source *item = &eval->items[i];
+        bool theirs = item->general && (has_dataset(&parent->data.eval, item->dataset) ||
+                                        has_dataset(&parent->data.train, item->dataset));
+        if (!theirs)
+            eval->items[kept++] = *item;
+    }
+    eval->count = kept;
     return STATUS_OK;
 }
 
@@ -225,7 +306,7 @@ static int64_t time_ms(const char *text)
     return (int64_t)timegm(&tm) * 1000;
 }
 
-void resolve_row(struct resolution *it)
+static void resolve_row(struct resolution *it)
 {
     const struct spec *spec = it->spec;
     Api__Job *job = it->job;
@@ -271,4 +352,25 @@ enum status resolve_spec(struct records *records, struct resolution *it, struct 
     TRY(resolve_from(records, it, error));
     resolve_row(it);
     return message_check(&it->job->base, error);
+}
+
+enum status resolve_again(struct records *records, struct resolution *it, const Api__Job *old,
+                          struct error *error)
+{
+    struct job_input *inputs;
+    TRY(spec_parse(it->arena, "spec.json", old->spec, strlen(old->spec), NULL, 0, &it->spec,
+                   error));
+    TRY(job_record_inputs(records, old->id, it->arena, &inputs, &it->input_count, error));
+    memcpy(it->inputs, inputs, (size_t)it->input_count * sizeof(*inputs));
+    it->pin_count = 0;
+    it->tenant = old->tenant;
+    it->job = message_new(it->arena, &api__job__descriptor);
+    it->job->from = old->from;
+    it->job->from_digest = old->from_digest;
+    it->job->has_batch_id = old->has_batch_id;
+    it->job->batch_id = old->batch_id;
+    it->job->has_batch_row = old->has_batch_row;
+    it->job->batch_row = old->batch_row;
+    resolve_row(it);
+    return STATUS_OK;
 }

@@ -5,7 +5,8 @@
  * Names mean what they mean now: an alias that moves tomorrow changes no job of today. The row
  * keeps the name as it was resolved (`from`: "general/hh@7") and the digest; the spec keeps the
  * digest alone. A job may use what its tenant may use, whoever submits it. A customize job that
- * names no general data gets its parent's: what the job that made the parent was trained on.
+ * names no general data gets its parent's: what the job that made the parent was trained on, to mix
+ * in, and what it was evaluated on, to measure how much of the general taste is left.
  */
 #ifndef TAILOR_COORDINATOR_API_RESOLVE_H
 #define TAILOR_COORDINATOR_API_RESOLVE_H
@@ -16,7 +17,7 @@
 #include "storage/records/job_record.h"
 #include "storage/records/records.h"
 
-enum { REFERENCES_MAX = 48 }; /* of one spec: an assignment lists them all, and their parents */
+enum { REFERENCES_MAX = JOB_INPUTS_MAX };
 
 struct resolution {
     struct arena *arena;
@@ -32,8 +33,12 @@ struct resolution {
 /* On the database thread. STATUS_NOT_FOUND, STATUS_USAGE and STATUS_CONFLICT name the field. */
 enum status resolve_spec(struct records *records, struct resolution *resolution,
                          struct error *error);
-/* The row of a spec that names digests only (a retry's). `from` and `from_digest` are left alone.
- */
-void resolve_row(struct resolution *resolution);
+/* Takes general data out of the spec that it had from the job that made its old parent: resolved
+ * from another parent, it gets that one's. */
+enum status resolve_forget(struct records *records, struct resolution *resolution,
+                           int64_t parent_job, struct error *error);
+/* The same job once more: the spec of `old` (read with its spec) as it was resolved then. */
+enum status resolve_again(struct records *records, struct resolution *resolution,
+                          const Api__Job *old, struct error *error);
 
 #endif

@@ -12,6 +12,7 @@
 #include "lib/check.h"
 #include "lib/limits.h"
 #include "storage/records/blob_record.h"
+#include "storage/records/records_parts.h"
 #include "storage/records/sql.h"
 
 #define DATASET_SELECT                                                                             \
@@ -106,13 +107,6 @@ enum status dataset_record_list(struct records *records, struct scope scope, con
     return STATUS_OK;
 }
 
-static enum status in_use(const char *what, const char *name, const Api__ReferrerList *list,
-                          struct error *error)
-{
-    return error_set(error, STATUS_CONFLICT, "the %s %s is in use: %s%s", what, name,
-                     list->referrers[0], list->n_referrers > 1 ? " and others" : "");
-}
-
 enum status dataset_record_remove(struct records *records, struct scope scope, const char *tenant,
                                   const char *name, struct arena *arena, Api__ReferrerList *list,
                                   struct error *error)
@@ -131,7 +125,8 @@ enum status dataset_record_remove(struct records *records, struct scope scope, c
     sql_i64(&sql, ":limit", PAGE_MAX);
     TRY(sql_texts(&sql, arena, list, "referrers", error));
     if (list->n_referrers > 0)
-        return in_use("dataset", name, list, error);
+        return records_in_use(arena_printf(arena, "the dataset %s", name), list->referrers,
+                              list->n_referrers, error);
     if (scope.all || strcmp(scope.tenant, tenant) == 0)
         TRY(blob_record_forsake(records, API__OBJECT_KIND__OBJECT_KIND_DATASET, tenant, name,
                                 error));
@@ -226,7 +221,8 @@ enum status base_record_remove(struct records *records, const char *name, struct
     sql_i64(&sql, ":limit", PAGE_MAX);
     TRY(sql_texts(&sql, arena, list, "referrers", error));
     if (list->n_referrers > 0)
-        return in_use("base", name, list, error);
+        return records_in_use(arena_printf(arena, "the base %s", name), list->referrers,
+                              list->n_referrers, error);
     TRY(blob_record_forsake(records, API__OBJECT_KIND__OBJECT_KIND_BASE, NULL, name, error));
     sql_begin(&sql, records, "DELETE FROM bases WHERE name = :name");
     sql_text(&sql, ":name", name);

@@ -6,6 +6,7 @@
 #include "storage/records/job_record.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/check.h"
@@ -256,6 +257,35 @@ enum status job_record_active(struct records *records, struct arena *arena, Api_
     TRY(sql_rows(&sql, arena, list, "jobs", error));
     for (size_t i = 0; i < list->n_jobs; i++)
         TRY(read_labels(records, arena, list->jobs[i], error));
+    return STATUS_OK;
+}
+
+enum status job_record_inputs(struct records *records, int64_t id, struct arena *arena,
+                              struct job_input **inputs_out, int *count_out, struct error *error)
+{
+    struct sql sql;
+    struct job_input *inputs = arena_array(arena, struct job_input, JOB_INPUTS_MAX);
+    int count = 0;
+    bool row;
+    sql_begin(&sql, records,
+              "SELECT kind, tenant, name, version FROM job_inputs WHERE job_id = :id"
+              " ORDER BY kind, tenant, name, version");
+    sql_i64(&sql, ":id", id);
+    for (;;) {
+        TRY(sql_step(&sql, &row, error));
+        if (!row || count == JOB_INPUTS_MAX)
+            break;
+        struct job_input *input = &inputs[count++];
+        input->kind = sqlite3_column_int(sql.statement, 0);
+        snprintf(input->object.tenant, sizeof(input->object.tenant), "%s",
+                 (const char *)sqlite3_column_text(sql.statement, 1));
+        snprintf(input->object.name, sizeof(input->object.name), "%s",
+                 (const char *)sqlite3_column_text(sql.statement, 2));
+        input->object.version = sqlite3_column_int64(sql.statement, 3);
+    }
+    sql_end(&sql);
+    *inputs_out = inputs;
+    *count_out = count;
     return STATUS_OK;
 }
 

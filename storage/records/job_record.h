@@ -14,6 +14,8 @@
 
 struct arena;
 
+enum { JOB_INPUTS_MAX = 48 }; /* of one spec: an assignment lists them all, and their parents */
+
 struct job_input {
     int kind; /* Api__ObjectKind */
     struct reference object;
@@ -44,6 +46,9 @@ enum status job_record_list(struct records *records, struct scope scope,
 /* All that are in no final state, oldest first, with their specs: for a coordinator that starts. */
 enum status job_record_active(struct records *records, struct arena *arena, Api__JobList *list,
                               struct error *error);
+/* What it reads, as it was submitted. */
+enum status job_record_inputs(struct records *records, int64_t id, struct arena *arena,
+                              struct job_input **inputs_out, int *count_out, struct error *error);
 /* The jobs that `id` waits for. */
 enum status job_record_after(struct records *records, int64_t id, struct arena *arena,
                              Api__JobList *list, struct error *error);

@@ -10,6 +10,7 @@
 #include "lib/check.h"
 #include "lib/limits.h"
 #include "storage/records/blob_record.h"
+#include "storage/records/records_parts.h"
 #include "storage/records/sql.h"
 
 #define OWNED " AND (:scope IS NULL OR tenant = :scope)"
@@ -19,10 +20,11 @@
     " s.tenant = " table ".tenant AND s.kind = 2 AND s.name = " table "." name                     \
     " AND s.grantee IN (:scope, '*') AND s.\"right\" >= :need))"
 
-#define VERSION_SELECT                                                                             \
+#define VERSION_ROWS                                                                               \
     "SELECT id, tenant, model, version, manifest, bytes, created_ms, job_id, stage, parent,"       \
     " parent_digest, base_model, spec_digest, data_digest, numerics, template, adapter, figures,"  \
-    " gate_decision FROM model_versions WHERE tenant = :tenant AND model = :name"
+    " gate_decision FROM model_versions"
+#define VERSION_SELECT VERSION_ROWS " WHERE tenant = :tenant AND model = :name"
 
 static enum status no_model(const char *tenant, const char *name, struct error *error)
 {
@@ -125,6 +127,23 @@ enum status model_record_versions(struct records *records, struct scope scope, c
     if (list->has_next)
         list->next = list->versions[list->n_versions - 1]->version;
     return STATUS_OK;
+}
+
+enum status model_record_children(struct records *records, struct scope scope, const char *parent,
+                                  int64_t limit, struct arena *arena, Api__ModelVersionList *list,
+                                  struct error *error)
+{
+    struct sql sql;
+    sql_begin(&sql, records,
+              VERSION_ROWS " WHERE parent = :parent AND job_id IS NOT NULL"
+                           " AND version = (SELECT m.latest FROM models m"
+                           "  WHERE m.tenant = model_versions.tenant"
+                           "  AND m.name = model_versions.model)" OWNED
+                           " ORDER BY tenant, model LIMIT :limit");
+    sql_text(&sql, ":parent", parent);
+    sql_i64(&sql, ":limit", limit);
+    sql_scope(&sql, scope);
+    return sql_rows(&sql, arena, list, "versions", error);
 }
 
 /* ---- models ---- */
@@ -284,8 +303,8 @@ enum status model_record_remove(struct records *records, struct scope scope, con
         return no_model(tenant, name, error);
     TRY(find_referrers(records, scope, tenant, name, arena, list, error));
     if (list->n_referrers > 0)
-        return error_set(error, STATUS_CONFLICT, "%s/%s is in use: %s%s", tenant, name,
-                         list->referrers[0], list->n_referrers > 1 ? " and others" : "");
+        return records_in_use(arena_printf(arena, "%s/%s", tenant, name), list->referrers,
+                              list->n_referrers, error);
     TRY(blob_record_forsake(records, API__OBJECT_KIND__OBJECT_KIND_MODEL, tenant, name, error));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         TRY(remove_rows(records, rows[i], tenant, name, error));

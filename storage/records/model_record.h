@@ -28,6 +28,10 @@ enum status model_record_versions(struct records *records, struct scope scope, c
                                   const char *name, int64_t after, int64_t limit,
                                   struct arena *arena, Api__ModelVersionList *list,
                                   struct error *error);
+/* Models whose newest version a job made from the parent "tenant/name@version", that version. */
+enum status model_record_children(struct records *records, struct scope scope, const char *parent,
+                                  int64_t limit, struct arena *arena, Api__ModelVersionList *list,
+                                  struct error *error);
 /* With its aliases. */
 enum status model_record_get(struct records *records, struct scope scope, const char *tenant,
                              const char *name, struct arena *arena, Api__Model **model_out,

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "lib/arena.h"
+#include "lib/buf.h"
 #include "lib/check.h"
 #include "lib/failpoint.h"
 #include "lib/file.h"
@@ -355,5 +356,20 @@ enum status records_backup(struct records *records, const char *path, struct err
     enum status status = check_copy(path, error);
     if (status != STATUS_OK)
         unlink(path);
+    return status;
+}
+
+enum status records_in_use(const char *what, char *const *referrers, size_t count,
+                           struct error *error)
+{
+    enum { REFERRERS_BYTES_MAX = 800 }; /* of a sentence's 1,024 */
+    struct buf list = {0};
+    size_t said = 0;
+    for (; said < count && list.length + strlen(referrers[said]) < REFERRERS_BYTES_MAX; said++)
+        buf_printf(&list, "%s%s", said > 0 ? ", " : "", referrers[said]);
+    if (said < count)
+        buf_printf(&list, " and %zu more", count - said);
+    enum status status = error_set(error, STATUS_CONFLICT, "%s is in use: %s", what, list.data);
+    buf_release(&list);
     return status;
 }

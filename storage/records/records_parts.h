@@ -26,6 +26,10 @@ struct records {
 /* Notes what a result code means for the file (full, broken) and puts it into words. */
 enum status records_failed(struct records *records, int code, struct error *error);
 
+/* STATUS_CONFLICT: what cannot be removed, and who refers to it, as many as fit into a sentence. */
+enum status records_in_use(const char *what, char *const *referrers, size_t count,
+                           struct error *error);
+
 /* The migrations: migration i leads from user_version i to i + 1. NULL behind the last. */
 const char *schema_migration(int version);
 

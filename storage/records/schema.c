@@ -150,6 +150,14 @@ static const char *const MIGRATIONS[] = {
     "CREATE TABLE usage (tenant TEXT NOT NULL, begin_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,"
     "  slot_ms INTEGER NOT NULL, productive_slot_ms INTEGER NOT NULL, jobs INTEGER NOT NULL,"
     "  PRIMARY KEY (begin_ms, tenant)) STRICT, WITHOUT ROWID;",
+
+    /* 3: a batch's row is known by its key, not by its place in the table (no row was ever written
+     * before) */
+    "DROP TABLE batch_rows;"
+    "CREATE TABLE batch_rows (id INTEGER PRIMARY KEY AUTOINCREMENT, batch_id INTEGER NOT NULL"
+    "  REFERENCES batches (id), key TEXT NOT NULL, row INTEGER NOT NULL, tenant TEXT,"
+    "  state INTEGER NOT NULL, job_id INTEGER REFERENCES jobs (id), spec_digest TEXT, error TEXT,"
+    "  \"values\" TEXT, UNIQUE (batch_id, key)) STRICT;",
 };
 
 const char *schema_migration(int version)

@@ -141,7 +141,7 @@ refuses "a restore needs an empty directory" 5 "is not empty" tailor cluster res
 refuses "a restore needs a backup" 3 "no backup" tailor cluster restore data "$work/new/d"
 mkdir -p new
 says "restore" "models" tailor cluster restore elsewhere "$work/new/d"
-port2=$(free_port)
+port2=$(two_ports)
 expect "up on what was restored" tailor up --data "$work/new" --port "$port2" -q
 expect "every job is there" test "$jobs" = "$(tailor ls -n 1000 --columns id,name,output_version -o csv | sort)"
 expect "every model is there" test "$models" = "$(tailor model versions hh --columns version,manifest -o csv)"

@@ -421,6 +421,27 @@ def test_a_model_is_registered_promoted_shared_and_resolved():
 
 # ---- tokens ------------------------------------------------------------------------------------------------
 
+def test_what_is_in_use_is_not_deleted_and_all_who_use_it_are_named():
+    token, admin = tokens["submitter"], tokens["tenant_admin"]
+    must("POST", "/v1/tenants/acme/datasets/used", token, {"digest": tokens["data"], "file": "t.jsonl"})
+    jobs = [submit(data={"train": "used"}, name=f"user{i}")["job"]["id"] for i in range(2)]
+    code, _, reply = server.call("DELETE", "/v1/tenants/acme/datasets/used", admin)
+    expect(409, code, "a dataset that jobs read")
+    for job in jobs:
+        expect_in(f"job {job}", reply, "who reads it")
+    code, _, reply = server.call("DELETE", "/v1/bases/tiny", tokens["admin"])
+    expect(409, code, "a base that jobs start from")
+    expect_in(f"job {jobs[1]}", reply, "who starts from it")
+    for job in jobs:
+        must("POST", f"/v1/jobs/{job}:cancel", token)
+    again = must("POST", f"/v1/jobs/{jobs[0]}:retry", token)["id"]
+    code, _, reply = server.call("DELETE", "/v1/tenants/acme/datasets/used", admin)
+    expect_in(f"job {again}", reply, "a job that is tried again reads it too")
+    must("POST", f"/v1/jobs/{again}:cancel", token)
+    expect(200, server.call("DELETE", "/v1/tenants/acme/datasets/used", admin)[0], "when nobody reads it any more")
+    expect(404, server.call("GET", "/v1/tenants/acme/datasets/used", admin)[0], "it is gone")
+
+
 def test_tokens_give_no_more_than_their_maker_has_and_end_when_revoked():
     boss = tokens["tenant_admin"]
     expect(403, server.call("POST", "/v1/tokens", boss, {"name": "x", "role": "admin"})[0], "an admin's by a tenant")
@@ -555,14 +576,15 @@ def test_zz_a_restart_keeps_everything_and_makes_no_second_token():
     expect(0, server.stop(), "the exit code")
 
 
-def main():
+def run(tests):
+    """Runs the functions test_… of a module's globals, against a server of their own."""
     global server
     server = Server(sys.argv[1])
     word = sys.argv[2] if len(sys.argv) > 2 else ""
     passed = failed = 0
     try:
         set_up()
-        for name, test in sorted(globals().items()):
+        for name, test in sorted(tests.items()):
             if not name.startswith("test_") or word not in name:
                 continue
             try:
@@ -585,4 +607,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(globals())

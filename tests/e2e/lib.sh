@@ -36,5 +36,20 @@ finish() {
     printf '%d passed, %d failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ]
 }
+two_ports() { # a free port whose next one is free too: a service takes both
+    python3 - <<'PY'
+import socket
+while True:
+    with socket.socket() as a, socket.socket() as b:
+        a.bind(("127.0.0.1", 0))
+        port = a.getsockname()[1]
+        try:
+            b.bind(("127.0.0.1", port + 1))
+        except OSError:
+            continue
+        print(port)
+        break
+PY
+}
 tiny=(--set train.batch_groups=4 --set model.template=dsp --set model.max_length=160 --set train.learning_rate=1e-3
     --set evaluate.every_steps=4 --set evaluate.max_pairs=40)

@@ -73,6 +73,9 @@ def check_customize(token):
     expect("acme/general@1", job["from"], "where it started")
     sources = job["spec"]["data"]["enrich"]["sources"]
     expect(True, bool(sources) and sources[0]["dataset"].startswith("sha256:"), "the parent's data, inherited")
+    general = [e for e in job["spec"]["data"]["eval"] if e["general"]]
+    expect(["general.test.jsonl"], [e["name"] for e in general], "the parent's evaluation, inherited")
+    expect(True, job["gate_figures"]["general_preservation"] is not None, "a figure of general preservation")
     version = must("GET", "/v1/tenants/acme/models/lawyers/versions/1", token)
     expect("customize", version.get("stage"), "the version's stage")
     expect(True, "gate_decision" in job, "the gate's decision")

@@ -12,22 +12,7 @@ stop() { # whatever is left of the services
     rm -rf "$work"
 }
 trap stop EXIT
-free_port() { # a free port whose next one is free too
-    python3 - <<'PY'
-import socket
-while True:
-    with socket.socket() as a, socket.socket() as b:
-        a.bind(("127.0.0.1", 0))
-        port = a.getsockname()[1]
-        try:
-            b.bind(("127.0.0.1", port + 1))
-        except OSError:
-            continue
-        print(port)
-        break
-PY
-}
-port=$(free_port)
+port=$(two_ports)
 says() { # says NAME TEXT COMMAND…: the command succeeds, and prints TEXT
     local name=$1 text=$2
     shift 2

@@ -326,4 +326,34 @@ TEST(a_restored_worker_gets_nothing_new_until_it_speaks)
     EXPECT_I64(2, scene->cluster.registry.workers[worker].held);
 }
 
+TEST(a_batch_runs_no_more_jobs_at_once_than_it_may_and_the_next_follows)
+{
+    struct scene *scene = scene_make();
+    uint64_t ids[3];
+    uint32_t batch = cluster_batch(&scene->cluster, 7);
+    EXPECT_I64(1, batch);
+    EXPECT_I64(batch, cluster_batch(&scene->cluster, 7));
+    EXPECT_I64(0, cluster_batch(&scene->cluster, 0));
+    cluster_bound_batch(&scene->cluster, batch, 2);
+    beat(scene, 1, 0, 0);
+    beat(scene, 2, 0, 0);
+    for (int i = 0; i < 3; i++) {
+        struct ask ask = {.pool = 1, .ranks = 1, .min_ranks = 1, .batch = batch};
+        EXPECT_I64(STATUS_OK,
+                   cluster_submit(&scene->cluster, &ask, 3, scene->now_ms, &ids[i], &scene->error));
+    }
+    EXPECT_I64(2, turns(scene, 1, COMMAND_BEGIN)); /* of four slots */
+    for (int i = 0; i < 6; i++) /* those that run count against it in the cycles that follow */
+        EXPECT_I64(0, turns(scene, 1, COMMAND_BEGIN));
+    EXPECT_I64(WAITING_BATCH_LIMIT, cluster_job(&scene->cluster, ids[2])->wait.reason);
+    EXPECT_I64(3, scene->cluster.batches[batch].unfinished);
+    EXPECT_I64(STATUS_OK, cluster_cancel(&scene->cluster, ids[2], scene->now_ms, &scene->error));
+    EXPECT_I64(2, scene->cluster.batches[batch].unfinished);
+    struct ask ask = {.pool = 1, .ranks = 1, .min_ranks = 1, .batch = batch};
+    EXPECT_I64(STATUS_OK,
+               cluster_submit(&scene->cluster, &ask, 3, scene->now_ms, &ids[2], &scene->error));
+    cluster_bound_batch(&scene->cluster, batch, 3);
+    EXPECT_I64(1, turns(scene, 1, COMMAND_BEGIN));
+}
+
 TEST_MAIN()

@@ -452,4 +452,26 @@ TEST(an_empty_cluster_gives_reasons)
     EXPECT_STR("wait no_matching_worker", fate(scene, 0));
 }
 
+TEST(a_batch_starts_no_more_jobs_than_it_may_run_and_holds_nobody_else_up)
+{
+    struct scene *scene = scene_make(1, 8);
+    const struct snapshot_batch batches[] = {{INT32_MAX}, {2}};
+    scene->snapshot.batches = batches;
+    scene->snapshot.batch_count = 2;
+    for (int i = 0; i < 4; i++)
+        job_add(scene, 0, 1, 1)->batch = 1;
+    job_add(scene, 0, 1, 1);
+    schedule(&scene->snapshot, &scene->arena, &scene->decisions);
+    EXPECT_I64(3, scene->decisions.starts);
+    int32_t held_back = 0;
+    for (uint32_t i = 0; i < scene->decisions.count; i++) {
+        const struct decision *decision = &scene->decisions.items[i];
+        bool of_batch = decision->job < 4;
+        held_back += decision->kind == DECISION_WAIT && of_batch &&
+                     decision->wait.reason == WAITING_BATCH_LIMIT;
+        EXPECT(of_batch || decision->kind == DECISION_START);
+    }
+    EXPECT_I64(2, held_back);
+}
+
 TEST_MAIN()

@@ -283,6 +283,8 @@ TEST(a_place_names_line_and_record)
     REQUIRE(source_file_next(file, &text, &error) == STATUS_OK);
     REQUIRE(source_file_next(file, &text, &error) == STATUS_OK);
     EXPECT_CONTAINS("p.json:4 (record 2)", source_file_where(file));
+    source_file_rename(file, "tickets");
+    EXPECT_STR("tickets:4 (record 2)", source_file_where(file));
     REQUIRE(source_file_next(file, &text, &error) == STATUS_OK);
     EXPECT(text.bytes == NULL);
     source_file_close(file);

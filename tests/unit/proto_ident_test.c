@@ -95,4 +95,21 @@ TEST(a_reference_that_is_none_is_refused)
     }
 }
 
+TEST(any_text_becomes_a_label)
+{
+    char label[NAME_BYTES_MAX + 1], most[100];
+    label_make("acme.train.jsonl", label);
+    EXPECT_STR("acme.train.jsonl", label);
+    label_make("My data (1).jsonl", label);
+    EXPECT_STR("My-data--1-.jsonl", label);
+    label_make(".hidden", label);
+    EXPECT_STR("xhidden", label);
+    label_make("", label);
+    EXPECT_STR("x", label);
+    memset(most, 'a', sizeof(most));
+    most[99] = '\0';
+    label_make(most, label);
+    EXPECT_I64(NAME_BYTES_MAX, (int64_t)strlen(label));
+}
+
 TEST_MAIN()

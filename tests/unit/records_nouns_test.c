@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "proto/message.h"
-#include "storage/records/batch_record.h"
 #include "storage/records/blob_record.h"
 #include "storage/records/dataset_record.h"
 #include "storage/records/event_record.h"
@@ -310,68 +309,6 @@ TEST(a_base_is_of_the_whole_cluster)
     EXPECT_I64(STATUS_NOT_FOUND,
                base_record_get(fixture.records, "smollm2-135m", &fixture.arena, &got, &error));
     EXPECT_I64(STATUS_NOT_FOUND, base_record_update(fixture.records, &base, &error));
-    records_fixture_close(&fixture);
-}
-
-/* ---- batches ---- */
-TEST(a_batch_that_is_submitted_again_leaves_unchanged_rows_alone)
-{
-    Api__Batch batch = API__BATCH__INIT, *got;
-    Api__BatchRow row = API__BATCH_ROW__INIT;
-    int64_t id, again;
-    bool unchanged;
-    records_fixture_open(&fixture);
-    batch.tenant = "acme";
-    batch.name = "spring";
-    batch.recipe = "stage: customize\n";
-    batch.has_created_ms = 1;
-    REQUIRE(batch_record_put(fixture.records, &batch, &id, &error) == STATUS_OK);
-    row.has_batch_id = row.has_row = row.has_state = 1;
-    row.batch_id = id;
-    row.tenant = "acme";
-    for (row.row = 1; row.row <= 3; row.row++) {
-        bool created;
-        row.state = API__BATCH_ROW_STATE__BATCH_ROW_STATE_INVALID;
-        row.has_job_id = row.row < 3;
-        if (row.has_job_id) {
-            row.state = API__BATCH_ROW_STATE__BATCH_ROW_STATE_SUBMITTED;
-            REQUIRE(records_fixture_submit(fixture.records, "acme", NULL, "{}", &row.job_id,
-                                           &created, &error) == STATUS_OK);
-        }
-        row.spec_digest = "aa";
-        EXPECT_I64(STATUS_OK, batch_record_put_row(fixture.records, &row, &unchanged, &error));
-        EXPECT(!unchanged);
-    }
-    EXPECT_I64(STATUS_OK, batch_record_put(fixture.records, &batch, &again, &error));
-    EXPECT_I64(id, again);
-    row.row = 1;
-    row.has_job_id = 0;
-    EXPECT_I64(STATUS_OK, batch_record_put_row(fixture.records, &row, &unchanged, &error));
-    EXPECT(unchanged);
-    row.row = 2;
-    row.spec_digest = "bb";
-    EXPECT_I64(STATUS_OK, batch_record_put_row(fixture.records, &row, &unchanged, &error));
-    EXPECT(!unchanged);
-    row.row = 3; /* it was invalid: tried again */
-    row.spec_digest = "aa";
-    EXPECT_I64(STATUS_OK, batch_record_put_row(fixture.records, &row, &unchanged, &error));
-    EXPECT(!unchanged);
-    REQUIRE(batch_record_get(fixture.records, SCOPE_TENANT("acme"), id, &fixture.arena, &got,
-                             &error) == STATUS_OK);
-    EXPECT_I64(3, got->rows_total);
-    EXPECT_I64(1, got->jobs_active);
-    Api__BatchReply *reply = NEW(batch_reply);
-    EXPECT_I64(STATUS_OK, batch_record_rows(fixture.records, SCOPE_TENANT("acme"), id, 0, 2,
-                                            &fixture.arena, reply, &error));
-    REQUIRE(reply->n_rows == 2);
-    EXPECT_I64(API__JOB_STATE__JOB_STATE_QUEUED, reply->rows[0]->job_state);
-    EXPECT_I64(2, reply->next);
-    EXPECT_I64(STATUS_NOT_FOUND, batch_record_get(fixture.records, SCOPE_TENANT("general"), id,
-                                                  &fixture.arena, &got, &error));
-    reply = NEW(batch_reply);
-    EXPECT_I64(STATUS_OK, batch_record_rows(fixture.records, SCOPE_TENANT("general"), id, 0, 2,
-                                            &fixture.arena, reply, &error));
-    EXPECT_I64(0, (int64_t)reply->n_rows);
     records_fixture_close(&fixture);
 }
 

@@ -89,6 +89,21 @@ static void raise_to(enum verdict *verdict, enum verdict least)
     *verdict = *verdict < least ? least : *verdict;
 }
 
+/* Appends "17, 44, 91, …"; for unknown columns their names. */
+static void lines_cell(const struct admission_part *part, enum finding finding, struct buf *cell)
+{
+    const struct finding_list *list = &part->lists[finding];
+    for (int64_t i = 0; i < list->count && i < LINES_SHOWN_MAX; i++) {
+        buf_append_string(cell, i == 0 ? "" : ", ");
+        if (finding == FINDING_UNKNOWN_COLUMN) {
+            buf_append_string(cell, part->columns[i]);
+        } else {
+            buf_printf(cell, "%lld", (long long)list->lines[i]);
+        }
+    }
+    buf_append_string(cell, list->count > LINES_SHOWN_MAX ? ", …" : "");
+}
+
 static void part_judge(const struct admission_part *part, const struct admission_policy *policy,
                        enum verdict *verdict, struct buf *reasons)
 {
@@ -106,7 +121,10 @@ static void part_judge(const struct admission_part *part, const struct admission
         buf_printf(reasons, "%s: %lld of %lld groups (%.3g %%): %s", source->name, (long long)count,
                    (long long)source->groups_read, 100 * of_groups, row->what);
         if (broken) {
-            buf_printf(reasons, ", and at most %.3g %% are allowed", 100 * bound);
+            buf_printf(reasons, ", and at most %.3g %% are allowed (%s ", 100 * bound,
+                       finding == FINDING_UNKNOWN_COLUMN ? "columns" : "lines");
+            lines_cell(part, finding, reasons);
+            buf_append_char(reasons, ')');
         }
         buf_printf(reasons, "; %s\n", row->meaning);
     }
@@ -255,21 +273,6 @@ static void print_sources(const struct admission *admission, FILE *out)
     }
     table_print(table, TABLE_FORMAT_TABLE, out);
     table_free(table);
-}
-
-/* "17, 44, 91, …"; for unknown columns their names. */
-static void lines_cell(const struct admission_part *part, enum finding finding, struct buf *cell)
-{
-    const struct finding_list *list = &part->lists[finding];
-    for (int64_t i = 0; i < list->count && i < LINES_SHOWN_MAX; i++) {
-        buf_append_string(cell, i == 0 ? "" : ", ");
-        if (finding == FINDING_UNKNOWN_COLUMN) {
-            buf_append_string(cell, part->columns[i]);
-        } else {
-            buf_printf(cell, "%lld", (long long)list->lines[i]);
-        }
-    }
-    buf_append_string(cell, list->count > LINES_SHOWN_MAX ? ", …" : "");
 }
 
 static void print_findings(const struct admission *admission, FILE *out)

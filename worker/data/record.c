@@ -53,6 +53,9 @@ enum status record_reader_open(const struct data_source *source, struct record_r
 {
     struct source_file *file;
     TRY(source_file_open(source->path, &file, error));
+    if (source->name != NULL) {
+        source_file_rename(file, source->name);
+    }
     struct record_reader *reader = mem_alloc(sizeof(*reader));
     reader->file = file;
     reader->context.source = source;

@@ -46,6 +46,12 @@ enum status source_file_open(const char *path, struct source_file **file_out, st
     return STATUS_OK;
 }
 
+void source_file_rename(struct source_file *file, const char *name)
+{
+    mem_free(file->path);
+    file->path = mem_strdup(name);
+}
+
 void source_file_close(struct source_file *file)
 {
     if (file == NULL) {

@@ -27,6 +27,8 @@ struct source_text {
 };
 
 enum status source_file_open(const char *path, struct source_file **file_out, struct error *error);
+/* What sentences call the file, where people know it by another name than its path. */
+void source_file_rename(struct source_file *file, const char *name);
 void source_file_close(struct source_file *file); /* NULL is fine */
 
 enum status source_file_next(struct source_file *file, struct source_text *text_out,
