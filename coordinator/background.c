@@ -158,6 +158,21 @@ static void refuse_writes(struct background *background, struct list *list,
     finish(background, &refused);
 }
 
+/* What is asked for while nothing can be committed is refused as well, not left to hang. */
+static void refuse_waiting(struct background *background, const struct error *error)
+{
+    struct list taken;
+    list_init(&taken);
+    pthread_mutex_lock(&background->lock);
+    list_move(&background->waiting, &taken);
+    pthread_mutex_unlock(&background->lock);
+    refuse_writes(background, &taken, error);
+    pthread_mutex_lock(&background->lock);
+    list_move(&background->waiting, &taken); /* what came meanwhile stays behind */
+    list_move(&taken, &background->waiting);
+    pthread_mutex_unlock(&background->lock);
+}
+
 static void set_stuck(struct background *background, bool stuck, const struct error *error)
 {
     pthread_mutex_lock(&background->lock);
@@ -197,6 +212,8 @@ static void run_list(struct background *background, struct list *list)
             return;
         }
         nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
+        if (list->first != NULL)
+            refuse_waiting(background, &error);
     }
     if (list->first == NULL)
         return;

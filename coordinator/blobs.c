@@ -88,6 +88,8 @@ static void on_recorded(void *argument, enum status status, const struct error *
 static void on_stored(void *argument, enum status status, const struct error *error)
 {
     struct upload *it = argument;
+    if (status == STATUS_FULL)
+        space_failed(&it->coordinator->space, now_read(it->coordinator));
     if (status != STATUS_OK || !it->state.complete || it->only_show || it->coordinator->closing) {
         upload_end(it, status, error);
         return;
@@ -155,12 +157,14 @@ void coordinator_upload_put(struct coordinator *coordinator, Api__Upload *upload
 /* ---- workers' -------------------------------------------------------------------------------- */
 
 static void blob_ack(struct coordinator *coordinator, struct identity to, const char *tenant,
-                     const char *digest, const struct upload_state *state, const char *message)
+                     const char *digest, const struct upload_state *state, const char *message,
+                     bool full)
 {
     Wire__BlobAck ack = WIRE__BLOB_ACK__INIT;
     ack.tenant = tenant[0] != '\0' ? (char *)tenant : NULL; /* protobuf-c knows no const */
     ack.digest = (char *)digest;
-    ack.has_offset = ack.has_complete = true;
+    ack.has_offset = ack.has_complete = ack.has_full = true;
+    ack.full = full;
     ack.offset = state->offset;
     ack.complete = state->complete;
     ack.message = (char *)message;
@@ -175,7 +179,7 @@ static void end_for_worker(struct upload *it, enum status status, const struct e
     if (failed)
         log_warn("chunk of blob %.12s at %" PRId64 ": %s", it->digest, it->offset, error->text);
     blob_ack(it->coordinator, it->worker, it->tenant, it->digest, &it->state,
-             failed ? error->text : NULL);
+             failed ? error->text : NULL, status == STATUS_FULL);
 }
 
 static void on_chunk(struct coordinator *coordinator, struct identity from,
@@ -236,7 +240,7 @@ static void on_read_for_worker(void *argument, enum status status, const struct 
         /* nobody is told anything */
     } else if (status != STATUS_OK) {
         struct upload_state none = {.offset = it->offset};
-        blob_ack(it->coordinator, it->worker, it->tenant, it->digest, &none, error->text);
+        blob_ack(it->coordinator, it->worker, it->tenant, it->digest, &none, error->text, false);
     } else {
         Wire__BlobChunk chunk = WIRE__BLOB_CHUNK__INIT;
         chunk.tenant = it->tenant[0] != '\0' ? it->tenant : NULL;

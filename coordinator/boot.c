@@ -38,6 +38,22 @@ static enum status read_after(struct arena *arena, const struct spec *spec, stru
     return STATUS_OK;
 }
 
+static enum status read_labels(struct coordinator *coordinator, const struct spec *spec,
+                               struct ask *ask, struct error *error)
+{
+    ask->labels = spec->resources.device == SPEC_DEVICE_CUDA ? LABEL_CUDA : 0;
+    for (int i = 0; i < spec->resources.labels.count; i++) {
+        uint64_t bit = label_bit(coordinator, spec->resources.labels.items[i].key,
+                                 spec->resources.labels.items[i].value);
+        if (bit == 0)
+            return error_set(error, STATUS_LIMIT,
+                             "resources.labels: jobs ask for %d different labels already",
+                             LABELS_ASKED_MAX);
+        ask->labels |= bit;
+    }
+    return STATUS_OK;
+}
+
 static struct ask ask_from_row(struct coordinator *coordinator, const Api__Job *row)
 {
     int32_t tenant = tenant_find(coordinator, row->tenant);
@@ -48,7 +64,7 @@ static struct ask ask_from_row(struct coordinator *coordinator, const Api__Job *
         .tenant = (uint32_t)tenant,
         .queue = queue_get(coordinator, row->queue != NULL ? row->queue : "default"),
         .pool = names_number(&coordinator->pools, row->pool != NULL ? row->pool : "default"),
-        .warm = names_number(&coordinator->warm, row->from_digest),
+        .warm = warm_number(coordinator, row->from_digest),
         .ranks = ranks,
         .min_ranks = min_ranks < ranks ? min_ranks : ranks,
         .priority = (int32_t)row->priority,
@@ -71,7 +87,7 @@ enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, 
     TRY(spec_parse(arena, "spec.json", row->spec, strlen(row->spec), NULL, 0, &spec, error));
     job->keep_last = spec->checkpoint.keep_last > 0 ? spec->checkpoint.keep_last : 1;
     text_replace(&job->output_alias, spec->output.alias);
-    ask_out->labels = spec->resources.device == SPEC_DEVICE_CUDA ? LABEL_CUDA : 0;
+    TRY(read_labels(coordinator, spec, ask_out, error));
     ask_out->duration_max_ms = (int64_t)(spec->limits.wall_time * 1000);
     return read_after(arena, spec, ask_out, error);
 }
@@ -155,7 +171,7 @@ static uint32_t worker_restore(struct coordinator *coordinator, int64_t id, int3
             .slots = (int32_t)member->row->slots,
             .pool = names_number(&coordinator->pools, member->row->pool),
             .numerics = names_number(&coordinator->numerics, member->row->numerics),
-            .labels = member->row->gpus > 0 ? LABEL_CUDA : 0};
+            .labels = worker_labels(coordinator, member->row)};
     if (!registry_find(registry, (uint64_t)id, &index))
         index = cluster_restore_worker(&coordinator->cluster, (uint64_t)id, &offer,
                                        member != NULL && member->was_draining, coordinator->now_ms);
@@ -224,14 +240,15 @@ static void counts_restore(struct job_run *run, const Api__AttemptList *attempts
 
 static struct job_run run_of(const Api__Job *row)
 {
-    return (struct job_run){.id = (uint64_t)row->id,
-                            .state = (enum job_state)(row->state - 1),
-                            .since_ms = row->state_since_ms,
-                            .term = (uint64_t)row->term,
-                            .charged_max = row->max_attempts > 0 ? (int32_t)row->max_attempts : 1,
-                            .yields = row->state == API__JOB_STATE__JOB_STATE_PAUSING &&
-                                      !row->pause_requested,
-                            .failure = (enum failure)row->failure_class};
+    return (struct job_run){
+        .id = (uint64_t)row->id,
+        .state = (enum job_state)(row->state - 1),
+        .since_ms = row->state_since_ms,
+        .term = (uint64_t)row->term,
+        .charged_max = row->max_attempts > 0 ? (int32_t)row->max_attempts : 1,
+        .yields = row->state == API__JOB_STATE__JOB_STATE_PAUSING && !row->pause_requested,
+        .halted = row->state == API__JOB_STATE__JOB_STATE_PAUSED && !row->pause_requested,
+        .failure = (enum failure)row->failure_class};
 }
 
 static void words_restore(struct job *job, const Api__Job *row)

@@ -134,6 +134,8 @@ static void record(struct cluster *cluster, struct cluster_job *job, enum job_ev
     tenant->waiting += cluster_job_waits(to) - cluster_job_waits(from);
     tenant->unfinished -= job_is_final(to);
     cluster->batches[job->ask.batch].unfinished -= job_is_final(to);
+    if (job->run.halted)
+        job->wait = (struct wait){.reason = WAITING_STORAGE, .since_ms = job->run.since_ms};
     cluster->dirty = true;
     if (cluster->change_count == cluster->change_capacity) {
         cluster->change_capacity = cluster->change_capacity ? cluster->change_capacity * 2 : 64;
@@ -237,6 +239,19 @@ void cluster_attempt_ended(struct cluster *cluster, struct cluster_job *job, int
     record(cluster, job, event, from);
     job->yielded = event == JOB_EVENT_REQUEUE;
     cluster_gang_close(cluster, job, now_ms);
+}
+
+void cluster_attempt_full(struct cluster *cluster, struct cluster_job *job, uint64_t worker,
+                          int64_t now_ms)
+{
+    if (job->run.state == JOB_STATE_STARTING || job->run.state == JOB_STATE_RUNNING) {
+        cluster_move(cluster, job, JOB_EVENT_HALT, now_ms);
+    }
+    job->halts++;
+    job->avoid = worker;
+    job->backoff_until_ms = now_ms + backoff_ms(&cluster->options.backoff, job->halts, job->run.id,
+                                                cluster->options.seed);
+    cluster_attempt_ended(cluster, job, now_ms);
 }
 
 /* ---- people's verbs -------------------------------------------------------------------------- */
@@ -362,5 +377,11 @@ enum status cluster_resume(struct cluster *cluster, uint64_t id, int64_t now_ms,
 void cluster_store_full(struct cluster *cluster, bool full)
 {
     cluster->store_full = full;
+    cluster->dirty = true;
+}
+
+void cluster_stuck(struct cluster *cluster, bool stuck)
+{
+    cluster->stuck = stuck;
     cluster->dirty = true;
 }

@@ -57,6 +57,7 @@ struct cluster_job {
     uint32_t numerics;
     int64_t backoff_until_ms;
     uint64_t avoid; /* worker id */
+    int32_t halts;  /* in a row for want of space on a worker, with no new checkpoint */
     bool yielded;
     struct gang_member *members; /* owned; of the newest attempt, while it lives */
     int32_t member_count;
@@ -115,6 +116,7 @@ struct heartbeat {
     uint64_t worker; /* id, from the transport */
     struct worker_offer offer;
     uint64_t command_seen;         /* number of the last command that arrived; 0: none */
+    bool full;                     /* its disk has no room for another job */
     const struct beat_gang *gangs; /* what it runs, until its REPORT_GONE is acknowledged */
     int32_t gang_count;
 };
@@ -133,6 +135,7 @@ struct report {
     uint64_t worker; /* id, from the transport */
     uint64_t job, term, sequence;
     enum failure failure;
+    bool full; /* FAILED: for want of space on the worker: the job halts */
     int64_t step;
     int64_t ends_ms; /* STARTED, CHECKPOINT: when it expects to end; INT64_MAX: it cannot tell */
 };
@@ -148,7 +151,7 @@ struct cluster {
     uint32_t queue_count;
     struct cluster_batch *batches; /* the first stands for none */
     uint32_t batch_count;
-    bool store_full;
+    bool store_full, stuck;
     uint64_t next_job; /* restored by the caller: above every id that was ever given */
     uint64_t boots, next_command;
     uint64_t fenced;          /* reports that were refused as stale */
@@ -172,7 +175,10 @@ void cluster_pause_queue(struct cluster *cluster, uint32_t queue, bool paused);
 /* The index of a batch; 0 for id 0. It is made when it is new. */
 uint32_t cluster_batch(struct cluster *cluster, uint64_t id);
 void cluster_bound_batch(struct cluster *cluster, uint32_t batch, int32_t running_max);
+/* No room for blobs: nothing begins, and what runs is halted until there is some. */
 void cluster_store_full(struct cluster *cluster, bool full);
+/* Nothing can be recorded: nothing begins. What runs is let alone, for no command could leave. */
+void cluster_stuck(struct cluster *cluster, bool stuck);
 
 /* What was persisted. Of a tenant: share, quota, use, last_start_ms; the rest follows from its
  * jobs. A worker is taken for up until its silence says otherwise. A job that is final may be left

@@ -16,6 +16,9 @@ void cluster_move(struct cluster *cluster, struct cluster_job *job, enum job_eve
 /* The live attempt ended badly: counts, chooses what follows, stops every other rank. */
 void cluster_attempt_failed(struct cluster *cluster, struct cluster_job *job, enum failure failure,
                             uint64_t worker, int64_t now_ms);
+/* The live attempt found no space on a worker: it waits for some, paused. */
+void cluster_attempt_full(struct cluster *cluster, struct cluster_job *job, uint64_t worker,
+                          int64_t now_ms);
 /* The live attempt, told to end, has ended (or is given up). */
 void cluster_attempt_ended(struct cluster *cluster, struct cluster_job *job, int64_t now_ms);
 /* After the job left the states with an attempt: stops what is left of the gang. */

@@ -141,6 +141,8 @@ void cluster_heartbeat(struct cluster *cluster, const struct heartbeat *beat, in
         cluster->dirty = true;
     }
     struct worker *it = &cluster->registry.workers[worker];
+    cluster->dirty |= it->full != beat->full;
+    it->full = beat->full;
     for (int32_t i = it->hold_count; i-- > 0;) { /* giving moves the last one here */
         struct hold hold = it->holds[i];
         bool arrived = beat->command_seen >= hold.command ||
@@ -209,12 +211,17 @@ enum fence_verdict cluster_report(struct cluster *cluster, const struct report *
         break;
     case REPORT_CHECKPOINT:
         job->ends_ms = report->ends_ms;
+        job->halts = report->step > job->run.progress ? 0 : job->halts;
         job_progressed(&job->run, report->step);
         break;
     case REPORT_FINISHED:
         finished(cluster, job, now_ms);
         break;
     case REPORT_FAILED:
+        if (report->full) {
+            cluster_attempt_full(cluster, job, report->worker, now_ms);
+            break;
+        }
         cluster_attempt_failed(cluster, job, report->failure, report->worker, now_ms);
         break;
     case REPORT_GONE:

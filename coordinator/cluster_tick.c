@@ -2,8 +2,9 @@
  *
  * cluster_tick: the passing of time, and the scheduler's cycle.
  *
- * Order within a tick: leases, deadlines, usage, then one cycle over the result. A cycle runs when
- * something changed, when a back-off or a begin time is over, and at least every cycle_ms.
+ * Order within a tick: leases, deadlines, full disks, usage, then one cycle over the result. A
+ * cycle runs when something changed, when a back-off or a begin time is over, and at least every
+ * cycle_ms.
  */
 #include <string.h>
 
@@ -49,11 +50,41 @@ static void deadlines(struct cluster *cluster, int64_t now_ms)
             cluster_attempt_failed(cluster, job, FAILURE_COMMUNICATION, 0, now_ms);
         } else if ((job->run.state == JOB_STATE_PAUSING ||
                     job->run.state == JOB_STATE_CANCELLING) &&
-                   in_state > options->yield_timeout_ms) {
+                   in_state > options->yield_timeout_ms &&
+                   !(job->run.halted && cluster->store_full)) { /* its model waits for room too */
             cluster_attempt_ended(cluster, job, now_ms);
         } else if (job->run.state == JOB_STATE_RUNNING && job->ask.duration_max_ms > 0 &&
                    ran_ms > job->ask.duration_max_ms) {
             cluster_attempt_failed(cluster, job, FAILURE_TIMEOUT, 0, now_ms);
+        }
+    }
+}
+
+/* A worker that could take the job, if it had slots free. */
+static bool has_room(const struct cluster *cluster, const struct cluster_job *job)
+{
+    for (uint32_t i = 0; i < cluster->registry.count; i++) {
+        const struct worker *it = &cluster->registry.workers[i];
+        if (it->state == WORKER_UP && !it->draining && !it->full &&
+            it->offer.pool == job->ask.pool) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What runs into a full store is halted; what was halted goes on when there is room. */
+static void halts(struct cluster *cluster, int64_t now_ms)
+{
+    for (uint32_t i = 0; i < cluster->job_count; i++) {
+        struct cluster_job *job = &cluster->jobs[i];
+        enum job_state state = job->run.state;
+        if (cluster->store_full && (state == JOB_STATE_STARTING || state == JOB_STATE_RUNNING)) {
+            cluster_move(cluster, job, JOB_EVENT_HALT, now_ms);
+            cluster_command_all(cluster, COMMAND_YIELD, job);
+        } else if (state == JOB_STATE_PAUSED && job->run.halted && !cluster->store_full &&
+                   !cluster->stuck && job->backoff_until_ms <= now_ms && has_room(cluster, job)) {
+            cluster_move(cluster, job, JOB_EVENT_RESUME, now_ms);
         }
     }
 }
@@ -79,7 +110,7 @@ static void snapshot_workers(struct cluster *cluster, struct snapshot *snapshot)
         arena_array(&cluster->scratch, struct snapshot_worker, registry->count);
     for (uint32_t i = 0; i < registry->count; i++) {
         struct worker *it = &registry->workers[i];
-        bool open = it->state == WORKER_UP && !it->draining;
+        bool open = it->state == WORKER_UP && !it->draining && !it->full;
         int32_t ending = 0;
         for (int32_t h = 0; open && h < it->hold_count; h++) {
             struct cluster_job *job = cluster_live(cluster, it->holds[h].job, it->holds[h].term);
@@ -91,6 +122,7 @@ static void snapshot_workers(struct cluster *cluster, struct snapshot *snapshot)
                                               .pool = it->offer.pool,
                                               .numerics = it->offer.numerics,
                                               .labels = it->offer.labels,
+                                              .full = it->full,
                                               .slots = open ? it->offer.slots : 0,
                                               .free = worker_free(it),
                                               .ending = ending,
@@ -260,7 +292,7 @@ static void cycle(struct cluster *cluster, int64_t now_ms)
 {
     struct arena_mark mark = arena_mark(&cluster->scratch);
     struct snapshot snapshot = {.now_ms = now_ms,
-                                .store_full = cluster->store_full,
+                                .store_full = cluster->store_full || cluster->stuck,
                                 .policy = cluster->options.policy,
                                 .queues = cluster->queues,
                                 .queue_count = cluster->queue_count};
@@ -285,6 +317,7 @@ void cluster_tick(struct cluster *cluster, int64_t now_ms)
 {
     leases(cluster, now_ms);
     deadlines(cluster, now_ms);
+    halts(cluster, now_ms);
     charge(cluster, now_ms);
     if (cluster->dirty || now_ms >= cluster->wake_ms) {
         cycle(cluster, now_ms);

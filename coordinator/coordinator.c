@@ -184,6 +184,7 @@ static enum status open_all(struct coordinator *coordinator, struct error *error
     coordinator->joins = joins_open(coordinator);
     path_join(path, sizeof(path), coordinator->data, "store");
     coordinator->store = store_create(path);
+    space_init(&coordinator->space, coordinator->store);
     coordinator->series = series_create();
     coordinator->database =
         background_start("the records", coordinator->base, coordinator->records, &BATCH);
@@ -245,6 +246,7 @@ void coordinator_close(struct coordinator *coordinator)
     names_release(&coordinator->pools);
     names_release(&coordinator->numerics);
     names_release(&coordinator->warm);
+    names_release(&coordinator->labels);
     mem_free(coordinator->members);
     mem_free(coordinator->tenants);
     mem_free(coordinator->queues);

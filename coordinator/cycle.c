@@ -96,6 +96,24 @@ static void note_lost(struct coordinator *coordinator, struct change *change)
     }
 }
 
+/* ---- the store ------------------------------------------------------------------------------- */
+
+static void note_space(struct coordinator *coordinator, struct change *change)
+{
+    bool full = space_is_full(&coordinator->space, coordinator->now_ms);
+    space_look(&coordinator->space, coordinator->store_thread, coordinator->now_ms);
+    if (full == coordinator->cluster.store_full)
+        return;
+    cluster_store_full(&coordinator->cluster, full);
+    if (full)
+        change_event(change, NULL, "store_full", API__SEVERITY__SEVERITY_ERROR,
+                     "the store has %" PRId64 " MiB left: jobs pause until there is room",
+                     coordinator->space.free_bytes / (int64_t)MIB);
+    else
+        change_event(change, NULL, "store_has_room", API__SEVERITY__SEVERITY_INFO,
+                     "the store has room again: jobs go on");
+}
+
 /* ---- the tick -------------------------------------------------------------------------------- */
 
 static bool job_is_known(void *argument, uint64_t id)
@@ -117,8 +135,9 @@ static void tick(struct coordinator *coordinator)
     double began = monotonic_s();
     struct change *change = change_begin(coordinator);
     bool stuck = background_stuck(coordinator->database, &error);
-    if (stuck != coordinator->cluster.store_full)
-        cluster_store_full(&coordinator->cluster, stuck);
+    if (stuck != coordinator->cluster.stuck)
+        cluster_stuck(&coordinator->cluster, stuck);
+    note_space(coordinator, change);
     count_usage(coordinator, now_ms - coordinator->recorded_ms >= RECORD_MS ? change : NULL);
     cluster_tick(&coordinator->cluster, now_ms);
     note_lost(coordinator, change);

@@ -7,6 +7,7 @@
  *   see an alias move. One that finished while it was being paused has succeeded.
  * - An attempt that dies while pausing is as good as paused, unless its failure allows no other.
  * - `starting` may be paused, but never yields: it has no checkpoint of its own to write yet.
+ * - `paused` takes a pause only where it is halted: it stays paused then until a person resumes it.
  */
 #include "coordinator/job_state.h"
 
@@ -29,17 +30,17 @@ enum { NO = JOB_STATE_COUNT };
 
 /* clang-format off */
 static const unsigned char next_state[JOB_STATE_COUNT][JOB_EVENT_COUNT] = {
-    /*                    assign start finish retry fail pause yield park requeue resume cancel stop orphan */
-    [JOB_STATE_QUEUED]     = {S,  NO,   NO,    NO,   F,   PD,   NO,   NO,  NO,     NO,    CD,    NO,  CD},
-    [JOB_STATE_STARTING]   = {NO, R,    NO,    RC,   F,   P,    NO,   NO,  NO,     NO,    C,     NO,  NO},
-    [JOB_STATE_RUNNING]    = {NO, NO,   OK,    RC,   F,   P,    P,    NO,  NO,     NO,    C,     NO,  NO},
-    [JOB_STATE_PAUSING]    = {NO, NO,   OK,    NO,   F,   P,    P,    PD,  Q,      P,     C,     NO,  NO},
-    [JOB_STATE_PAUSED]     = {NO, NO,   NO,    NO,   NO,  NO,   NO,   NO,  NO,     Q,     CD,    NO,  CD},
-    [JOB_STATE_RECOVERING] = {S,  NO,   NO,    NO,   F,   PD,   NO,   NO,  NO,     NO,    CD,    NO,  NO},
-    [JOB_STATE_CANCELLING] = {NO, NO,   CD,    NO,   NO,  NO,   NO,   NO,  NO,     NO,    C,     CD,  NO},
-    [JOB_STATE_SUCCEEDED]  = {NO, NO,   NO,    NO,   NO,  NO,   NO,   NO,  NO,     NO,    NO,    NO,  NO},
-    [JOB_STATE_FAILED]     = {NO, NO,   NO,    NO,   NO,  NO,   NO,   NO,  NO,     NO,    NO,    NO,  NO},
-    [JOB_STATE_CANCELLED]  = {NO, NO,   NO,    NO,   NO,  NO,   NO,   NO,  NO,     NO,    NO,    NO,  NO},
+    /*                    assign start finish retry fail pause yield halt park requeue resume cancel stop orphan */
+    [JOB_STATE_QUEUED]     = {S,  NO,   NO,    NO,   F,   PD,   NO,  NO,   NO, NO,     NO,    CD,    NO,  CD},
+    [JOB_STATE_STARTING]   = {NO, R,    NO,    RC,   F,   P,    NO,  P,    NO, NO,     NO,    C,     NO,  NO},
+    [JOB_STATE_RUNNING]    = {NO, NO,   OK,    RC,   F,   P,    P,   P,    NO, NO,     NO,    C,     NO,  NO},
+    [JOB_STATE_PAUSING]    = {NO, NO,   OK,    NO,   F,   P,    P,   NO,   PD, Q,      P,     C,     NO,  NO},
+    [JOB_STATE_PAUSED]     = {NO, NO,   NO,    NO,   NO,  PD,   NO,  NO,   NO, NO,     Q,     CD,    NO,  CD},
+    [JOB_STATE_RECOVERING] = {S,  NO,   NO,    NO,   F,   PD,   NO,  NO,   NO, NO,     NO,    CD,    NO,  NO},
+    [JOB_STATE_CANCELLING] = {NO, NO,   CD,    NO,   NO,  NO,   NO,  NO,   NO, NO,     NO,    C,     CD,  NO},
+    [JOB_STATE_SUCCEEDED]  = {NO, NO,   NO,    NO,   NO,  NO,   NO,  NO,   NO, NO,     NO,    NO,    NO,  NO},
+    [JOB_STATE_FAILED]     = {NO, NO,   NO,    NO,   NO,  NO,   NO,  NO,   NO, NO,     NO,    NO,    NO,  NO},
+    [JOB_STATE_CANCELLED]  = {NO, NO,   NO,    NO,   NO,  NO,   NO,  NO,   NO, NO,     NO,    NO,    NO,  NO},
 };
 /* clang-format on */
 
@@ -63,11 +64,11 @@ static const char *const state_names[JOB_STATE_COUNT] = {
 };
 
 static const char *const event_names[JOB_EVENT_COUNT] = {
-    [JOB_EVENT_ASSIGN] = "assign", [JOB_EVENT_START] = "start",   [JOB_EVENT_FINISH] = "finish",
-    [JOB_EVENT_RETRY] = "retry",   [JOB_EVENT_FAIL] = "fail",     [JOB_EVENT_PAUSE] = "pause",
-    [JOB_EVENT_YIELD] = "yield",   [JOB_EVENT_PARK] = "park",     [JOB_EVENT_REQUEUE] = "requeue",
-    [JOB_EVENT_RESUME] = "resume", [JOB_EVENT_CANCEL] = "cancel", [JOB_EVENT_STOP] = "stop",
-    [JOB_EVENT_ORPHAN] = "orphan",
+    [JOB_EVENT_ASSIGN] = "assign",   [JOB_EVENT_START] = "start",   [JOB_EVENT_FINISH] = "finish",
+    [JOB_EVENT_RETRY] = "retry",     [JOB_EVENT_FAIL] = "fail",     [JOB_EVENT_PAUSE] = "pause",
+    [JOB_EVENT_YIELD] = "yield",     [JOB_EVENT_HALT] = "halt",     [JOB_EVENT_PARK] = "park",
+    [JOB_EVENT_REQUEUE] = "requeue", [JOB_EVENT_RESUME] = "resume", [JOB_EVENT_CANCEL] = "cancel",
+    [JOB_EVENT_STOP] = "stop",       [JOB_EVENT_ORPHAN] = "orphan",
 };
 
 void job_init(struct job_run *run, uint64_t id, int32_t charged_max, int64_t now_ms)
@@ -83,7 +84,8 @@ enum status job_transition(struct job_run *run, enum job_event event, int64_t no
     CHECK((unsigned)run->state < JOB_STATE_COUNT);
     CHECK((unsigned)event < JOB_EVENT_COUNT);
     unsigned char next = next_state[run->state][event];
-    if (next == NO) {
+    bool again = event == JOB_EVENT_PAUSE && run->state == JOB_STATE_PAUSED && !run->halted;
+    if (next == NO || again) {
         return error_set(error, STATUS_CONFLICT, "job %llu is %s: there is no %s from there",
                          (unsigned long long)run->id, state_names[run->state], event_names[event]);
     }
@@ -98,6 +100,7 @@ enum status job_transition(struct job_run *run, enum job_event event, int64_t no
     } else if (event != JOB_EVENT_YIELD) {
         run->yields = false;
     }
+    run->halted = event == JOB_EVENT_HALT || (event == JOB_EVENT_PARK && run->halted);
     if (next != run->state) {
         run->state = (enum job_state)next;
         run->since_ms = now_ms;

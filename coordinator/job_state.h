@@ -15,6 +15,9 @@
  * while job_has_attempt(). Slots are no part of a state: a worker holds them until the ranks are
  * seen to be gone (registry.h), whatever became of the job.
  *
+ * Where a disk is full a job is paused too, `halted`: nobody asked for that, and it is resumed when
+ * there is room. A person's pause of a halted job makes it an ordinary one.
+ *
  * A preempted job is not a state either: it is `pausing` with `yields`, and then `queued`, waiting
  * for reason `preempted`. All times are milliseconds of the caller's clock.
  */
@@ -32,7 +35,7 @@ enum job_state {
     JOB_STATE_STARTING,   /* assigned; not every rank has reported yet */
     JOB_STATE_RUNNING,    /* all ranks train */
     JOB_STATE_PAUSING,    /* told to write a checkpoint and stop */
-    JOB_STATE_PAUSED,     /* until a person resumes it */
+    JOB_STATE_PAUSED,     /* until a person resumes it; halted: until there is room on the disks */
     JOB_STATE_RECOVERING, /* an attempt ended badly; the next one waits for back-off and slots */
     JOB_STATE_CANCELLING, /* told to stop at once */
     JOB_STATE_SUCCEEDED,
@@ -48,7 +51,8 @@ enum job_event {
     JOB_EVENT_RETRY,   /* the attempt ended badly, another may follow */
     JOB_EVENT_FAIL,    /* the attempt ended badly, no other follows */
     JOB_EVENT_PAUSE,   /* a person asks for a pause */
-    JOB_EVENT_YIELD,   /* the coordinator wants the slots, or the store is full */
+    JOB_EVENT_YIELD,   /* the coordinator wants the slots */
+    JOB_EVENT_HALT,    /* a disk is full: a pause that ends by itself */
     JOB_EVENT_PARK,    /* a pausing attempt is gone: to `paused` */
     JOB_EVENT_REQUEUE, /* a pausing attempt that yields is gone: to `queued` */
     JOB_EVENT_RESUME,  /* a person lets it go on */
@@ -69,6 +73,7 @@ struct job_run {
     int32_t fruitless;    /* attempts in a row that ended badly with no new checkpoint */
     int64_t progress;     /* the newest checkpoint's step */
     bool yields;          /* pausing, to queue again rather than to be paused */
+    bool halted;          /* pausing or paused for want of space, not by a person */
     enum failure failure; /* of the last attempt that ended badly */
 };
 

@@ -121,6 +121,7 @@ static struct report report_of(const struct coordinator *coordinator, const stru
         report.kind = attempt_kind(coordinator, member, attempt);
         report.failure =
             attempt->has_failure_class ? (enum failure)attempt->failure_class : FAILURE_INTERNAL;
+        report.full = attempt->full;
     } else if (row->id == WORKER_CHECKPOINT_REPORT) {
         report.kind = REPORT_CHECKPOINT;
         report.step = checkpoint->step;
@@ -155,7 +156,11 @@ static void note(struct change *change, struct job *job, const struct worker_mes
                  const void *message)
 {
     if (row->id == WORKER_ATTEMPT_REPORT) {
-        note_attempt(job, message);
+        const Wire__AttemptReport *attempt = message;
+        note_attempt(job, attempt);
+        if (attempt->full)
+            change_event(change, job, "storage", API__SEVERITY__SEVERITY_WARNING,
+                         "no space is left on its worker: %s", job->failure_message);
     } else if (row->id == WORKER_CHECKPOINT_REPORT) {
         const Wire__CheckpointReport *checkpoint = message;
         job->step = checkpoint->step > job->step ? checkpoint->step : job->step;

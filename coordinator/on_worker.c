@@ -109,9 +109,12 @@ static void on_hello(struct coordinator *coordinator, struct identity from,
 
 /* ---- what it has and runs -------------------------------------------------------------------- */
 
-static uint64_t label_bits(const Wire__Offer *offer)
+static bool has_label(const Api__Worker *row, const char *key)
 {
-    return offer->gpus > 0 ? LABEL_CUDA : 0;
+    for (size_t i = 0; i < row->n_labels; i++)
+        if (strcmp(row->labels[i]->key, key) == 0)
+            return true;
+    return false;
 }
 
 static void on_offer(struct coordinator *coordinator, struct member *member,
@@ -129,6 +132,8 @@ static void on_offer(struct coordinator *coordinator, struct member *member,
              offer->address != NULL ? offer->address : "");
     row->n_labels = 0;
     for (size_t i = 0; i < offer->n_labels; i++) {
+        if (has_label(row, offer->labels[i]->key))
+            continue; /* a key has one value: the first */
         Api__Label *label = message_add(&member->arena, row, "labels");
         label->key = arena_strdup(&member->arena, offer->labels[i]->key);
         label->value = arena_strdup(&member->arena, offer->labels[i]->value);
@@ -138,15 +143,12 @@ static void on_offer(struct coordinator *coordinator, struct member *member,
                               .slots = (int32_t)offer->slots,
                               .pool = names_number(&coordinator->pools, row->pool),
                               .numerics = names_number(&coordinator->numerics, offer->numerics),
-                              .labels = label_bits(offer)};
+                              .labels = worker_labels(coordinator, row)};
     member->offered = true;
     struct change *change = change_begin(coordinator);
     change_worker(change, member);
     change_commit(change, NULL, NULL);
-    uint32_t index;
-    for (size_t i = 0; member_index(coordinator, member, &index) && i < offer->n_cached; i++)
-        cluster_warm(&coordinator->cluster, index,
-                     names_number(&coordinator->warm, offer->cached[i]));
+    member_cached_set(member, offer->cached, offer->n_cached);
 }
 
 static void note_back(struct member *member, struct change *change)
@@ -181,6 +183,8 @@ static void beat(struct coordinator *coordinator, struct member *member, int64_t
     struct heartbeat heartbeat = {.worker = (uint64_t)member->id,
                                   .offer = member->offer,
                                   .command_seen = command > 0 ? (uint64_t)command : 0,
+                                  .full = member->free_bytes >= 0 &&
+                                          member->free_bytes < (int64_t)WORKER_RESERVE_BYTES,
                                   .gangs = gangs,
                                   .gang_count = (int32_t)count};
     uint32_t index;
@@ -205,7 +209,7 @@ static void on_heartbeat(struct coordinator *coordinator, struct member *member,
     Wire__HeartbeatReply reply = WIRE__HEARTBEAT_REPLY__INIT;
     reply.has_epoch = true;
     reply.epoch = coordinator->epoch;
-    member->free_bytes = message->free_bytes;
+    member->free_bytes = message->has_free_bytes ? message->free_bytes : -1;
     if (member->attached)
         beat(coordinator, member, message->command, message->attempts, message->n_attempts);
     worker_socket_send(coordinator->socket, worker_identity(member->id), WORKER_HEARTBEAT_REPLY,
@@ -241,6 +245,7 @@ static void on_reattach(struct coordinator *coordinator, struct member *member,
     CHECK(member_index(coordinator, member, &index));
     registry_drain(&coordinator->cluster.registry, index,
                    member->row->state == API__WORKER_STATE__WORKER_STATE_DRAINING);
+    member_cached_tell(coordinator, member);
     for (size_t i = 0; i < message->n_attempts; i++)
         keep_or_stop(coordinator, &arena, index, message->attempts[i], reply);
     worker_socket_send(coordinator->socket, worker_identity(member->id), WORKER_REATTACH_REPLY,

@@ -135,7 +135,8 @@ void registry_forget(struct registry *registry, uint32_t index)
 
 int32_t worker_free(const struct worker *worker)
 {
-    bool open = worker->state == WORKER_UP && !worker->draining && !worker->unheard;
+    bool open =
+        worker->state == WORKER_UP && !worker->draining && !worker->full && !worker->unheard;
     if (!open || worker->held >= worker->offer.slots) {
         return 0;
     }

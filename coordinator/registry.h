@@ -47,6 +47,7 @@ struct worker {
     uint64_t id;
     enum worker_state state;
     bool draining; /* what runs may finish, nothing new comes */
+    bool full;     /* its disk has no room: nothing new comes */
     bool unheard;  /* restored, and silent since: nothing new comes until it speaks */
     struct worker_offer offer;
     int64_t heard_ms; /* listening time */
@@ -90,7 +91,7 @@ void registry_drain(struct registry *registry, uint32_t index, bool draining);
 /* A person says that the machine no longer exists: its holds end. */
 void registry_forget(struct registry *registry, uint32_t index);
 
-/* Slots that a new gang may take: 0 when draining, lost or unheard. */
+/* Slots that a new gang may take: 0 when draining, full, lost or unheard. */
 int32_t worker_free(const struct worker *worker);
 struct hold *worker_hold(struct worker *worker, uint64_t job, uint64_t term); /* or NULL */
 struct hold *worker_take(struct worker *worker, uint64_t job, uint64_t term, int32_t slots);

@@ -343,7 +343,7 @@ void coordinator_job_refresh(struct coordinator *coordinator, struct arena *aren
     row->has_step = row->has_steps_total = job->steps_total > 0 || job->step > 0;
     row->step = job->step;
     row->steps_total = job->steps_total;
-    if (!job_is_waiting(core->run.state))
+    if (!job_is_waiting(core->run.state) && !core->run.halted)
         return;
     struct buf sentence = {0};
     waiting_sentence(&core->wait, now_read(coordinator), &sentence);

@@ -157,6 +157,17 @@ static struct wait no_room(struct plan *plan, const struct candidate *it, struct
     return wait;
 }
 
+/* Nobody could hold it: is that because a worker of its pool has no space? */
+static bool pool_is_full(const struct snapshot *snapshot, uint32_t pool)
+{
+    for (uint32_t i = 0; i < snapshot->worker_count; i++) {
+        if (snapshot->workers[i].full && snapshot->workers[i].pool == pool) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void consider(struct plan *plan, const struct candidate *it)
 {
     const struct snapshot_job *job = &plan->snapshot->jobs[it->job];
@@ -176,7 +187,9 @@ static void consider(struct plan *plan, const struct candidate *it)
     int32_t at = plan_realm(plan, it->job, &usable, &possible);
     if (at == NOWHERE) {
         decide_wait(plan, it->job,
-                    (struct wait){.reason = WAITING_NO_MATCHING_WORKER,
+                    (struct wait){.reason = pool_is_full(plan->snapshot, ask->pool)
+                                                ? WAITING_STORAGE
+                                                : WAITING_NO_MATCHING_WORKER,
                                   .need = ask->min_ranks,
                                   .have = possible});
         return;

@@ -57,6 +57,7 @@ struct snapshot_job {
 
 struct snapshot_worker {
     uint64_t id;
+    bool full; /* no space on its disk: that is why it has no slots */
     uint32_t pool, numerics;
     uint64_t labels;
     int32_t slots;  /* that gangs may have: 0 when draining or lost */

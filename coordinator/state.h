@@ -19,6 +19,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/job.h"
 #include "coordinator/keys.h"
+#include "coordinator/space.h"
 #include "coordinator/worker_socket.h"
 #include "lib/limits.h"
 
@@ -51,16 +52,20 @@ struct member {
     char address[256]; /* where other ranks reach it */
     uint64_t boot;     /* of its process; 0: not heard since our own boot */
     struct worker_offer offer;
-    bool offered;      /* it said what it has */
-    bool attached;     /* it said what it runs: its heartbeats count */
-    bool was_draining; /* when it was lost */
-    int64_t seen_ms, free_bytes;
+    bool offered;                /* it said what it has */
+    bool attached;               /* it said what it runs: its heartbeats count */
+    bool was_draining;           /* when it was lost */
+    int64_t seen_ms, free_bytes; /* −1: not known */
+    struct arena cached_arena;
+    char **cached; /* digests of what jobs started from there, in that arena */
+    size_t cached_count;
     struct slot_use *uses; /* which slots its holds have; those without a hold are stale */
     int32_t use_count, use_capacity;
 };
 
-/* Bits of worker_offer.labels and ask.labels. */
+/* Bits of worker_offer.labels and ask.labels; the others are those of labels that jobs ask for. */
 #define LABEL_CUDA UINT64_C(1)
+enum { LABELS_ASKED_MAX = 63 };
 
 struct names { /* interned: number ↔ text; 0 is none */
     struct map *map;
@@ -100,7 +105,9 @@ struct coordinator {
     struct queue *queues;
     uint32_t queue_capacity;
     struct names pools, numerics, warm;
+    struct names labels; /* "key=value", at most LABELS_ASKED_MAX: the number is the bit's */
 
+    struct space space;
     struct event *tick;
     int64_t now_ms;               /* of this turn; since 1970, never back */
     int64_t used_ms, recorded_ms; /* slot time is counted, is recorded up to here */
@@ -114,6 +121,8 @@ int64_t now_read(struct coordinator *coordinator); /* reads the clock into now_m
 
 /* ---- names ---- */
 uint32_t names_number(struct names *names, const char *text); /* NULL or "": 0 */
+size_t names_count(const struct names *names);
+uint32_t names_find(const struct names *names, const char *text); /* 0: it has no number */
 const char *names_text(const struct names *names, uint32_t number);
 void names_release(struct names *names);
 
@@ -130,6 +139,15 @@ void member_remove(struct coordinator *coordinator, struct member *member);
 /* Index in the registry; false: not there. */
 bool member_index(const struct coordinator *coordinator, const struct member *member,
                   uint32_t *index_out);
+/* The bits of what a worker has. */
+uint64_t worker_labels(const struct coordinator *coordinator, const Api__Worker *row);
+/* The bit of a label that a job asks for. New: all workers are looked at for it. 0: too many. */
+uint64_t label_bit(struct coordinator *coordinator, const char *key, const char *value);
+/* What is cached there, as it says; it counts once the registry knows the worker. */
+void member_cached_set(struct member *member, char *const *digests, size_t count);
+void member_cached_tell(struct coordinator *coordinator, struct member *member);
+/* The number of what a job starts from. New: the cluster is told who has it. */
+uint32_t warm_number(struct coordinator *coordinator, const char *digest);
 /* Slots for ranks that the registry has just given it; the same again when asked again. */
 const struct slot_use *member_slots(struct coordinator *coordinator, struct member *member,
                                     uint64_t job, uint64_t term, int32_t count);

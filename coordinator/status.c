@@ -12,8 +12,6 @@
 #include "lib/check.h"
 #include "storage/records/records.h"
 
-#define STORE_FREE_MIN (64 * (int64_t)MIB)
-
 /* ---- workers --------------------------------------------------------------------------------- */
 
 static Api__WorkerState state_of(const struct member *member, const struct worker *worker)
@@ -109,7 +107,7 @@ bool coordinator_ready(struct coordinator *coordinator, struct error *cause_out)
 {
     if (background_stuck(coordinator->database, cause_out))
         return false;
-    if (store_free_bytes(coordinator->store) < STORE_FREE_MIN) {
+    if (store_free_bytes(coordinator->store) < (int64_t)STORE_RESERVE_BYTES) {
         error_set(cause_out, STATUS_IO, "the store has less than 64 MiB of free space");
         return false;
     }

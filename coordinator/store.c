@@ -83,6 +83,10 @@ enum status store_upload_put(struct store *store, const char *tenant, const char
     char dir[PATH_MAX];
     *state_out = (struct upload_state){0};
     TRY(tenant_dir(store, tenant, dir, error));
+    if (length > 0 && store_free_bytes(store) < (int64_t)(STORE_RESERVE_BYTES + length)) {
+        upload_state(dir, digest, &state_out->offset, &state_out->complete, NULL);
+        return error_set(error, STATUS_FULL, "the store is full: what is left is for the records");
+    }
     TRY(dir_create(dir, error));
     enum status status = upload_write(dir, digest, total, offset, data, length, &state_out->offset,
                                       &state_out->complete, error);

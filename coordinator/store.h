@@ -34,7 +34,8 @@ enum status store_upload_show(struct store *store, const char *tenant, const cha
                               struct upload_state *state_out, struct error *error);
 /* One chunk of a blob of `total` bytes. STATUS_CONFLICT: not at the offset that *state_out wants;
  * STATUS_FORMAT: all is there and it is not that digest, or it grew beyond `total`; the part is
- * gone then. *state_out is written in each case. */
+ * gone then. STATUS_FULL: less than STORE_RESERVE_BYTES would be left. *state_out is written in
+ * each case. */
 enum status store_upload_put(struct store *store, const char *tenant, const char *digest,
                              int64_t total, int64_t offset, const void *data, size_t length,
                              struct upload_state *state_out, struct error *error);

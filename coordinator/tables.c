@@ -48,6 +48,19 @@ uint32_t names_number(struct names *names, const char *text)
     return (uint32_t)*number;
 }
 
+size_t names_count(const struct names *names)
+{
+    return names->map != NULL ? map_count(names->map) : 0;
+}
+
+uint32_t names_find(const struct names *names, const char *text)
+{
+    uint64_t number;
+    bool found =
+        text != NULL && names->map != NULL && map_get(names->map, text, strlen(text), &number);
+    return found ? (uint32_t)number : 0;
+}
+
 const char *names_text(const struct names *names, uint32_t number)
 {
     size_t length;
@@ -139,7 +152,7 @@ struct member *member_add(struct coordinator *coordinator, const Api__Worker *ro
                      size_mul(coordinator->member_capacity, sizeof(*coordinator->members)));
     }
     struct member *member = mem_alloc(sizeof(*member));
-    *member = (struct member){.id = row->id};
+    *member = (struct member){.id = row->id, .free_bytes = -1};
     member->row = message_copy(&member->arena, &row->base);
     coordinator->members[coordinator->member_count++] = member;
     return member;
@@ -152,6 +165,7 @@ void member_remove(struct coordinator *coordinator, struct member *member)
         at++;
     coordinator->members[at] = coordinator->members[--coordinator->member_count];
     mem_free(member->uses);
+    arena_release(&member->cached_arena);
     arena_release(&member->arena);
     mem_free(member);
 }
@@ -160,6 +174,83 @@ bool member_index(const struct coordinator *coordinator, const struct member *me
                   uint32_t *index_out)
 {
     return registry_find(&coordinator->cluster.registry, (uint64_t)member->id, index_out);
+}
+
+/* ---- labels ---------------------------------------------------------------------------------- */
+
+enum { LABEL_TEXT_MAX = 320 };
+
+uint64_t worker_labels(const struct coordinator *coordinator, const Api__Worker *row)
+{
+    uint64_t bits = row->gpus > 0 ? LABEL_CUDA : 0;
+    for (size_t i = 0; i < row->n_labels; i++) {
+        char text[LABEL_TEXT_MAX];
+        snprintf(text, sizeof(text), "%s=%s", row->labels[i]->key, row->labels[i]->value);
+        uint32_t number = names_find(&coordinator->labels, text);
+        bits |= number != 0 ? UINT64_C(1) << number : 0;
+    }
+    return bits;
+}
+
+uint64_t label_bit(struct coordinator *coordinator, const char *key, const char *value)
+{
+    char text[LABEL_TEXT_MAX];
+    uint32_t index;
+    snprintf(text, sizeof(text), "%s=%s", key, value);
+    uint32_t number = names_find(&coordinator->labels, text);
+    if (number != 0)
+        return UINT64_C(1) << number;
+    if (names_count(&coordinator->labels) == LABELS_ASKED_MAX)
+        return 0;
+    number = names_number(&coordinator->labels, text);
+    for (uint32_t i = 0; i < coordinator->member_count; i++) {
+        struct member *member = coordinator->members[i];
+        member->offer.labels = worker_labels(coordinator, member->row);
+        if (member_index(coordinator, member, &index))
+            coordinator->cluster.registry.workers[index].offer.labels = member->offer.labels;
+    }
+    return UINT64_C(1) << number;
+}
+
+/* ---- caches ---------------------------------------------------------------------------------- */
+
+void member_cached_set(struct member *member, char *const *digests, size_t count)
+{
+    arena_release(&member->cached_arena);
+    member->cached = arena_array(&member->cached_arena, char *, count);
+    member->cached_count = count;
+    for (size_t i = 0; i < count; i++)
+        member->cached[i] = arena_strdup(&member->cached_arena, digests[i]);
+}
+
+void member_cached_tell(struct coordinator *coordinator, struct member *member)
+{
+    uint32_t index;
+    for (size_t i = 0; member_index(coordinator, member, &index) && i < member->cached_count; i++)
+        cluster_warm(&coordinator->cluster, index,
+                     names_find(&coordinator->warm, member->cached[i]));
+}
+
+static bool member_caches(const struct member *member, const char *digest)
+{
+    for (size_t i = 0; i < member->cached_count; i++)
+        if (strcmp(member->cached[i], digest) == 0)
+            return true;
+    return false;
+}
+
+uint32_t warm_number(struct coordinator *coordinator, const char *digest)
+{
+    uint32_t index, known = names_find(&coordinator->warm, digest);
+    if (known != 0)
+        return known;
+    uint32_t number = names_number(&coordinator->warm, digest);
+    for (uint32_t i = 0; number != 0 && i < coordinator->member_count; i++) {
+        struct member *member = coordinator->members[i];
+        if (member_caches(member, digest) && member_index(coordinator, member, &index))
+            cluster_warm(&coordinator->cluster, index, number);
+    }
+    return number;
 }
 
 /* ---- slots ----------------------------------------------------------------------------------- */

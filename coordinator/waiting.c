@@ -24,7 +24,9 @@ static const struct {
     [WAITING_BACKOFF] = {"backoff", "waits a while after an attempt that ended badly"},
     [WAITING_NO_MATCHING_WORKER] = {"no_matching_worker",
                                     "waits for workers that could hold it; none do now"},
-    [WAITING_STORAGE] = {"storage", "waits because the store is full"},
+    [WAITING_STORAGE] = {"storage",
+                         "waits for space on the disk of the store or of its worker, and "
+                         "goes on by itself when there is some"},
     [WAITING_PREEMPTED] = {"preempted", "gave its slots to another job and waits for new ones"},
     [WAITING_BATCH_LIMIT] = {"batch_limit", "waits because as many of its batch run as may"},
 };

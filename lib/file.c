@@ -41,6 +41,9 @@ static enum status errno_status(int number)
         return STATUS_CONFLICT;
     case ENOMEM:
         return STATUS_MEMORY;
+    case ENOSPC:
+    case EDQUOT:
+        return STATUS_FULL;
     default:
         return STATUS_IO;
     }

@@ -46,6 +46,10 @@
 #define OVERLAP_FLOATS     (1 << 20) /* handed on at a time beside the backward pass: 4 MiB */
 #define GANG_RECHECK_STEPS 100       /* between slices that a second rank computes: 1 % at most */
 
+/* Disks. What is kept free on a store's is for the records beside it: a commit must find room. */
+#define STORE_RESERVE_BYTES  (64 * MIB)
+#define WORKER_RESERVE_BYTES (64 * MIB) /* a worker with less is given nothing new */
+
 /* Messages of the service. */
 #define MESSAGE_VALUES_MAX 100000     /* JSON values in one body: about 8 MiB once parsed */
 #define MESSAGE_BUDGET     40         /* bytes of memory for one byte on the wire, at most */

@@ -67,6 +67,7 @@ const char *status_name(enum status status)
         [STATUS_COMMUNICATION] = "communication failed",
         [STATUS_TIMEOUT] = "timed out",
         [STATUS_HELD] = "held",
+        [STATUS_FULL] = "no space left",
     };
     CHECK((unsigned)status < STATUS_COUNT);
     return names[status];

@@ -26,13 +26,14 @@ enum status {
     STATUS_FORMAT,        /* the bytes of an input are malformed: names file and line or field */
     STATUS_UNSUPPORTED,   /* well-formed, but not something this program can do */
     STATUS_LIMIT,         /* a named limit of limits.h would be exceeded */
-    STATUS_IO,            /* the operating system failed: disk full, EIO */
+    STATUS_IO,            /* the operating system failed: EIO */
     STATUS_MEMORY,        /* a planned block does not fit */
     STATUS_NUMERIC,       /* NaN or infinity where a number must be finite */
     STATUS_CANCELLED,     /* a signal or a person stopped it */
     STATUS_COMMUNICATION, /* another rank failed, or cannot be reached */
     STATUS_TIMEOUT,       /* what was waited for has not come within the time that was given */
     STATUS_HELD,          /* done, but a gate holds the result back */
+    STATUS_FULL,          /* no space is left on a disk: the same works when there is some */
     STATUS_COUNT
 };
 

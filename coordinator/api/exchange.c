@@ -45,6 +45,7 @@ static int code_of(enum status status)
     case STATUS_LIMIT:
         return 429;
     case STATUS_IO:
+    case STATUS_FULL:
     case STATUS_CANCELLED:
         return 503;
     default:

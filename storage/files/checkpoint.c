@@ -44,6 +44,7 @@ struct part {
     const char *name, *digest; /* of the manifest */
     int64_t offset, size;      /* a stretch of what `name` names */
     struct file_map map;       /* verified; open between checkpoint_open and checkpoint_close */
+    bool elsewhere;            /* not in this directory: no map */
 };
 
 struct checkpoint {
@@ -303,12 +304,18 @@ enum status checkpoint_write(const char *run, int64_t step, const json_t *state,
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static enum status parts_open(const char *run, struct checkpoint *checkpoint, struct error *error)
+static enum status parts_open(const char *run, struct checkpoint *checkpoint, bool held_only,
+                              struct error *error)
 {
     char store[PATH_MAX];
     path_join(store, sizeof(store), run, STORE);
     for (int i = 0; i < checkpoint->count; i++) {
         struct part *part = &checkpoint->parts[i];
+        int64_t size;
+        TRY(blob_size(store, part->digest, &size, error));
+        part->elsewhere = held_only && size < 0;
+        if (part->elsewhere)
+            continue;
         TRY(blob_open(store, part->digest, &part->map, error));
         if ((uint64_t)part->size != part->map.size)
             return error_set(error, STATUS_FORMAT,
@@ -318,18 +325,30 @@ static enum status parts_open(const char *run, struct checkpoint *checkpoint, st
     return STATUS_OK;
 }
 
-enum status checkpoint_open(const char *run, int64_t step, struct checkpoint **checkpoint_out,
-                            struct error *error)
+static enum status open_one(const char *run, int64_t step, bool held_only,
+                            struct checkpoint **checkpoint_out, struct error *error)
 {
     struct checkpoint *checkpoint;
     TRY(manifest_open(run, step, &checkpoint, error));
-    enum status status = parts_open(run, checkpoint, error);
+    enum status status = parts_open(run, checkpoint, held_only, error);
     if (status != STATUS_OK) {
         checkpoint_close(checkpoint);
         return status;
     }
     *checkpoint_out = checkpoint;
     return STATUS_OK;
+}
+
+enum status checkpoint_open(const char *run, int64_t step, struct checkpoint **checkpoint_out,
+                            struct error *error)
+{
+    return open_one(run, step, false, checkpoint_out, error);
+}
+
+enum status checkpoint_open_held(const char *run, int64_t step, struct checkpoint **checkpoint_out,
+                                 struct error *error)
+{
+    return open_one(run, step, true, checkpoint_out, error);
 }
 
 enum status checkpoint_open_latest(const char *run, struct checkpoint **checkpoint_out,
@@ -397,12 +416,17 @@ enum status checkpoint_read_range(const struct checkpoint *checkpoint, const cha
                          (long long)checkpoint->step, name, bytes, whole);
     for (int i = 0; i < checkpoint->count; i++) {
         const struct part *part = &checkpoint->parts[i];
-        size_t begin = (size_t)part->offset, end = begin + part->map.size;
+        size_t begin = (size_t)part->offset, end = begin + (size_t)part->size;
         begin = begin > offset ? begin : offset;
         end = end < offset + size ? end : offset + size;
-        if (strcmp(part->name, name) == 0 && begin < end)
-            memcpy((char *)out + (begin - offset), part->map.data + (begin - (size_t)part->offset),
-                   end - begin);
+        if (strcmp(part->name, name) != 0 || begin >= end)
+            continue;
+        if (part->elsewhere)
+            return error_set(error, STATUS_NOT_FOUND,
+                             "checkpoint of step %lld: the stretch of \"%s\" at %lld is elsewhere",
+                             (long long)checkpoint->step, name, (long long)part->offset);
+        memcpy((char *)out + (begin - offset), part->map.data + (begin - (size_t)part->offset),
+               end - begin);
     }
     return STATUS_OK;
 }

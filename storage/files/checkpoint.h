@@ -67,6 +67,10 @@ enum status checkpoint_open_latest(const char *run, struct checkpoint **checkpoi
                                    struct error *error);
 enum status checkpoint_open(const char *run, int64_t step, struct checkpoint **checkpoint_out,
                             struct error *error);
+/* The same where not all blobs lie in this directory: to read a stretch of one that does not is
+ * STATUS_NOT_FOUND. */
+enum status checkpoint_open_held(const char *run, int64_t step, struct checkpoint **checkpoint_out,
+                                 struct error *error);
 void checkpoint_close(struct checkpoint *checkpoint);
 int64_t checkpoint_step(const struct checkpoint *checkpoint);
 const json_t *checkpoint_state(const struct checkpoint *checkpoint); /* borrowed */

@@ -26,7 +26,9 @@
 static enum status io_error(struct error *error, const char *doing, const char *path)
 {
     int number = errno;
-    enum status status = number == EACCES || number == EROFS ? STATUS_DENIED : STATUS_IO;
+    enum status status = number == EACCES || number == EROFS    ? STATUS_DENIED
+                         : number == ENOSPC || number == EDQUOT ? STATUS_FULL
+                                                                : STATUS_IO;
     return error_set(error, status, "%s: cannot %s: %s", path, doing, strerror(number));
 }
 

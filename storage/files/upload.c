@@ -31,7 +31,8 @@ static void part_path(const char *store, const char *digest, char out[PATH_MAX])
 
 static enum status io_error(struct error *error, const char *doing, const char *path)
 {
-    return error_set(error, STATUS_IO, "%s: cannot %s: %s", path, doing, strerror(errno));
+    enum status status = errno == ENOSPC || errno == EDQUOT ? STATUS_FULL : STATUS_IO;
+    return error_set(error, status, "%s: cannot %s: %s", path, doing, strerror(errno));
 }
 
 enum status upload_state(const char *store, const char *digest, int64_t *offset_out,

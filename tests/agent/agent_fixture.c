@@ -23,6 +23,7 @@
 
 struct service service;
 pid_t agents[AGENTS_MAX];
+const char *agent_pool = "default", *agent_label = "disk=slow";
 static char base[65], data[65];
 
 static void on_answer(void *argument, enum status status, const struct error *error)
@@ -114,6 +115,10 @@ void agent_start(int i, const char *token, int slots)
         const char *words[] = {TEST_BUILD_DIR "/tailor-worker",
                                "--data",
                                dir,
+                               "--label",
+                               agent_label,
+                               "--pool",
+                               agent_pool,
                                "--slots",
                                count,
                                "--name",
@@ -204,27 +209,32 @@ int64_t submit(const struct wanted *wanted)
     struct buf spec = {0};
     struct job_submission submission = {.caller = &service.admin, .job = &job};
     bool custom = wanted->from != NULL;
-    buf_printf(&spec,
-               "{\"stage\":\"%s\",\"from\":\"sha256:%s\",\"data\":{\"train\":[{\"dataset\":"
-               "\"sha256:%s\"}]%s},%s"
-               "\"train\":{\"batch_groups\":4,\"learning_rate\":0.001,\"epochs\":%d},"
-               "\"checkpoint\":{\"every\":\"0s\",\"every_steps\":4},"
-               "\"evaluate\":{\"every_steps\":0},"
-               "\"output\":{\"model\":\"acme/support\",\"alias\":\"prod\"}}",
-               custom ? "customize" : "general", custom ? wanted->from : base,
-               wanted->data != NULL ? wanted->data : data,
-               custom ? ",\"eval\":[{\"split\":0.2}]" : "",
-               custom ? "\"adapter\":{\"type\":\"lora\"},"
-                      : "\"model\":{\"template\":\"dsp\",\"max_length\":160},",
-               wanted->epochs > 0 ? wanted->epochs : 5);
+    buf_printf(
+        &spec,
+        "{\"stage\":\"%s\",\"from\":\"sha256:%s\",\"data\":{\"train\":[{\"dataset\":"
+        "\"sha256:%s\"}]%s},%s"
+        "\"train\":{\"batch_groups\":4,\"learning_rate\":0.001,\"epochs\":%d},"
+        "\"checkpoint\":{\"every\":\"0s\",\"every_steps\":%d},"
+        "\"evaluate\":{\"every_steps\":0},"
+        "\"resources\":{\"labels\":{%s%s%s}},"
+        "\"output\":{\"model\":\"acme/support\",\"alias\":\"prod\"}}",
+        custom ? "customize" : "general", custom ? wanted->from : base,
+        wanted->data != NULL ? wanted->data : data, custom ? ",\"eval\":[{\"split\":0.2}]" : "",
+        custom ? "\"adapter\":{\"type\":\"lora\"},"
+               : "\"model\":{\"template\":\"dsp\",\"max_length\":160},",
+        wanted->epochs > 0 ? wanted->epochs : 5, wanted->every_steps > 0 ? wanted->every_steps : 4,
+        wanted->disk != NULL ? "\"disk\":\"" : "", wanted->disk != NULL ? wanted->disk : "",
+        wanted->disk != NULL ? "\"" : "");
     sha256_hex(spec.data, spec.length, digest);
     job.tenant = "acme";
-    job.queue = job.pool = "default";
+    job.queue = "default";
+    job.pool = (char *)(wanted->pool != NULL ? wanted->pool : "default");
     job.has_stage = job.has_ranks = job.has_min_ranks = job.has_preemptible = true;
     job.has_max_attempts = true;
     job.stage = custom ? API__STAGE__STAGE_CUSTOMIZE : API__STAGE__STAGE_GENERAL;
-    job.from_digest = (char *)wanted->from;
-    job.ranks = job.min_ranks = wanted->ranks > 0 ? wanted->ranks : 1;
+    job.from_digest = custom ? (char *)wanted->from : base;
+    job.ranks = wanted->ranks > 0 ? wanted->ranks : 1;
+    job.min_ranks = wanted->min_ranks > 0 ? wanted->min_ranks : job.ranks;
     job.preemptible = true;
     job.max_attempts = 3;
     job.spec = spec.data;
@@ -332,6 +342,33 @@ int64_t terms_of(int64_t job)
     int64_t count = (int64_t)outcome.attempts->n_attempts;
     arena_release(&outcome.arena);
     return count;
+}
+
+int workers_of(int64_t job)
+{
+    struct outcome outcome;
+    int64_t seen = 0;
+    int count = 0;
+    outcome_open(&outcome, job);
+    for (size_t r = 0;
+         outcome.attempts->n_attempts > 0 && r < outcome.attempts->attempts[0]->n_ranks;
+         r++) { /* in order of rank: those of one worker follow each other */
+        count += outcome.attempts->attempts[0]->ranks[r]->worker_id != seen;
+        seen = outcome.attempts->attempts[0]->ranks[r]->worker_id;
+    }
+    arena_release(&outcome.arena);
+    return count;
+}
+
+int64_t worker_of(int64_t job)
+{
+    struct outcome outcome;
+    outcome_open(&outcome, job);
+    int64_t worker = outcome.attempts->n_attempts > 0 && outcome.attempts->attempts[0]->n_ranks > 0
+                         ? outcome.attempts->attempts[0]->ranks[0]->worker_id
+                         : 0;
+    arena_release(&outcome.arena);
+    return worker;
 }
 
 /* A job that nobody disturbs; the weights that all others of the same length must have. */

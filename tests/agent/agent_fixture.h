@@ -37,6 +37,8 @@ void open_all(void);
 void close_all(void); /* kills what still runs */
 void upload(const void *bytes, size_t length, char digest_out[65]);
 
+extern const char *agent_pool, *agent_label; /* of those that are started from now on */
+
 void agent_start(int i, const char *token, int slots);
 void agent_join(int i, int slots); /* with a token */
 void agent_kill(int i);
@@ -46,7 +48,10 @@ pid_t trainer_find(const char *word);
 struct wanted {
     const char *data; /* NULL: the good one */
     const char *from; /* a model: customize it by an adapter; NULL: the base, stage general */
-    int ranks, epochs;
+    const char *pool; /* NULL: default */
+    const char *disk; /* the value of the label "disk" that its workers must have; NULL: any */
+    int ranks, min_ranks, epochs; /* min_ranks 0: all */
+    int every_steps;              /* of checkpoints; 0: 4 */
 };
 
 int64_t submit(const struct wanted *wanted);
@@ -75,6 +80,10 @@ void weights_of(int64_t job, char digest_out[65]);
 int64_t step_of(int64_t job);
 int64_t checkpoints_of(int64_t job); /* the step of the newest in the store */
 int64_t terms_of(int64_t job);
+/* On how many workers the newest attempt's ranks are, or were. */
+int workers_of(int64_t job);
+/* The worker of rank 0 of the newest attempt. */
+int64_t worker_of(int64_t job);
 /* A job that nobody disturbs; the weights that all others of the same length must have. */
 void undisturbed(int epochs, char digest_out[65]);
 

@@ -101,15 +101,23 @@ TEST(lines_are_cut_wherever_the_pipe_cut_them_and_too_long_ones_are_shortened)
 
 /* ---- outbox ---------------------------------------------------------------------------------- */
 
+static bool put(struct outbox *outbox, const char *kind, bool once)
+{
+    Wire__Finding finding = WIRE__FINDING__INIT;
+    finding.kind = (char *)kind; /* protobuf-c knows no const */
+    return outbox_put(outbox, WORKER_FINDING, &finding.stamp, &finding, once);
+}
+
 TEST(reports_are_kept_until_they_are_acknowledged_and_the_final_one_has_its_place)
 {
-    struct outbox outbox = {.job = 3, .term = 2};
-    Wire__Finding finding = WIRE__FINDING__INIT;
-    finding.kind = "k";
-    for (int i = 0; i < OUTBOX_MAX - 1; i++)
-        REQUIRE(outbox_put(&outbox, WORKER_FINDING, &finding.stamp, &finding, false));
-    EXPECT(!outbox_put(&outbox, WORKER_FINDING, &finding.stamp, &finding, false));
-    EXPECT(outbox_put(&outbox, WORKER_FINDING, &finding.stamp, &finding, true));
+    struct outbox outbox;
+    outbox_init(&outbox, 3, 2);
+    for (int i = 0; i < OUTBOX_MAX - OUTBOX_ONCE; i++)
+        REQUIRE(put(&outbox, "k", false));
+    EXPECT(!put(&outbox, "k", false));
+    EXPECT_I64(1, outbox.dropped);
+    for (int i = 0; i < OUTBOX_ONCE; i++)
+        EXPECT(put(&outbox, "k", true));
     EXPECT_I64(OUTBOX_MAX, outbox.sequence);
     outbox_ack(&outbox, 5);
     EXPECT_I64(OUTBOX_MAX - 5, outbox.count);
@@ -118,7 +126,7 @@ TEST(reports_are_kept_until_they_are_acknowledged_and_the_final_one_has_its_plac
     EXPECT_I64(OUTBOX_MAX - 5, outbox.count);
     outbox_ack(&outbox, OUTBOX_MAX);
     EXPECT_I64(0, outbox.count);
-    outbox_release(&outbox);
+    outbox_close(&outbox);
 }
 
 /* ---- the data directory ---------------------------------------------------------------------- */
@@ -129,6 +137,111 @@ static void directory_make(void)
 {
     snprintf(directory, sizeof(directory), "/tmp/agent_parts_test.XXXXXX");
     CHECK(mkdtemp(directory) != NULL);
+}
+
+/* As a kill leaves it: the file as it is, the memory gone. */
+static void outbox_abandon(struct outbox *outbox)
+{
+    outbox->path[0] = '\0'; /* whatever the end would remove, it does not find */
+    outbox_close(outbox);
+}
+
+TEST(what_was_not_acknowledged_is_there_for_the_next_process_and_the_rest_is_not)
+{
+    struct error error;
+    struct outbox outbox, next;
+    char path[PATH_MAX];
+    directory_make();
+    outbox_init(&outbox, 7, 4);
+    REQUIRE(outbox_open(&outbox, directory, &error) == STATUS_OK);
+    snprintf(path, sizeof(path), "%s", outbox.path);
+    for (int i = 0; i < 3; i++)
+        REQUIRE(put(&outbox, i == 2 ? "third" : "k", false));
+    struct buf third = {0};
+    buf_append(&third, outbox.entries[2].bytes.data, outbox.entries[2].bytes.length);
+    outbox_ack(&outbox, 1);
+    outbox_abandon(&outbox);
+    REQUIRE(outbox_restore(&next, path, &error) == STATUS_OK);
+    EXPECT_I64(7, next.job);
+    EXPECT_I64(4, next.term);
+    EXPECT_I64(3, next.sequence);
+    REQUIRE(next.count == 2);
+    EXPECT_I64(2, next.entries[0].sequence);
+    EXPECT(next.entries[1].bytes.length == third.length &&
+           memcmp(next.entries[1].bytes.data, third.data, third.length) == 0);
+    outbox_ack(&next, 2); /* and the next one goes on with the same file */
+    outbox_abandon(&next);
+    REQUIRE(outbox_restore(&next, path, &error) == STATUS_OK);
+    EXPECT_I64(1, next.count);
+    outbox_ack(&next, 3);
+    outbox_close(&next);
+    EXPECT(!file_exists(path)); /* nothing is left to say */
+    buf_release(&third);
+    dir_remove(directory, NULL);
+}
+
+TEST(an_outbox_that_was_cut_anywhere_reads_as_one_that_once_was)
+{
+    struct error error;
+    struct outbox outbox, next;
+    struct buf whole = {0};
+    char path[PATH_MAX];
+    directory_make();
+    outbox_init(&outbox, 7, 4);
+    REQUIRE(outbox_open(&outbox, directory, &error) == STATUS_OK);
+    snprintf(path, sizeof(path), "%s", outbox.path);
+    for (int i = 0; i < 3; i++)
+        REQUIRE(put(&outbox, "k", false));
+    size_t record = outbox.file_bytes / 3;
+    outbox_abandon(&outbox);
+    REQUIRE(file_read(path, MIB, &whole, &error) == STATUS_OK);
+    for (size_t length = 1; length <= whole.length; length++) {
+        REQUIRE(file_write_atomic(path, whole.data, length, &error) == STATUS_OK);
+        enum status status = outbox_restore(&next, path, NULL);
+        EXPECT_I64(length < record ? STATUS_FORMAT : STATUS_OK, status);
+        if (status != STATUS_OK)
+            continue;
+        EXPECT_I64((int64_t)(length / record), next.count);
+        REQUIRE(put(&next, "k", false)); /* behind what is whole */
+        outbox_abandon(&next);
+        REQUIRE(outbox_restore(&next, path, NULL) == STATUS_OK);
+        EXPECT_I64((int64_t)(length / record) + 1, next.count);
+        outbox_abandon(&next);
+    }
+    whole.data[record + 40] ^= 1; /* a bit of the second one flipped */
+    REQUIRE(file_write_atomic(path, whole.data, whole.length, &error) == STATUS_OK);
+    REQUIRE(outbox_restore(&next, path, NULL) == STATUS_OK);
+    EXPECT_I64(1, next.count);
+    outbox_abandon(&next);
+    buf_release(&whole);
+    dir_remove(directory, NULL);
+}
+
+TEST(the_file_of_an_outbox_is_bounded_however_much_goes_through_it)
+{
+    static char kind[60001];
+    struct error error;
+    struct outbox outbox, next;
+    char path[PATH_MAX];
+    directory_make();
+    memset(kind, 'k', sizeof(kind) - 1);
+    outbox_init(&outbox, 7, 4);
+    REQUIRE(outbox_open(&outbox, directory, &error) == STATUS_OK);
+    snprintf(path, sizeof(path), "%s", outbox.path);
+    for (int i = 1; i <= 800; i++) { /* 48 MB, of which one always waits */
+        REQUIRE(put(&outbox, kind, false));
+        outbox_ack(&outbox, i - 1);
+        EXPECT(file_size(path) <= (int64_t)(OUTBOX_FILE_MAX + sizeof(kind) + KIB));
+    }
+    outbox_abandon(&outbox);
+    REQUIRE(outbox_restore(&next, path, &error) == STATUS_OK);
+    EXPECT_I64(1, next.count);
+    EXPECT_I64(800, next.sequence);
+    while (put(&next, kind, false))
+        continue;
+    EXPECT(next.bytes < OUTBOX_BYTES_MAX + sizeof(kind) + KIB);
+    outbox_abandon(&next);
+    dir_remove(directory, NULL);
 }
 
 static void make_old(const struct cache *cache, const char *digest, int age_s)
@@ -168,6 +281,11 @@ TEST(the_cache_makes_room_by_what_was_not_used_for_longest_and_never_by_what_is_
     cache_evict(&cache, 1000000); /* more than can be had */
     EXPECT(!cache_has(&cache, newer));
     EXPECT(cache_has(&cache, used) && cache_has(&cache, new));
+    put_old(&cache, 'a', 3000, oldest); /* below the bound, but the disk is short of space */
+    put_old(&cache, 'c', 2000, newer);
+    cache_relieve(&cache, 1000);
+    EXPECT(!cache_has(&cache, oldest));
+    EXPECT(cache_has(&cache, newer) && cache_has(&cache, used) && cache_has(&cache, new));
     dir_remove(directory, NULL);
 }
 

@@ -220,6 +220,51 @@ TEST(wishes_survive_a_restart_of_the_coordinator)
     service_close(&service);
 }
 
+static void on_verb(void *argument, enum status status, const struct error *error)
+{
+    (void)error;
+    *(bool *)argument = status == STATUS_OK;
+}
+
+static void verb(enum worker_verb verb, int64_t worker)
+{
+    bool done = false;
+    coordinator_worker_verb(service.coordinator, verb, worker, on_verb, &done);
+    UNTIL(&service, done);
+}
+
+TEST(a_job_that_pauses_for_want_of_space_says_so_and_goes_on_by_itself_also_after_a_restart)
+{
+    struct arena arena = {0};
+    Wire__AttemptReport report = WIRE__ATTEMPT_REPORT__INIT;
+    service_open(&service);
+    struct fake_worker *worker = service_add_worker(&service, 1);
+    int64_t id = running_job(worker);
+    verb(WORKER_VERB_DRAIN, worker->id); /* so that it stays paused for a while */
+    report.has_state = report.has_failure_class = report.has_full = true;
+    report.state = API__ATTEMPT_STATE__ATTEMPT_STATE_FAILED;
+    report.failure_class = API__FAILURE_CLASS__FAILURE_CLASS_STORAGE;
+    report.failure_message = "store/ab: cannot write: No space left on device";
+    report.full = true;
+    fake_report(worker, fake_newest(worker, id), &report);
+    UNTIL(&service, service_state(&service, id) == API__JOB_STATE__JOB_STATE_PAUSED);
+    Api__Job *row = service_job(&service, &arena, id);
+    coordinator_job_refresh(service.coordinator, &arena, row);
+    EXPECT_I64(API__WAITING_REASON__WAITING_REASON_STORAGE, row->waiting_reason);
+    EXPECT_CONTAINS("goes on by itself", row->waiting_detail);
+    EXPECT_I64(1, service_count_events(&service, id, "storage"));
+    service_stop(&service);
+    service_start(&service);
+    service_idle(&service, 500);
+    EXPECT_I64(API__JOB_STATE__JOB_STATE_PAUSED, service_state(&service, id));
+    worker->automatic = true;
+    verb(WORKER_VERB_UNDRAIN, worker->id);
+    UNTIL(&service, service_state(&service, id) == RUNNING);
+    EXPECT_I64(2, fake_newest(worker, id)->term);
+    arena_release(&arena);
+    service_close(&service);
+}
+
 TEST(a_report_that_is_sent_again_takes_effect_once_and_a_gap_is_not_acknowledged)
 {
     service_open(&service);

@@ -190,6 +190,31 @@ TEST(a_full_disk_refuses_what_can_be_told_and_keeps_what_must_be_in_its_order)
     event_base_free(base);
 }
 
+TEST(what_is_asked_for_while_the_disk_is_full_is_refused_and_what_must_be_waits_in_its_order)
+{
+    struct background *background;
+    struct letter letters[4];
+    struct error error;
+    struct event_base *base = begin(&background);
+    tape.failures = 1000000;
+    letter_add(background, &letters[0], WORK_MUST, 'a', STATUS_OK);
+    while (!background_stuck(background, &error))
+        event_base_loop(base, EVLOOP_NONBLOCK);
+    letter_add(background, &letters[1], WORK_MUST, 'b', STATUS_OK);
+    letter_add(background, &letters[2], WORK_WRITE, 'c', STATUS_OK);
+    letter_add(background, &letters[3], WORK_MUST, 'd', STATUS_OK);
+    while (refused[0] == '\0') /* while it is full still */
+        event_base_loop(base, EVLOOP_NONBLOCK);
+    EXPECT_STR("c", refused);
+    EXPECT_STR("", done);
+    tape.failures = 0;
+    turn_until(base, background);
+    EXPECT_STR("abd", done);
+    EXPECT_STR("abd", tape.disk);
+    background_stop(background);
+    event_base_free(base);
+}
+
 TEST(stopping_with_a_full_disk_gives_up_and_says_so)
 {
     struct background *background;

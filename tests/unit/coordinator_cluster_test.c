@@ -12,6 +12,7 @@ struct scene {
     int64_t now_ms;
     uint64_t sequence[3]; /* of each worker; 0 is not used */
     uint64_t seen[3];     /* last command that each worker saw */
+    bool full[3];         /* its disk */
     struct error error;
 };
 
@@ -45,6 +46,7 @@ static void beat(struct scene *scene, uint64_t worker, uint64_t job, uint64_t te
     struct heartbeat beat = {.worker = worker,
                              .offer = {.incarnation = 1, .slots = 2, .pool = 1, .numerics = 1},
                              .command_seen = scene->seen[worker],
+                             .full = scene->full[worker],
                              .gangs = &gang,
                              .gang_count = job > 0};
     cluster_heartbeat(&scene->cluster, &beat, scene->now_ms);
@@ -256,6 +258,83 @@ TEST(people_pause_resume_and_cancel)
     EXPECT_I64(STATUS_CONFLICT, cluster_cancel(&scene->cluster, id, scene->now_ms, &scene->error));
     EXPECT_I64(STATUS_NOT_FOUND,
                cluster_cancel(&scene->cluster, id + 1, scene->now_ms, &scene->error));
+}
+
+static const char *reason(struct scene *scene, uint64_t id)
+{
+    return waiting_name(cluster_job(&scene->cluster, id)->wait.reason);
+}
+
+TEST(what_runs_when_the_store_is_full_is_halted_and_goes_on_when_there_is_room)
+{
+    uint64_t id;
+    struct scene *scene = running(&id);
+    cluster_store_full(&scene->cluster, true);
+    EXPECT_I64(2, turns(scene, 1, COMMAND_YIELD));
+    EXPECT_STR("pausing", state(scene, id));
+    EXPECT_STR("storage", reason(scene, id));
+    for (int i = 0; i < 40; i++) { /* longer than the time to yield: a model may wait for room */
+        beat(scene, 1, id, 1);
+        beat(scene, 2, id, 1);
+        turns(scene, 1, COMMAND_YIELD);
+    }
+    EXPECT_STR("pausing", state(scene, id));
+    tell(scene, 1, REPORT_GONE, id, 1);
+    tell(scene, 2, REPORT_GONE, id, 1);
+    EXPECT_STR("paused", state(scene, id));
+    EXPECT_STR("storage", reason(scene, id));
+    EXPECT_I64(0, turns(scene, 3, COMMAND_BEGIN));
+    EXPECT_STR("paused", state(scene, id));
+    cluster_store_full(&scene->cluster, false);
+    EXPECT_I64(2, turns(scene, 1, COMMAND_BEGIN));
+    EXPECT_I64(0, cluster_job(&scene->cluster, id)->run.fruitless);
+}
+
+TEST(records_that_cannot_be_written_stop_no_job_that_runs)
+{
+    uint64_t id;
+    struct scene *scene = running(&id);
+    cluster_stuck(&scene->cluster, true);
+    EXPECT_I64(0, turns(scene, 2, COMMAND_YIELD));
+    EXPECT_STR("running", state(scene, id));
+    uint64_t other = submit(scene, 1);
+    EXPECT_I64(0, turns(scene, 2, COMMAND_BEGIN));
+    EXPECT_STR("storage", reason(scene, other));
+}
+
+TEST(a_job_that_found_no_space_on_a_worker_waits_for_one_that_has_some)
+{
+    uint64_t id;
+    struct scene *scene = running(&id);
+    struct report report = {.kind = REPORT_FAILED,
+                            .worker = 2,
+                            .job = id,
+                            .term = 1,
+                            .sequence = ++scene->sequence[2],
+                            .failure = FAILURE_STORAGE,
+                            .full = true,
+                            .ends_ms = INT64_MAX};
+    EXPECT_I64(FENCE_ACCEPT, cluster_report(&scene->cluster, &report, scene->now_ms));
+    EXPECT_STR("paused", state(scene, id));
+    EXPECT_STR("storage", reason(scene, id));
+    EXPECT_I64(0, cluster_job(&scene->cluster, id)->run.fruitless);
+    tell(scene, 1, REPORT_GONE, id, 1);
+    tell(scene, 2, REPORT_GONE, id, 1);
+    scene->full[1] = scene->full[2] = true;
+    for (int i = 0; i < 5; i++) {
+        beat(scene, 1, 0, 0);
+        beat(scene, 2, 0, 0);
+        EXPECT_I64(0, turns(scene, 1, COMMAND_BEGIN));
+    }
+    EXPECT_STR("paused", state(scene, id));
+    scene->full[2] = false;
+    beat(scene, 2, 0, 0);
+    EXPECT_I64(0, turns(scene, 1, COMMAND_BEGIN));
+    EXPECT_STR("queued", state(scene, id)); /* one of two has space, and the job needs both */
+    EXPECT_STR("storage", reason(scene, id));
+    scene->full[1] = false;
+    beat(scene, 1, 0, 0);
+    EXPECT_I64(2, turns(scene, 1, COMMAND_BEGIN));
 }
 
 TEST(a_job_whose_predecessor_failed_is_cancelled)

@@ -83,6 +83,27 @@ TEST(a_preempted_job_queues_again_and_a_paused_one_stays)
     EXPECT_I64(JOB_EVENT_REQUEUE, job_attempt_ended(&run, 900));
 }
 
+TEST(a_halted_job_is_paused_and_nobodys_pause_until_a_person_makes_it_theirs)
+{
+    struct error error;
+    struct job_run run = WALK(E(ASSIGN), E(START), E(HALT));
+    EXPECT_STATE(PAUSING, run);
+    EXPECT_I64(JOB_EVENT_PARK, job_attempt_ended(&run, 900));
+    EXPECT_STATE(PAUSED, run);
+    EXPECT(run.halted);
+    struct job_run kept = run;
+    EXPECT_I64(STATUS_OK, job_transition(&run, JOB_EVENT_RESUME, 950, &error));
+    EXPECT_STATE(QUEUED, run);
+    EXPECT(!run.halted);
+    EXPECT_I64(STATUS_OK, job_transition(&kept, JOB_EVENT_PAUSE, 950, &error));
+    EXPECT_STATE(PAUSED, kept);
+    EXPECT(!kept.halted);
+    EXPECT_I64(STATUS_CONFLICT, job_transition(&kept, JOB_EVENT_PAUSE, 960, &error));
+    run = WALK(E(ASSIGN), E(HALT), E(PAUSE));
+    EXPECT_I64(JOB_EVENT_PARK, job_attempt_ended(&run, 900));
+    EXPECT(!run.halted);
+}
+
 TEST(a_job_that_finishes_while_it_is_cancelled_is_cancelled)
 {
     struct job_run run = WALK(E(ASSIGN), E(START), E(CANCEL), E(FINISH));

@@ -384,6 +384,33 @@ TEST(what_any_number_of_ranks_wrote_any_other_number_reads)
     }
 }
 
+TEST(what_another_host_wrote_is_missed_only_when_it_is_read)
+{
+    run_create();
+    struct error error = {0};
+    struct checkpoint *checkpoint;
+    unsigned char expected[WEIGHTS], got[WEIGHTS], first[WEIGHTS / 2];
+    char digest[SHA256_HEX_SIZE], store[128], path[256];
+    fill(expected, sizeof(expected), 3);
+    REQUIRE(write_cut(3, 2, &error) == STATUS_OK);
+    sha256_hex(expected + WEIGHTS / 2, WEIGHTS - WEIGHTS / 2, digest);
+    snprintf(store, sizeof(store), "%s/store", run);
+    REQUIRE(blob_remove(store, digest, &error) == STATUS_OK); /* rank 1's was never here */
+    EXPECT(checkpoint_open(run, 3, &checkpoint, &error) != STATUS_OK);
+    REQUIRE(checkpoint_open_held(run, 3, &checkpoint, &error) == STATUS_OK);
+    EXPECT_I64(STATUS_OK, checkpoint_read_range(checkpoint, "weights", WEIGHTS, 0, first,
+                                                sizeof(first), &error));
+    EXPECT_BYTES(expected, first, sizeof(first));
+    EXPECT_I64(STATUS_NOT_FOUND, checkpoint_read(checkpoint, "weights", got, WEIGHTS, &error));
+    EXPECT_CONTAINS("is elsewhere", error.text);
+    checkpoint_close(checkpoint);
+    sha256_hex(expected, WEIGHTS / 2, digest);
+    snprintf(path, sizeof(path), "%s/%.2s/%s", store, digest, digest);
+    flip_bit(path, 1); /* what is here is verified all the same */
+    EXPECT(checkpoint_open_held(run, 3, &checkpoint, &error) != STATUS_OK);
+    run_remove();
+}
+
 TEST(a_manifest_whose_stretches_leave_a_gap_is_refused)
 {
     run_create();

@@ -115,7 +115,7 @@ TEST(exit_codes_are_those_of_the_header)
         [STATUS_FORMAT] = 1,    [STATUS_UNSUPPORTED] = 1,   [STATUS_LIMIT] = 1,
         [STATUS_IO] = 1,        [STATUS_MEMORY] = 1,        [STATUS_NUMERIC] = 1,
         [STATUS_CANCELLED] = 8, [STATUS_COMMUNICATION] = 6, [STATUS_TIMEOUT] = 7,
-        [STATUS_HELD] = 9};
+        [STATUS_HELD] = 9,      [STATUS_FULL] = 1};
     for (int i = 0; i < STATUS_COUNT; i++) {
         EXPECT_I64(codes[i], status_exit_code((enum status)i));
     }

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,9 +20,9 @@
 #include "lib/memory.h"
 #include "lib/pool.h"
 #include "proto/message.h"
-#include "storage/files/blob.h"
+#include "worker/agent/recovery.h"
 
-enum { CACHED_MAX = 1024, HOST_MAX = 128 };
+enum { CACHED_MAX = 1024, HOST_MAX = 128, DISK_LOOK_MS = 5000 };
 
 struct agent {
     struct agent_options options;
@@ -32,8 +31,10 @@ struct agent {
     struct cache cache;
     struct attempt_place place;
     struct attempt *attempts;
+    struct recovery recovery; /* of a former life; while it lasts, this one takes nothing */
     char host[HOST_MAX], data[PATH_MAX], trainer[PATH_MAX];
     int lock;
+    int64_t disk_ms;               /* when the free space was looked at last */
     int64_t command;               /* the greatest number of a command that arrived */
     bool draining, leaving, alone; /* alone: stop_after has passed */
 };
@@ -55,8 +56,15 @@ static struct attempt *find(struct agent *agent, int64_t job, int64_t term)
     return NULL;
 }
 
+static struct outbox *outbox_of(struct agent *agent, const Wire__Stamp *stamp)
+{
+    struct attempt *it = find(agent, stamp->job, stamp->term);
+    return it != NULL ? &it->outbox : recovery_find(&agent->recovery, stamp->job, stamp->term);
+}
+
 static void list_running(struct agent *agent, struct arena *arena, void *message)
 {
+    recovery_list(&agent->recovery, arena, message);
     for (const struct attempt *it = agent->attempts; it != NULL; it = it->next) {
         Wire__RunningAttempt *running = message_add(arena, message, "attempts");
         running->has_job = running->has_term = running->has_step = true;
@@ -69,19 +77,46 @@ static void list_running(struct agent *agent, struct arena *arena, void *message
     }
 }
 
+/* −1: not known. */
+static int64_t free_bytes(const struct agent *agent)
+{
+    struct statvfs disk;
+    return statvfs(agent->data, &disk) == 0 ? (int64_t)disk.f_bavail * (int64_t)disk.f_frsize : -1;
+}
+
+/* Is a blob on its way, in or out? */
+static bool transfers(const struct agent *agent)
+{
+    for (const struct attempt *it = agent->attempts; it != NULL; it = it->next)
+        if (it->phase == ATTEMPT_FETCHING || !transfer_is_idle(&it->transfer))
+            return true;
+    return false;
+}
+
+/* With less than the reserve no job comes here: what the cache does not need goes before that. */
+static void watch_disk(struct agent *agent, int64_t now_ms)
+{
+    int64_t wanted = 2 * (int64_t)WORKER_RESERVE_BYTES;
+    if (now_ms - agent->disk_ms < DISK_LOOK_MS || transfers(agent))
+        return;
+    agent->disk_ms = now_ms;
+    int64_t left = free_bytes(agent);
+    if (left >= 0 && left < wanted)
+        cache_relieve(&agent->cache, wanted - left);
+}
+
 static void send_heartbeat(struct agent *agent)
 {
     struct arena arena = {0};
-    struct statvfs disk;
     Wire__Heartbeat *beat = message_new(&arena, &wire__heartbeat__descriptor);
-    beat->has_epoch = beat->has_command = beat->has_slots_busy = beat->has_free_bytes = true;
+    beat->has_epoch = beat->has_command = beat->has_slots_busy = true;
     beat->epoch = agent->link.epoch;
     beat->command = agent->command;
     for (int64_t slot = 0; slot < agent->options.slots; slot++)
         for (const struct attempt *it = agent->attempts; it != NULL; it = it->next)
             beat->slots_busy += attempt_uses(it, slot);
-    if (statvfs(agent->data, &disk) == 0)
-        beat->free_bytes = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;
+    beat->free_bytes = free_bytes(agent);
+    beat->has_free_bytes = beat->free_bytes >= 0;
     list_running(agent, &arena, beat);
     link_send(&agent->link, WORKER_HEARTBEAT, beat);
     arena_release(&arena);
@@ -95,10 +130,9 @@ struct cached {
     size_t count;
 };
 
-static void add_cached(const char *digest, int64_t time_ms, void *argument)
+static void add_cached(const char *digest, void *argument)
 {
     struct cached *cached = argument;
-    (void)time_ms;
     if (cached->count < CACHED_MAX)
         cached->digests[cached->count++] = arena_strdup(cached->arena, digest);
 }
@@ -126,14 +160,14 @@ static void send_offer(struct agent *agent, struct arena *arena)
     struct cached cached = {arena, arena_array(arena, char *, CACHED_MAX), 0};
     offer->has_slots = offer->has_cores = offer->has_memory_bytes = true;
     offer->pool = (char *)agent->options.pool; /* protobuf-c knows no const */
-    offer->slots = agent->options.slots;
+    offer->slots = recovery_is_over(&agent->recovery) ? agent->options.slots : 0;
     offer->cores = cpu_count();
     offer->memory_bytes = (int64_t)memory_total("");
     offer->isa = (char *)isa_name();
     offer->address =
         (char *)(agent->options.address != NULL ? agent->options.address : agent->host);
     add_labels(agent, arena, offer);
-    blob_each(agent->cache.dir, add_cached, &cached);
+    cache_each_input(&agent->cache, add_cached, &cached);
     offer->cached = cached.digests;
     offer->n_cached = cached.count;
     link_send(&agent->link, WORKER_OFFER, offer);
@@ -162,9 +196,9 @@ static void on_up(void *argument)
 static void on_reattached(struct agent *agent, const Wire__ReattachReply *reply, int64_t now_ms)
 {
     for (size_t i = 0; i < reply->n_keep; i++) {
-        struct attempt *it = find(agent, reply->keep[i]->job, reply->keep[i]->term);
-        if (it != NULL)
-            outbox_ack(&it->outbox, reply->keep[i]->sequence);
+        struct outbox *outbox = outbox_of(agent, reply->keep[i]);
+        if (outbox != NULL)
+            outbox_ack(outbox, reply->keep[i]->sequence);
     }
     for (size_t i = 0; i < reply->n_stop; i++) {
         struct attempt *it = find(agent, reply->stop[i]->job, reply->stop[i]->term);
@@ -173,6 +207,7 @@ static void on_reattached(struct agent *agent, const Wire__ReattachReply *reply,
     }
     for (struct attempt *it = agent->attempts; it != NULL; it = it->next)
         outbox_again(&it->outbox);
+    recovery_again(&agent->recovery);
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */
@@ -203,6 +238,8 @@ static void on_assign(struct agent *agent, const Wire__Assign *assign)
 {
     struct error error;
     Wire__AssignReply reply = WIRE__ASSIGN_REPLY__INIT;
+    if (!recovery_is_over(&agent->recovery))
+        return; /* it comes again, to the life that follows */
     saw(agent, assign->command);
     reply.has_job = reply.has_term = reply.has_accepted = true;
     reply.job = assign->job;
@@ -231,15 +268,16 @@ static void on_ack(struct agent *agent, const Wire__Ack *ack)
     if (ack->stamp == NULL || ack->result == WIRE__ACK_RESULT__ACK_RESULT_BUSY)
         return;
     struct attempt *it = find(agent, ack->stamp->job, ack->stamp->term);
-    if (it == NULL)
+    struct outbox *outbox = outbox_of(agent, ack->stamp);
+    if (outbox == NULL)
         return;
     bool stale = ack->result == WIRE__ACK_RESULT__ACK_RESULT_FENCED ||
                  ack->result == WIRE__ACK_RESULT__ACK_RESULT_UNKNOWN;
     if (ack->result == WIRE__ACK_RESULT__ACK_RESULT_REFUSED)
-        log_warn("a report of job %" PRId64 " is refused: %s", it->job,
+        log_warn("a report of job %" PRId64 " is refused: %s", outbox->job,
                  ack->message != NULL ? ack->message : "");
-    outbox_ack(&it->outbox, ack->stamp->sequence);
-    if (stale)
+    outbox_ack(outbox, ack->stamp->sequence);
+    if (stale && it != NULL)
         attempt_stop(it, WISH_CANCEL, now_read());
 }
 
@@ -319,7 +357,6 @@ static enum status runs_clear(struct agent *agent, struct error *error)
 static enum status open_parts(struct agent *agent, struct error *error)
 {
     const struct agent_options *options = &agent->options;
-    uint64_t boot;
     TRY(dir_create(options->data, error));
     if (realpath(options->data, agent->data) == NULL ||
         realpath(options->trainer, agent->trainer) == NULL)
@@ -329,8 +366,7 @@ static enum status open_parts(struct agent *agent, struct error *error)
     TRY(runs_clear(agent, error));
     TRY(cache_open(&agent->cache, agent->data, options->cache_bytes, error));
     TRY(credential_open(agent->data, options->join, &agent->credential, error));
-    if (getrandom(&boot, sizeof(boot), 0) != sizeof(boot))
-        return error_set(error, STATUS_IO, "no random bytes: %s", strerror(errno));
+    TRY(recovery_open(&agent->recovery, agent->data, error));
     agent->place = (struct attempt_place){.data = agent->data,
                                           .trainer = agent->trainer,
                                           .cache = &agent->cache,
@@ -340,7 +376,7 @@ static enum status open_parts(struct agent *agent, struct error *error)
     const struct link_options link = {.data = agent->data,
                                       .name = options->name != NULL ? options->name : agent->host,
                                       .host = agent->host,
-                                      .boot = boot};
+                                      .boot = agent->recovery.boot};
     agent->link.on_message = on_message;
     agent->link.on_up = on_up;
     agent->link.argument = agent;
@@ -371,6 +407,7 @@ void agent_close(struct agent *agent)
         agent->attempts = it->next;
         attempt_free(it);
     }
+    recovery_close(&agent->recovery);
     link_close(&agent->link);
     if (agent->lock >= 0)
         close(agent->lock);
@@ -429,6 +466,15 @@ static void turn_attempts(struct agent *agent, int64_t now_ms)
     }
 }
 
+/* When all is told, the worker introduces itself anew: what else it ran is known to be dead. */
+static enum status recover(struct agent *agent, int64_t now_ms, struct error *error)
+{
+    TRY(recovery_turn(&agent->recovery, &agent->link, now_ms, error));
+    if (recovery_is_over(&agent->recovery))
+        link_renew(&agent->link, agent->recovery.boot);
+    return STATUS_OK;
+}
+
 enum status agent_turn(struct agent *agent, int64_t wait_ms, struct error *error)
 {
     await(agent, wait_ms);
@@ -439,7 +485,10 @@ enum status agent_turn(struct agent *agent, int64_t wait_ms, struct error *error
         return STATUS_DENIED;
     }
     watch_silence(agent, now_ms);
+    if (!recovery_is_over(&agent->recovery))
+        TRY(recover(agent, now_ms, error));
     turn_attempts(agent, now_ms);
+    watch_disk(agent, now_ms);
     if (link_beat(&agent->link, now_ms))
         send_heartbeat(agent);
     return STATUS_OK;

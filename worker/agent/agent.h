@@ -3,9 +3,9 @@
  * agent: one host's worker: offers its slots, does what it is told, and says how it goes.
  *
  * One thread, one loop: it waits for the socket and the pipes of the trainers, then every part gets
- * its turn. Nothing in it computes, so it always answers. It keeps nothing over its own end: the
- * trainers die with it (parent-death signal), and when it is back its attempts are gone, and the
- * coordinator begins them anew from their checkpoints.
+ * its turn. Nothing in it computes, so it always answers. Its trainers die with it (parent-death
+ * signal), and when it is back its attempts are gone, and the coordinator begins them anew from
+ * their checkpoints; but what it had still to report it reports first (recovery.h).
  *
  * While the coordinator is away training goes on, up to stop_after; reports wait in the outboxes.
  */

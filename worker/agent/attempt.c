@@ -19,6 +19,11 @@
 #include "proto/rendezvous.h"
 
 enum { GANG_GRACE_MS = 10000, LAST_READS = 64 };
+/* How long another worker's blobs are awaited: usually; where a newer checkpoint is here; where the
+ * attempt has failed. */
+enum { AWAIT_MS = 60000, AWAIT_NEWER_MS = 5000, AWAIT_FAILED_MS = 2000 };
+/* Shares of so many checkpoints may wait for their upload; further ones are passed over. */
+enum { SHARES_MAX = 4 };
 
 /* ---- made and freed -------------------------------------------------------------------------- */
 
@@ -87,8 +92,9 @@ enum status attempt_create(const struct attempt_place *place, const Wire__Assign
         return error_set(error, STATUS_USAGE, "the assignment is not whole");
     struct attempt *it = mem_alloc(sizeof(*it));
     it->place = place;
-    it->job = it->outbox.job = assign->job;
-    it->term = it->outbox.term = assign->term;
+    it->job = assign->job;
+    it->term = assign->term;
+    outbox_init(&it->outbox, it->job, it->term);
     it->world = assign->world;
     it->checkpoint_step = it->published_step = -1;
     it->spec = mem_strdup(assign->spec);
@@ -103,6 +109,8 @@ enum status attempt_create(const struct attempt_place *place, const Wire__Assign
         status = inputs_copy(it, assign, error);
     if (status == STATUS_OK)
         status = dir_create(it->dir, error);
+    if (status == STATUS_OK)
+        status = outbox_open(&it->outbox, place->data, error);
     if (status != STATUS_OK) {
         attempt_free(it);
         return status;
@@ -130,7 +138,7 @@ void attempt_free(struct attempt *it)
         rank_release(&it->ranks[i]);
     dir_remove(it->dir, NULL);
     transfer_release(&it->transfer);
-    outbox_release(&it->outbox);
+    outbox_close(&it->outbox);
     mem_free(it->ranks);
     mem_free(it->inputs);
     mem_free(it->spec);
@@ -152,6 +160,11 @@ bool attempt_uses(const struct attempt *it, int64_t slot)
         if (it->phase <= ATTEMPT_RUNNING && it->ranks[i].slot == slot)
             return true;
     return false;
+}
+
+bool attempt_leads(const struct attempt *it)
+{
+    return it->ranks[0].number == 0;
 }
 
 Api__AttemptState attempt_state(const struct attempt *it)
@@ -180,7 +193,9 @@ void attempt_fail(struct attempt *it, Api__FailureClass failure, int64_t rank, c
 void attempt_fail_status(struct attempt *it, const struct error *error)
 {
     bool ours = error->status == STATUS_IO || error->status == STATUS_MEMORY ||
-                error->status == STATUS_DENIED || error->status == STATUS_LIMIT;
+                error->status == STATUS_DENIED || error->status == STATUS_LIMIT ||
+                error->status == STATUS_FULL;
+    it->no_space = it->no_space || error->status == STATUS_FULL;
     attempt_fail(it,
                  ours ? API__FAILURE_CLASS__FAILURE_CLASS_STORAGE
                       : API__FAILURE_CLASS__FAILURE_CLASS_USER_CONFIG,
@@ -196,10 +211,11 @@ static void signal_ranks(struct attempt *it, int number, bool lead_only)
             process_signal(&it->ranks[i].process, number);
 }
 
-/* Rank 0 takes the others along. */
+/* Rank 0 takes the others along. What is over has only its results to lose, by WISH_CANCEL. */
 void attempt_stop(struct attempt *it, enum attempt_wish wish, int64_t now_ms)
 {
-    if (wish <= it->wish || it->phase > ATTEMPT_RUNNING)
+    if (wish <= it->wish || it->phase == ATTEMPT_REPORTED ||
+        (it->phase == ATTEMPT_ENDING && wish != WISH_CANCEL))
         return;
     log_info("job %" PRId64 " term %" PRId64 " is told to %s", it->job, it->term,
              wish == WISH_CANCEL ? "end" : "write a checkpoint and stop");
@@ -296,19 +312,42 @@ static void turn_fetching(struct attempt *it, int mark)
     }
 }
 
+/* Another worker's part of a checkpoint that does not come: it passed that one over, or is gone; a
+ * newer one may do. And where the store has no room an attempt that is to end does not wait for
+ * some with a checkpoint; its model is worth the wait. */
+static void give_up_checkpoints(struct attempt *it)
+{
+    bool failed = it->failure != API__FAILURE_CLASS__FAILURE_CLASS_UNSPECIFIED;
+    int64_t patience_ms = failed                                     ? AWAIT_FAILED_MS
+                          : it->checkpoint_step > it->published_step ? AWAIT_NEWER_MS
+                                                                     : AWAIT_MS;
+    if (transfer_awaited(&it->transfer, it->now_ms) >= patience_ms) {
+        log_warn("job %" PRId64 ": another worker's part of a checkpoint does not come", it->job);
+        transfer_skip(&it->transfer);
+    }
+    if (it->phase == ATTEMPT_ENDING && it->transfer.full && !it->model_said) {
+        log_warn("job %" PRId64 ": the store is full: a checkpoint is given up", it->job);
+        transfer_drop(&it->transfer);
+        it->transfer.full = false;
+        it->published_step = it->checkpoint_step;
+    }
+}
+
 /* What can be published has been; if the store takes nothing, that is why the attempt fails. */
 static void turn_ending(struct attempt *it)
 {
-    if (it->transfer.status != STATUS_OK) {
-        attempt_fail(it, API__FAILURE_CLASS__FAILURE_CLASS_STORAGE, -1, "%s",
-                     it->transfer.error.text);
+    if (it->wish == WISH_CANCEL) {
+        transfer_drop(&it->transfer);
+        it->succeeded = false;
+    } else if (it->transfer.status != STATUS_OK) {
+        attempt_fail_status(it, &it->transfer.error);
         it->succeeded = false;
     } else if (!transfer_is_idle(&it->transfer)) {
         return;
-    } else if (it->wish != WISH_CANCEL && it->checkpoint_step > it->published_step) {
+    } else if (it->checkpoint_step > it->published_step) {
         attempt_publish_checkpoint(it);
         return;
-    } else if (it->succeeded && !it->model_said && it->ranks[0].number == 0) {
+    } else if (it->succeeded && !it->model_said && attempt_leads(it)) {
         attempt_publish_model(it);
         return;
     }
@@ -331,8 +370,11 @@ static void turn_running(struct attempt *it, int mark)
     }
     if (mark >= 0)
         attempt_published(it, mark);
-    if (it->checkpoint_step > it->published_step && transfer_is_idle(&it->transfer))
+    bool may =
+        attempt_leads(it) ? transfer_is_idle(&it->transfer) : it->shares_pending < SHARES_MAX;
+    if (it->checkpoint_step > it->published_step && may)
         attempt_publish_checkpoint(it);
+    give_up_checkpoints(it);
     reap(it);
 }
 
@@ -350,6 +392,7 @@ void attempt_turn(struct attempt *it, int64_t now_ms)
     } else if (it->phase == ATTEMPT_ENDING) {
         if (mark >= 0)
             attempt_published(it, mark);
+        give_up_checkpoints(it);
         turn_ending(it);
     }
     outbox_send(&it->outbox, it->place->link, now_ms);

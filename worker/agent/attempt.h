@@ -81,7 +81,9 @@ struct attempt {
     int64_t step, steps_total;
     int64_t now_ms, wall_ms;                 /* monotonic; since 1970, for reports */
     int64_t checkpoint_step, published_step; /* the newest committed here; in the store; −1: none */
+    int shares_pending;                      /* of checkpoints that another worker leads */
     bool running_said, succeeded, model_said;
+    bool no_space;             /* the failure is want of space here */
     Api__FailureClass failure; /* UNSPECIFIED: none */
     int64_t failure_rank;
     char failure_message[1024], failure_log[TAIL_BYTES + 1];
@@ -104,10 +106,11 @@ void attempt_stop(struct attempt *attempt, enum attempt_wish wish, int64_t now_m
 bool attempt_is_over(const struct attempt *attempt);            /* reported and acknowledged */
 bool attempt_uses(const struct attempt *attempt, int64_t slot); /* has a process there, or will */
 Api__AttemptState attempt_state(const struct attempt *attempt);
+bool attempt_leads(const struct attempt *attempt); /* rank 0 is here */
 
 /* ---- between its files ----------------------------------------------------------------------- */
 
-enum { MARK_INPUTS, MARK_PARTS, MARK_CHECKPOINT, MARK_MODEL };
+enum { MARK_INPUTS, MARK_PARTS, MARK_CHECKPOINT, MARK_SHARE, MARK_MODEL };
 
 /* Notes the first failure only. */
 void attempt_fail(struct attempt *attempt, Api__FailureClass failure, int64_t rank,

@@ -157,6 +157,7 @@ static void on_failure(struct attempt *it, const struct rank *rank, const json_t
     if (failure == API__FAILURE_CLASS__FAILURE_CLASS_COMMUNICATION && it->rank_count > 1)
         return;
     text_clean(text, message, sizeof(message));
+    it->no_space = it->no_space || json_is_true(json_object_get(line, "full"));
     attempt_fail(it, (Api__FailureClass)failure, rank->number, "%s", message);
 }
 

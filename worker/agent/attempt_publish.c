@@ -6,6 +6,10 @@
  * cache by hard links, which takes no time; what vanished before that is passed over: a newer one
  * comes. A checkpoint takes along the best weights and the curves, so that a run goes on elsewhere
  * as if it had been there all the time.
+ *
+ * Of a gang on several workers each has the blobs that its ranks wrote, and the manifests of all.
+ * All put what they have; the leader's worker awaits the others' before it puts the whole's
+ * manifest, and only then reports. So what is registered is complete, whoever dies meanwhile.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -26,6 +30,7 @@ enum { FIGURES_MAX = 48 * 1024, TREE_DEPTH_MAX = 4 };
 struct bundle {
     struct attempt *attempt;
     struct arena arena;
+    bool away[MANIFEST_FILES_MAX]; /* the file is another worker's to put */
 };
 
 static enum status take(struct bundle *bundle, const char *path, const char *name,
@@ -35,6 +40,20 @@ static enum status take(struct bundle *bundle, const char *path, const char *nam
     int64_t bytes;
     TRY(cache_take(bundle->attempt->place->cache, path, digest, found, &bytes, error));
     return manifest_add(bundle->attempt->manifest, &bundle->arena, name, found, bytes, error);
+}
+
+/* A blob that one of the ranks here wrote, or one of another worker's. */
+static enum status take_part(struct bundle *bundle, const char *path, const char *name,
+                             const char *digest, int64_t bytes, struct error *error)
+{
+    const struct attempt *it = bundle->attempt;
+    if (file_exists(path) || it->rank_count == it->world)
+        return take(bundle, path, name, digest, error);
+    if (!attempt_leads(it))
+        return STATUS_OK;
+    TRY(manifest_add(it->manifest, &bundle->arena, name, digest, bytes, error));
+    bundle->away[it->manifest->count - 1] = true;
+    return STATUS_OK;
 }
 
 /* A file that is still being appended to: its bytes of now. */
@@ -55,6 +74,18 @@ static enum status take_copy(struct bundle *bundle, const char *name, struct err
     return status;
 }
 
+static void put_all(struct bundle *bundle)
+{
+    struct attempt *it = bundle->attempt;
+    for (int i = 0; i < it->manifest->count; i++) {
+        const struct manifest_file *file = &it->manifest->files[i];
+        if (bundle->away[i])
+            transfer_await(&it->transfer, file->digest, file->bytes);
+        else
+            transfer_add(&it->transfer, TRANSFER_PUT, file->digest, 0);
+    }
+}
+
 /* Puts the manifest and all that it names in the queue, and the mark behind them. */
 static enum status publish(struct bundle *bundle, int mark, struct error *error)
 {
@@ -67,8 +98,7 @@ static enum status publish(struct bundle *bundle, int mark, struct error *error)
             : cache_put(it->place->cache, text.data, text.length, it->published, error);
     buf_release(&text);
     TRY(status);
-    for (int i = 0; i < it->manifest->count; i++)
-        transfer_add(&it->transfer, TRANSFER_PUT, it->manifest->files[i].digest, 0);
+    put_all(bundle);
     transfer_add(&it->transfer, TRANSFER_PUT, it->published, 0);
     transfer_add(&it->transfer, TRANSFER_MARK, NULL, mark);
     it->published_bytes = it->manifest->bytes;
@@ -90,17 +120,21 @@ static enum status take_checkpoint(struct bundle *bundle, const char *prefix, co
     TRY(json_read_file(own, CONFIG_BYTES_MAX, &json, error));
     const json_t *parts = json_object_get(json, "parts");
     for (size_t i = 0; status == STATUS_OK && i < json_array_size(parts); i++) {
-        const char *digest = json_string_value(json_object_get(json_array_get(parts, i), "sha256"));
+        const json_t *part = json_array_get(parts, i);
+        const char *digest = json_string_value(json_object_get(part, "sha256"));
         if (digest == NULL || strlen(digest) != SHA256_HEX_SIZE - 1) {
             status = error_set(error, STATUS_FORMAT, "%s: a part has no digest", own);
             break;
         }
         snprintf(file, sizeof(file), "%sstore/%.2s/%s", prefix, digest, digest);
         path_join(path, sizeof(path), bundle->attempt->dir, file);
-        status = take(bundle, path, file, digest, error);
+        status = take_part(bundle, path, file, digest,
+                           json_integer_value(json_object_get(part, "size")), error);
     }
     json_decref(json);
-    return status == STATUS_OK ? take(bundle, own, own_file, NULL, error) : status;
+    if (status != STATUS_OK || !attempt_leads(bundle->attempt))
+        return status;
+    return take(bundle, own, own_file, NULL, error);
 }
 
 static enum status take_best(struct bundle *bundle, struct error *error)
@@ -124,6 +158,12 @@ static enum status bundle_checkpoint(struct bundle *bundle, struct error *error)
     snprintf(name, sizeof(name), "step-%09" PRId64 ".json", bundle->attempt->checkpoint_step);
     TRY(take_checkpoint(bundle, "", name, error));
     TRY(take_best(bundle, error));
+    if (!attempt_leads(bundle->attempt)) {
+        put_all(bundle);
+        transfer_add(&bundle->attempt->transfer, TRANSFER_MARK, NULL, MARK_SHARE);
+        bundle->attempt->shares_pending++;
+        return STATUS_OK;
+    }
     TRY(take_copy(bundle, "metrics.jsonl", error));
     TRY(take_copy(bundle, "events.jsonl", error));
     return publish(bundle, MARK_CHECKPOINT, error);
@@ -218,6 +258,7 @@ void attempt_publish_model(struct attempt *it)
     struct bundle bundle = bundle_begin(it);
     it->model_said = true;
     if (bundle_model(&bundle, &error) != STATUS_OK) {
+        it->no_space = it->no_space || error.status == STATUS_FULL;
         attempt_fail(it, API__FAILURE_CLASS__FAILURE_CLASS_STORAGE, -1, "%s", error.text);
         it->succeeded = false;
     }
@@ -267,8 +308,27 @@ void attempt_published(struct attempt *it, int mark)
 {
     if (mark == MARK_CHECKPOINT)
         report_checkpoint(it);
+    else if (mark == MARK_SHARE)
+        it->shares_pending--;
     else if (mark == MARK_MODEL)
         report_model(it);
+}
+
+/* Says that something was not said. */
+static void report_dropped(struct attempt *it)
+{
+    Wire__Finding finding = WIRE__FINDING__INIT;
+    char message[128];
+    snprintf(message, sizeof(message),
+             "%" PRId64 " findings and checkpoints are not reported: too many reports waited",
+             it->outbox.dropped);
+    finding.kind = "reports_dropped";
+    finding.message = message;
+    finding.has_step = finding.has_severity = finding.has_time_ms = true;
+    finding.step = it->step;
+    finding.time_ms = it->wall_ms;
+    finding.severity = API__SEVERITY__SEVERITY_WARNING;
+    CHECK(outbox_put(&it->outbox, WORKER_FINDING, &finding.stamp, &finding, true));
 }
 
 void attempt_report_state(struct attempt *it, Api__AttemptState state)
@@ -284,7 +344,8 @@ void attempt_report_state(struct attempt *it, Api__AttemptState state)
         if (it->failure == API__FAILURE_CLASS__FAILURE_CLASS_UNSPECIFIED)
             attempt_fail(it, API__FAILURE_CLASS__FAILURE_CLASS_INTERNAL, -1,
                          "the ranks ended before the end of the training");
-        report.has_failure_class = true;
+        report.has_failure_class = report.has_full = true;
+        report.full = it->no_space;
         report.failure_class = it->failure;
         report.failure_message = it->failure_message;
         report.has_failure_rank = it->failure_rank >= 0;
@@ -298,5 +359,7 @@ void attempt_report_state(struct attempt *it, Api__AttemptState state)
         report.figures = it->figures;
         log_info("job %" PRId64 " term %" PRId64 " succeeded", it->job, it->term);
     }
-    CHECK(outbox_put(&it->outbox, WORKER_ATTEMPT_REPORT, &report.stamp, &report, final));
+    if (final && it->outbox.dropped > 0)
+        report_dropped(it);
+    CHECK(outbox_put(&it->outbox, WORKER_ATTEMPT_REPORT, &report.stamp, &report, true));
 }

@@ -58,6 +58,7 @@ static enum status give_input(struct attempt *it, const char *digest, struct err
     if (status == STATUS_OK && is_manifest) {
         path_join(path, sizeof(path), it->dir, digest);
         status = cache_give_all(it->place->cache, it->manifest, path, error);
+        cache_note_input(it->place->cache, digest);
     } else if (status == STATUS_OK) {
         CHECK(snprintf(path, sizeof(path), "%s/in/%s", it->dir, digest) < (int)sizeof(path));
         status = cache_give(it->place->cache, digest, path, error);

@@ -2,6 +2,7 @@
  */
 #include "worker/agent/cache.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -127,6 +128,43 @@ void cache_forget(const struct cache *cache, const char *digest)
         blob_remove(cache->dir, digest, NULL);
 }
 
+/* ---- inputs ---------------------------------------------------------------------------------- */
+
+static void inputs_dir(const struct cache *cache, char out[PATH_MAX])
+{
+    path_join(out, PATH_MAX, cache->dir, "inputs");
+}
+
+void cache_note_input(const struct cache *cache, const char *digest)
+{
+    char dir[PATH_MAX], path[PATH_MAX];
+    inputs_dir(cache, dir);
+    path_join(path, sizeof(path), dir, digest);
+    if (dir_create(dir, NULL) != STATUS_OK)
+        return; /* nothing depends on it */
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+}
+
+void cache_each_input(const struct cache *cache, void (*visit)(const char *digest, void *argument),
+                      void *argument)
+{
+    char dir[PATH_MAX];
+    inputs_dir(cache, dir);
+    DIR *entries = opendir(dir);
+    for (struct dirent *entry; entries != NULL && (entry = readdir(entries)) != NULL;) {
+        if (entry->d_name[0] == '.')
+            continue;
+        if (cache_has(cache, entry->d_name))
+            visit(entry->d_name, argument);
+        else
+            unlinkat(dirfd(entries), entry->d_name, 0);
+    }
+    if (entries != NULL)
+        closedir(entries);
+}
+
 /* ---- the bound ------------------------------------------------------------------------------- */
 
 struct unused {
@@ -166,7 +204,8 @@ static int by_time(const void *a, const void *b)
     return (left->time_ms > right->time_ms) - (left->time_ms < right->time_ms);
 }
 
-void cache_evict(const struct cache *cache, int64_t room)
+/* Down to `bound` bytes, or by `most` if that is less. */
+static void evict(const struct cache *cache, int64_t bound, int64_t most)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -174,10 +213,20 @@ void cache_evict(const struct cache *cache, int64_t room)
     blob_each(cache->dir, look, &survey);
     if (survey.count > 0)
         qsort(survey.items, survey.count, sizeof(*survey.items), by_time);
-    int64_t bound = cache->bytes_max > room ? cache->bytes_max - room : 0;
-    for (size_t i = 0; i < survey.count && survey.bytes > bound; i++) {
+    int64_t least = survey.bytes - most > bound ? survey.bytes - most : bound;
+    for (size_t i = 0; i < survey.count && survey.bytes > least; i++) {
         if (blob_remove(cache->dir, survey.items[i].digest, NULL) == STATUS_OK)
             survey.bytes -= survey.items[i].bytes;
     }
     mem_free(survey.items);
+}
+
+void cache_evict(const struct cache *cache, int64_t room)
+{
+    evict(cache, cache->bytes_max > room ? cache->bytes_max - room : 0, INT64_MAX);
+}
+
+void cache_relieve(const struct cache *cache, int64_t bytes)
+{
+    evict(cache, 0, bytes);
 }

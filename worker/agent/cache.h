@@ -6,6 +6,9 @@
  * nothing is copied, and a blob whose file has a second name is in use. To evict is to remove files
  * of one name only, the longest unused first. The digest is verified when a blob arrives; the
  * trainer verifies what it reads once more where that matters (checkpoints, models).
+ *
+ * What jobs started from (bases, parents) is noted by empty files inputs/DIGEST: among thousands of
+ * blobs these few say what is quick to start here.
  */
 #ifndef TAILOR_WORKER_AGENT_CACHE_H
 #define TAILOR_WORKER_AGENT_CACHE_H
@@ -38,6 +41,11 @@ enum status cache_give(const struct cache *cache, const char *digest, const char
 /* All files of a manifest, below `dir`. */
 enum status cache_give_all(const struct cache *cache, const struct manifest *manifest,
                            const char *dir, struct error *error);
+/* A job started from it: said to the coordinator, which rather sends its like here. */
+void cache_note_input(const struct cache *cache, const char *digest);
+/* Those that lie here still. */
+void cache_each_input(const struct cache *cache, void (*visit)(const char *digest, void *argument),
+                      void *argument);
 /* A blob that may be a manifest: reads it, at most CONFIG_BYTES_MAX. */
 enum status cache_manifest(const struct cache *cache, struct arena *arena, const char *digest,
                            struct manifest *manifest_out, bool *is_manifest_out,
@@ -46,5 +54,7 @@ enum status cache_manifest(const struct cache *cache, struct arena *arena, const
 void cache_forget(const struct cache *cache, const char *digest);
 /* Removes what is unused, the oldest first, until `room` bytes more fit under the bound. */
 void cache_evict(const struct cache *cache, int64_t room);
+/* The same until `bytes` were removed, whatever the bound: the disk is short of space. */
+void cache_relieve(const struct cache *cache, int64_t bytes);
 
 #endif

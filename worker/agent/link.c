@@ -71,6 +71,13 @@ void link_close(struct link *link)
     link->socket = link->context = NULL;
 }
 
+void link_renew(struct link *link, uint64_t boot)
+{
+    link->options.boot = boot;
+    link->up = false;
+    link->hello_ms = 0;
+}
+
 /* ---- sending --------------------------------------------------------------------------------- */
 
 static bool put(struct link *link, const void *bytes, size_t length)

@@ -44,6 +44,8 @@ struct link {
 enum status link_open(struct link *link, struct credential *credential,
                       const struct link_options *options, int64_t now_ms, struct error *error);
 void link_close(struct link *link);
+/* Says hello again, as another process of this worker. */
+void link_renew(struct link *link, uint64_t boot);
 /* Takes what has come, at most LINK_BUDGET messages, and says hello when it is time. */
 void link_turn(struct link *link, int64_t now_ms);
 /* Is a heartbeat due? True at most once a heartbeat_ms. */

@@ -27,12 +27,43 @@ void transfer_add(struct transfer *transfer, enum transfer_kind kind, const char
     snprintf(item->digest, sizeof(item->digest), "%s", digest != NULL ? digest : "");
 }
 
+void transfer_await(struct transfer *transfer, const char *digest, int64_t bytes)
+{
+    transfer_add(transfer, TRANSFER_AWAIT, digest, 0);
+    transfer->items[transfer->count - 1].bytes = bytes;
+}
+
+static void take_off(struct transfer *transfer, int count)
+{
+    transfer->count -= count;
+    memmove(transfer->items, transfer->items + count,
+            (size_t)transfer->count * sizeof(*transfer->items));
+    transfer->offset = transfer->asked_ms = transfer->awaited_ms = 0;
+    transfer->refusals = 0;
+}
+
 static void next(struct transfer *transfer)
 {
-    memmove(transfer->items, transfer->items + 1,
-            (size_t)--transfer->count * sizeof(*transfer->items));
-    transfer->offset = transfer->asked_ms = 0;
-    transfer->refusals = 0;
+    take_off(transfer, 1);
+}
+
+void transfer_skip(struct transfer *transfer)
+{
+    int count = 0;
+    while (count < transfer->count && transfer->items[count++].kind != TRANSFER_MARK)
+        continue;
+    take_off(transfer, count);
+}
+
+void transfer_drop(struct transfer *transfer)
+{
+    take_off(transfer, transfer->count);
+}
+
+int64_t transfer_awaited(const struct transfer *transfer, int64_t now_ms)
+{
+    bool awaits = transfer->count > 0 && transfer->items[0].kind == TRANSFER_AWAIT;
+    return awaits && transfer->awaited_ms != 0 ? now_ms - transfer->awaited_ms : 0;
 }
 
 static void fail(struct transfer *transfer, enum status status, const struct error *error)
@@ -88,32 +119,48 @@ static enum status read_chunk(const struct transfer *transfer, uint8_t *block, s
     return STATUS_OK;
 }
 
-static void tell(struct transfer *transfer, struct link *link, int64_t now_ms)
+static void send_chunk(struct transfer *transfer, struct link *link, int64_t offset, int64_t size,
+                       uint8_t *data, size_t length, int64_t now_ms)
 {
     Wire__BlobChunk chunk = WIRE__BLOB_CHUNK__INIT;
+    chunk.tenant = (char *)transfer->tenant; /* protobuf-c knows no const */
+    chunk.digest = transfer->items[0].digest;
+    chunk.has_offset = chunk.has_size = chunk.has_data = true;
+    chunk.offset = offset;
+    chunk.size = size;
+    chunk.data = (ProtobufCBinaryData){length, data};
+    if (link_send(link, WORKER_BLOB_CHUNK, &chunk))
+        transfer->asked_ms = now_ms;
+}
+
+static void tell(struct transfer *transfer, struct link *link, int64_t now_ms)
+{
     struct error error;
     size_t length;
+    int64_t size;
     uint8_t *block = mem_alloc(TRANSFER_CHUNK);
-    enum status status = read_chunk(transfer, block, &length, &chunk.size, &error);
-    if (status != STATUS_OK) {
+    enum status status = read_chunk(transfer, block, &length, &size, &error);
+    if (status == STATUS_OK)
+        send_chunk(transfer, link, transfer->offset, size, block, length, now_ms);
+    else
         fail(transfer, status, &error);
-    } else {
-        chunk.tenant = (char *)transfer->tenant;
-        chunk.digest = transfer->items[0].digest;
-        chunk.has_offset = chunk.has_size = chunk.has_data = true;
-        chunk.offset = transfer->offset;
-        chunk.data = (ProtobufCBinaryData){length, block};
-        if (link_send(link, WORKER_BLOB_CHUNK, &chunk))
-            transfer->asked_ms = now_ms;
-    }
     mem_free(block);
+}
+
+static void inquire(struct transfer *transfer, struct link *link, int64_t now_ms)
+{
+    uint8_t nothing = 0;
+    if (transfer->awaited_ms == 0)
+        transfer->awaited_ms = now_ms;
+    send_chunk(transfer, link, 0, transfer->items[0].bytes, &nothing, 0, now_ms);
 }
 
 int transfer_turn(struct transfer *transfer, struct link *link, int64_t now_ms)
 {
     while (transfer->count > 0 && transfer->status == STATUS_OK) {
-        bool waits = transfer->asked_ms != 0 && now_ms - transfer->asked_ms < TRANSFER_RETRY_MS;
         enum transfer_kind kind = transfer->items[0].kind;
+        int64_t pause_ms = kind == TRANSFER_AWAIT ? TRANSFER_AWAIT_MS : TRANSFER_RETRY_MS;
+        bool waits = transfer->asked_ms != 0 && now_ms - transfer->asked_ms < pause_ms;
         if (kind == TRANSFER_MARK) {
             int mark = transfer->items[0].mark;
             next(transfer);
@@ -123,6 +170,10 @@ int transfer_turn(struct transfer *transfer, struct link *link, int64_t now_ms)
             return -1;
         if (kind == TRANSFER_PUT) {
             tell(transfer, link, now_ms);
+            return -1;
+        }
+        if (kind == TRANSFER_AWAIT) {
+            inquire(transfer, link, now_ms);
             return -1;
         }
         if (!ask(transfer, link, now_ms))
@@ -144,7 +195,7 @@ static bool is_first(const struct transfer *transfer, enum transfer_kind kind, c
            strcmp(transfer->items[0].digest, digest) == 0;
 }
 
-/* A refusal may be of the moment (a full disk there): a few of them are for good. */
+/* A refusal may be of the moment: a few of them are for good. */
 static void refused(struct transfer *transfer, const char *message)
 {
     struct error error;
@@ -180,17 +231,24 @@ void transfer_on_ack(struct transfer *transfer, const Wire__BlobAck *ack)
 {
     if (transfer->status != STATUS_OK || transfer->count == 0)
         return;
+    bool put = is_first(transfer, TRANSFER_PUT, ack->digest);
+    bool await = is_first(transfer, TRANSFER_AWAIT, ack->digest);
     if (is_first(transfer, TRANSFER_GET, ack->digest) && ack->message != NULL) {
         refused(transfer, ack->message);
-    } else if (is_first(transfer, TRANSFER_PUT, ack->digest)) {
+    } else if (put || await) {
+        bool moved = transfer->offset != ack->offset;
+        transfer->full = ack->full;
         transfer->offset = ack->offset;
-        if (ack->message != NULL) {
+        if (ack->full)
+            return; /* asked again when it is time */
+        if (ack->message != NULL)
             refused(transfer, ack->message);
-        } else if (ack->complete) {
+        else if (ack->complete)
             next(transfer);
-        } else {
+        else if (put)
             transfer->asked_ms = 0;
-        }
+        else if (moved)
+            transfer->awaited_ms = 0;
     }
 }
 

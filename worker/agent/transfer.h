@@ -14,14 +14,21 @@
 #include "worker/agent/cache.h"
 #include "worker/agent/link.h"
 
-enum { TRANSFER_CHUNK = 1 << 20, TRANSFER_RETRY_MS = 5000, TRANSFER_REFUSALS_MAX = 3 };
+enum {
+    TRANSFER_CHUNK = 1 << 20,
+    TRANSFER_RETRY_MS = 5000,
+    TRANSFER_AWAIT_MS = 250, /* between two questions */
+    TRANSFER_REFUSALS_MAX = 3
+};
 
-enum transfer_kind { TRANSFER_GET, TRANSFER_PUT, TRANSFER_MARK };
+/* AWAIT: another worker puts it; whether it is there is asked by a chunk without bytes. */
+enum transfer_kind { TRANSFER_GET, TRANSFER_PUT, TRANSFER_AWAIT, TRANSFER_MARK };
 
 struct transfer_item {
     enum transfer_kind kind;
     char digest[SHA256_HEX_SIZE];
-    int mark; /* what it says to its reader */
+    int mark;      /* what it says to its reader */
+    int64_t bytes; /* AWAIT: its size */
 };
 
 struct transfer {
@@ -32,11 +39,18 @@ struct transfer {
     int64_t offset;   /* of the first item's next chunk */
     int64_t asked_ms; /* 0: nothing is under way */
     int refusals;
+    int64_t awaited_ms; /* AWAIT: since when nothing of it has come; 0: not asked yet */
+    bool full;          /* the store said that it has no room, and nothing else since */
     enum status status; /* not STATUS_OK: it has failed for good, and stands still */
     struct error error;
 };
 
 void transfer_add(struct transfer *transfer, enum transfer_kind kind, const char *digest, int mark);
+void transfer_await(struct transfer *transfer, const char *digest, int64_t bytes);
+/* How long the first entry has been awaited without a byte of it; 0: it is no AWAIT. */
+int64_t transfer_awaited(const struct transfer *transfer, int64_t now_ms);
+void transfer_skip(struct transfer *transfer); /* takes off all up to the next mark, and that */
+void transfer_drop(struct transfer *transfer); /* takes off all */
 /* A mark that has been reached is taken off and returned; −1: none. */
 int transfer_turn(struct transfer *transfer, struct link *link, int64_t now_ms);
 bool transfer_is_idle(const struct transfer *transfer);

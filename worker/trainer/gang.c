@@ -161,6 +161,12 @@ enum status gang_gather(const struct gang *gang, const void *mine, size_t bytes,
     return comm_all_gather_bytes(gang->comm, mine, bytes, all, error);
 }
 
+enum status gang_share_blocks(const struct gang *gang, float *data, size_t count,
+                              struct error *error)
+{
+    return alone(gang) ? STATUS_OK : comm_all_gather(gang->comm, data, count, error);
+}
+
 enum status gang_barrier(const struct gang *gang, struct error *error)
 {
     return alone(gang) ? STATUS_OK : comm_barrier(gang->comm, error);

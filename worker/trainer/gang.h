@@ -56,6 +56,9 @@ enum status gang_broadcast(const struct gang *gang, void *data, size_t bytes, in
 /* `all` (world · bytes) gets every rank's `mine`, by rank. */
 enum status gang_gather(const struct gang *gang, const void *mine, size_t bytes, void *all,
                         struct error *error);
+/* Every rank's own block of `data` (count floats, as gang_block cuts it) to all. */
+enum status gang_share_blocks(const struct gang *gang, float *data, size_t count,
+                              struct error *error);
 enum status gang_barrier(const struct gang *gang, struct error *error);
 
 /* 64 bits of a block: two blocks of different bits have different ones but for 2^-64. */

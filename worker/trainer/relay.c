@@ -29,6 +29,7 @@ static const char *const CLASS[STATUS_COUNT] = {
     [STATUS_NUMERIC] = "numeric",
     [STATUS_CANCELLED] = "stopped",
     [STATUS_COMMUNICATION] = "communication",
+    [STATUS_FULL] = "storage",
 };
 
 enum status relay_open(int fd, struct error *error)
@@ -99,6 +100,7 @@ void relay_failure(enum status status, const char *message)
     json_t *fields = json_object();
     json_object_set_new(fields, "class", json_string(CLASS[status]));
     json_object_set_new(fields, "message", json_string(message));
+    json_object_set_new(fields, "full", json_boolean(status == STATUS_FULL));
     relay_line("failure", fields);
     json_decref(fields);
 }

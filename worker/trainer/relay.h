@@ -5,7 +5,8 @@
  *
  *     {"type": "running", "step", "steps"}        this rank trains now
  *     {"type": "metrics", …}, {"type": "event", …}  a line of the journal (journal.h)
- *     {"type": "failure", "class", "message"}     the last line of a run that failed
+ *     {"type": "failure", "class", "message",     the last line of a run that failed; full: for
+ * want "full"}                                    of space on the disk
  *
  * A line is one write of at most RELAY_LINE_MAX bytes. Nobody at the other end is no failure of the
  * run: training goes on. The process has one relay; its first thread alone writes.

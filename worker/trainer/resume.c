@@ -173,14 +173,14 @@ static enum status state_read(const struct session *s, const json_t *json,
     return json_get_f64(json, "seconds", &state->seconds, error);
 }
 
-/* What this rank holds of the first `parts` parts. */
-static enum status read_parts(struct session *s, const struct checkpoint *checkpoint, int parts,
+/* What this rank holds of all parts. */
+static enum status read_parts(struct session *s, const struct checkpoint *checkpoint,
                               struct error *error)
 {
     struct held held[PARTS];
     size_t whole = model_trained_table(s->model)->elements;
     held_parts(s, held);
-    for (int i = 0; i < parts; i++) {
+    for (int i = 0; i < PARTS; i++) {
         size_t count = i == 0 ? whole : s->optimizer->end - s->optimizer->begin;
         TRY(checkpoint_read_range(checkpoint, held[i].name, whole * sizeof(float),
                                   held[i].begin * sizeof(float), held[i].data,
@@ -225,7 +225,7 @@ enum status resume_load(struct session *s, struct train_state *state, struct err
     struct train_state loaded = *state;
     enum status status = state_read(s, checkpoint_state(checkpoint), &loaded, error);
     if (status == STATUS_OK) {
-        status = read_parts(s, checkpoint, PARTS, error);
+        status = read_parts(s, checkpoint, error);
     }
     checkpoint_close(checkpoint);
     if (status == STATUS_OK) {
@@ -246,13 +246,19 @@ enum status best_save(struct session *s, const struct train_state *state, struct
     return save(s, dir, state, WEIGHTS_ONLY, 1, state->step, error);
 }
 
+/* What other ranks wrote may lie in other directories: each reads its own block. */
 enum status best_load(struct session *s, const struct train_state *state, struct error *error)
 {
     char dir[4096];
     struct checkpoint *checkpoint;
+    float *weights = model_trained_weights(s->model);
+    size_t begin, end, whole = model_trained_table(s->model)->elements;
     best_dir(s, dir);
-    TRY(checkpoint_open(dir, state->best_step, &checkpoint, error));
-    enum status status = read_parts(s, checkpoint, WEIGHTS_ONLY, error);
+    gang_block(s->gang, whole, &begin, &end);
+    TRY(checkpoint_open_held(dir, state->best_step, &checkpoint, error));
+    enum status status =
+        checkpoint_read_range(checkpoint, "weights", whole * sizeof(float), begin * sizeof(float),
+                              weights + begin, (end - begin) * sizeof(float), error);
     checkpoint_close(checkpoint);
-    return status;
+    return status == STATUS_OK ? gang_share_blocks(s->gang, weights, whole, error) : status;
 }

@@ -110,7 +110,11 @@ static enum status join(const struct arguments *arguments, struct gang *gang, st
         *gang = (struct gang){.rank = options.rank, .world = options.world};
         return STATUS_OK;
     }
-    TRY(gang_open(&options, gang, error));
+    enum status status = gang_open(&options, gang, error);
+    if (status == STATUS_CONFLICT && arguments->report_fd >= 0) {
+        status = error->status = STATUS_COMMUNICATION; /* of the moment: the next term has others */
+    }
+    TRY(status);
     return place_find(gang, arguments->out, error);
 }
 
