@@ -31,7 +31,7 @@ struct tenant { /* at the index of the cluster's */
     int32_t submitting;                  /* submits on their way to the records */
     int64_t slot_ms, productive_slot_ms; /* used and not yet recorded */
     int64_t run_ms[STAGES_MAX]; /* how long its jobs of a stage took, the newest most; 0: none */
-    int64_t jobs;                        /* that ended, not yet recorded */
+    int64_t jobs;               /* that ended, not yet recorded */
 };
 
 struct queue { /* at the index of the cluster's */
