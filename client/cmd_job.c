@@ -141,18 +141,3 @@ const struct command cmd_job_report = {
     .options_size = sizeof(struct offline_options),
     .trainer_verb = "report",
     .run = offline_run_job};
-
-static const struct option_row rows_rows[] = {
-    OFFLINE_ROW("worst", 0, OPTION_STRING, worst, "N", "how many; default 20"),
-    OFFLINE_SERVICE_ROWS,
-};
-
-const struct command cmd_job_rows = {.noun = "job",
-                                     .verb = "rows",
-                                     .summary = "List the rows that a run's model gets most wrong",
-                                     .example = "tailor job rows j-17 --worst 20",
-                                     .arguments = {{.placeholder = "RUN|JOB"}},
-                                     OPTION_ROWS(rows_rows),
-                                     .options_size = sizeof(struct offline_options),
-                                     .trainer_verb = "rows",
-                                     .run = offline_run_job};

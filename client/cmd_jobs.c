@@ -45,6 +45,8 @@ static const struct column job_columns[] = {
 
 static const struct option_row list_rows[] = {
     SELECT_ROWS,
+    REMOTE_ROW("shards-of", 0, OPTION_STRING, shards_of, "JOB",
+               "the shards of a job; they are not listed otherwise"),
     REMOTE_PAGE_ROWS,
     REMOTE_WATCH_ROW,
     REMOTE_ROWS,

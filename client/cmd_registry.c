@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the service keeps to train from: bases and datasets. (cmd_models.c: models; cmd_base.c and
- * cmd_data.c look at files of this machine.)
+ * What the service keeps to train from: bases and datasets. (cmd_models.c: models; cmd_base.c looks
+ * at files of this machine; cmd_data.c gives data to the service.)
  */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/commands.h"
+#include "client/path.h"
 #include "client/remote.h"
+#include "client/trainer.h"
 #include "client/upload.h"
+#include "lib/file.h"
 
 #define CLUSTER "cluster" /* whose uploads bases are */
 
@@ -117,13 +122,48 @@ static enum status finish_addition(const struct call *call, struct addition *it,
     return status;
 }
 
+/* A GGUF file becomes a Hugging Face directory first, here, in `dir`/base: the service keeps those
+ * alone. */
+static enum status import_gguf(struct arena *arena, const char *file, const char *dir,
+                               const char **base_out, struct error *error)
+{
+    struct trainer *trainer = arena_new(arena, struct trainer);
+    *trainer = (struct trainer){0};
+    *base_out = arena_printf(arena, "%s/base", dir);
+    trainer_add(trainer, "import-gguf");
+    trainer_add(trainer, "--");
+    trainer_add(trainer, file);
+    trainer_add(trainer, *base_out);
+    return trainer_run(trainer, error);
+}
+
+static enum status upload_base(struct arena *arena, const struct upload *upload, const char *path,
+                               char digest_out[SHA256_HEX_SIZE], struct error *error)
+{
+    char dir[] = "/tmp/tailor-base-XXXXXX";
+    const char *base;
+    if (dir_exists(path)) {
+        return upload_dir(upload, path, digest_out, error);
+    }
+    TRY(path_check("FILE", path, error));
+    if (!mkdtemp(dir)) {
+        return error_set(error, STATUS_IO, "%s: %s", dir, strerror(errno));
+    }
+    enum status status = import_gguf(arena, path, dir, &base, error);
+    if (status == STATUS_OK) {
+        status = upload_dir(upload, base, digest_out, error);
+    }
+    dir_remove(dir, NULL);
+    return status;
+}
+
 static enum status base_add_in(struct arena *arena, const struct call *call, struct error *error)
 {
     struct addition it;
     TRY(remote_open(arena, call, &it.service, error));
     TRY(remote_request(call, &it.service, call->command->remote, &it.request, error));
     const struct upload upload = {&it.service, CLUSTER, call->globals->quiet};
-    TRY(upload_dir(&upload, call->arguments[1], it.digest, error));
+    TRY(upload_base(arena, &upload, call->arguments[1], it.digest, error));
     return finish_addition(call, &it, "manifest", error);
 }
 
@@ -139,52 +179,12 @@ const struct command cmd_base_add = {
     .noun = "base",
     .verb = "add",
     .summary = "Give the service a pretrained model, for all tenants",
-    .details = "DIR is a Hugging Face directory; look at it first with tailor base check.",
+    .details =
+        "DIR is a Hugging Face directory; look at it first with tailor base check. A GGUF file\n"
+        "is turned into one on the way.",
     .example = "tailor base add smollm2 ./SmolLM2-135M",
-    .arguments = {{.placeholder = "NAME"}, {.placeholder = "DIR"}},
+    .arguments = {{.placeholder = "NAME"}, {.placeholder = "DIR|FILE.gguf"}},
     OPTION_ROWS(plain_rows),
     .options_size = sizeof(struct remote_options),
     .remote = &base_add_remote,
     .run = base_add_run};
-
-static enum status data_add_in(struct arena *arena, const struct call *call, struct error *error)
-{
-    struct addition it;
-    const char *file = strrchr(call->arguments[1], '/');
-    TRY(remote_open(arena, call, &it.service, error));
-    TRY(remote_request(call, &it.service, call->command->remote, &it.request, error));
-    Api__DatasetAddRequest *request = (Api__DatasetAddRequest *)it.request;
-    if (!request->tenant) {
-        return error_set(error, STATUS_USAGE, "say whose dataset it is: --tenant NAME");
-    }
-    request->file = arena_strdup(arena, file ? file + 1 : call->arguments[1]);
-    const struct upload upload = {&it.service, request->tenant, call->globals->quiet};
-    TRY(upload_file(&upload, call->arguments[1], it.digest, error));
-    return finish_addition(call, &it, "digest", error);
-}
-
-static enum status data_add_run(const struct call *call, struct error *error)
-{
-    return remote_within(data_add_in, call, error);
-}
-
-static const struct option_row data_add_rows[] = {
-    REMOTE_ROW("shared", 0, OPTION_FLAG, shared, NULL, "every tenant's jobs may train on it"),
-    REMOTE_ROWS,
-};
-static const struct remote data_add_remote = {.route = ROUTE_DATASET_ADD,
-                                              .fields = {"name@version"},
-                                              .own = true,
-                                              REMOTE_COLUMNS(data_columns)};
-
-const struct command cmd_data_add = {
-    .noun = "data",
-    .verb = "add",
-    .summary = "Give the service a file of data, as a dataset's next version",
-    .details = "Look at it first with tailor data report.",
-    .example = "tailor data add tickets ./tickets.jsonl",
-    .arguments = {{.placeholder = "NAME"}, {.placeholder = "FILE"}},
-    OPTION_ROWS(data_add_rows),
-    .options_size = sizeof(struct remote_options),
-    .remote = &data_add_remote,
-    .run = data_add_run};

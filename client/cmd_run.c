@@ -268,10 +268,13 @@ static enum status run_in(struct arena *arena, const struct call *call, struct e
     TRY(collect(arena, call, overrides, error));
     TRY(spec_file(arena, call, &file, error));
     TRY(spec_read(arena, file, overrides->items, overrides->count, &spec, error));
-    if (spec->stage == SPEC_STAGE_EVALUATE || spec->stage == SPEC_STAGE_SCORE) {
+    if (spec->stage == SPEC_STAGE_EVALUATE || spec->stage == SPEC_STAGE_SCORE ||
+        spec->stage == SPEC_STAGE_ADMIT) {
         return error_set(error, STATUS_USAGE, "tailor run trains: for stage %s see tailor %s -h",
                          spec_choice_name("stage", (int)spec->stage),
-                         spec->stage == SPEC_STAGE_SCORE ? "model score" : "evaluate");
+                         spec->stage == SPEC_STAGE_SCORE   ? "model score"
+                         : spec->stage == SPEC_STAGE_ADMIT ? "data report"
+                                                           : "evaluate");
     }
     TRY(resolve_paths(arena, spec, error));
     TRY(prepare(arena, options, spec, error));

@@ -20,6 +20,8 @@ enum column_kind {
     COLUMN_BYTES,
     COLUMN_ALIASES,  /* [{"name", "version"}, …] as "prod=3 beta=4" */
     COLUMN_HOURS,    /* milliseconds as hours */
+    COLUMN_REWARDS,  /* [{"score", "reward"}, …] as "1.25 -0.5": rewards, preferred first */
+    COLUMN_TEXTS,    /* of the first two, from where they differ */
     COLUMN_WIDE = 16 /* or'ed to the others: only with -o wide */
 };
 
@@ -46,9 +48,9 @@ struct remote_options {
     const char *server, *profile, *tenant, *ca, *timeout, *columns;
     const char *after, *limit, *stage, *queue, *pool, *role, *title, *weight, *rank, *key, *since;
     const char *running_slots_max, *queued_jobs_max, *bytes_max, *slot_hours_month_max, *grace;
-    const char *reason, *with, *right, *out, *worst;
-    struct option_list state, label, set;
-    bool follow, dry_run, wait, shared, watch, yes;
+    const char *reason, *with, *right, *out, *worst, *from, *domain, *rows, *shards_of;
+    struct option_list state, label, set, column;
+    bool follow, dry_run, wait, shared, watch, yes, no_wait;
 };
 
 #define REMOTE_ROW(name, letter, type, member, placeholder, help)                                  \

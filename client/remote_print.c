@@ -44,6 +44,29 @@ static void put_aliases(const json_t *list, struct buf *out)
     }
 }
 
+static void put_rewards(const json_t *list, struct buf *out)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *reward = json_object_get(json_array_get(list, i), "reward");
+        buf_printf(out, "%s%.4g", i > 0 ? " " : "", json_number_value(reward));
+    }
+}
+
+/* Texts of one prompt begin alike. */
+static void put_texts(const json_t *list, struct buf *out)
+{
+    enum { SHOWN_BYTES = 48 };
+    const char *texts[2] = {json_string_value(json_array_get(list, 0)),
+                            json_string_value(json_array_get(list, 1))};
+    size_t start = texts[0] && texts[1] ? text_common_start(texts[0], texts[1]) : 0;
+    for (int i = 0; i < 2 && texts[i]; i++) {
+        char line[SHOWN_BYTES];
+        size_t length = text_clean(texts[i] + start, line, sizeof(line));
+        buf_printf(out, "%s%s%s", i > 0 ? " | " : "", line,
+                   strlen(texts[i] + start) > length ? "…" : "");
+    }
+}
+
 /* Clocks differ: what is not yet begun is 0 old. */
 static double age_s(int64_t ms)
 {
@@ -92,6 +115,12 @@ void remote_cell(const json_t *entry, const struct column *column, struct buf *o
         break;
     case COLUMN_ALIASES:
         put_aliases(value, out);
+        break;
+    case COLUMN_REWARDS:
+        put_rewards(value, out);
+        break;
+    case COLUMN_TEXTS:
+        put_texts(value, out);
         break;
     default:
         if (json_is_string(value)) {
@@ -234,8 +263,10 @@ static void print_card(const json_t *object, enum table_format format)
                        json_integer_value(value) > 1000000000000;
         struct column column = {.field = name, .kind = is_time ? COLUMN_TIME : COLUMN_TEXT};
         struct buf cell = {0};
-        if (strcmp(name, "spec") == 0 || ((json_is_array(value) || json_is_object(value)) &&
-                                          json_array_size(value) + json_object_size(value) == 0)) {
+        if (strcmp(name, "spec") == 0 || strcmp(name, "figures") == 0 ||
+            strcmp(name, "gate_figures") == 0 ||
+            ((json_is_array(value) || json_is_object(value)) &&
+             json_array_size(value) + json_object_size(value) == 0)) {
             continue; /* long, or nothing: -o json has it */
         }
         remote_cell(object, &column, &cell);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/check.h"
@@ -78,6 +79,26 @@ const char *const *trainer_command(struct arena *arena, const struct trainer *tr
         words[i + 1] = trainer->words[i];
     }
     return words;
+}
+
+enum status trainer_run(const struct trainer *trainer, struct error *error)
+{
+    int end = 0;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct error cause;
+        trainer_exec(trainer, &cause);
+        fprintf(stderr, "tailor: %s\n", cause.text);
+        _exit(1);
+    }
+    if (pid < 0 || waitpid(pid, &end, 0) != pid) {
+        return error_set(error, STATUS_IO, "cannot start %s: %s", program_name(trainer->cuda),
+                         strerror(errno));
+    }
+    return WIFEXITED(end) && WEXITSTATUS(end) == 0
+               ? STATUS_OK
+               : error_set(error, STATUS_FAILED, "%s did not succeed", trainer->words[0]);
 }
 
 enum status trainer_exec(const struct trainer *trainer, struct error *error)

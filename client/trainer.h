@@ -30,6 +30,8 @@ enum status trainer_program(struct arena *arena, const struct trainer *trainer,
 /* What execv takes: the program, the words, NULL. */
 const char *const *trainer_command(struct arena *arena, const struct trainer *trainer,
                                    const char *program);
+/* Runs it to its end, where there is more to do behind it. STATUS_FAILED: it has said why. */
+enum status trainer_run(const struct trainer *trainer, struct error *error);
 /* Does not return when it succeeds. */
 enum status trainer_exec(const struct trainer *trainer, struct error *error);
 

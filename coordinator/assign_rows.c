@@ -14,6 +14,7 @@
 #include "storage/records/attempt_record.h"
 #include "storage/records/job_record.h"
 #include "storage/records/lineage_record.h"
+#include "storage/records/result_record.h"
 
 enum { MANIFESTS_MAX = 64 };
 
@@ -60,6 +61,22 @@ static enum status add_parents(struct records *records, struct assign_rows *rows
     return STATUS_OK;
 }
 
+static enum status add_parts(struct records *records, struct assign_rows *rows, const Api__Job *job,
+                             struct error *error)
+{
+    Api__ResultList *list = message_new(rows->arena, &api__result_list__descriptor);
+    if (job->shards == 0 || job->has_shard_of)
+        return STATUS_OK;
+    TRY(result_record_parts(records, job->id, rows->arena, list, error));
+    if ((int64_t)list->n_results != job->shards)
+        return error_set(error, STATUS_NOT_FOUND, "%zu of its %lld shards left a result",
+                         list->n_results, (long long)job->shards);
+    rows->parts = arena_array(rows->arena, char *, list->n_results);
+    for (size_t i = 0; i < list->n_results; i++)
+        rows->parts[rows->part_count++] = list->results[i]->manifest;
+    return STATUS_OK;
+}
+
 enum status assign_rows_read(struct records *records, struct assign_rows *rows, struct error *error)
 {
     Api__Job *job;
@@ -76,6 +93,7 @@ enum status assign_rows_read(struct records *records, struct assign_rows *rows, 
     TRY(add_sources(rows, &spec->data.eval, error));
     TRY(add_sources(rows, &spec->data.enrich.sources, error));
     TRY(add_parents(records, rows, error));
+    TRY(add_parts(records, rows, job, error));
     TRY(checkpoint_record_list(records, SCOPE_ALL, rows->job, rows->arena, checkpoints, error));
     rows->checkpoint =
         checkpoints->n_checkpoints > 0 ? checkpoints->checkpoints[0]->manifest : NULL;

@@ -20,6 +20,8 @@ struct assign_rows {
     char *checkpoint;    /* the newest one's manifest, or NULL */
     char **manifests;    /* of all that the spec names, parents of parents included */
     size_t manifest_count;
+    char **parts; /* of a whole: what its shards left, in order */
+    size_t part_count;
     enum status status; /* the caller's to keep */
     struct error error;
 };

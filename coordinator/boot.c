@@ -69,9 +69,12 @@ static struct ask ask_from_row(struct coordinator *coordinator, const Api__Job *
         .min_ranks = min_ranks < ranks ? min_ranks : ranks,
         .priority = (int32_t)row->priority,
         .preemptible = row->preemptible,
-        .batch = cluster_batch(&coordinator->cluster, (uint64_t)row->batch_id),
+        .batch = row->has_shard_of /* a whole counts, its shards do not */
+                     ? 0
+                     : cluster_batch(&coordinator->cluster, (uint64_t)row->batch_id),
         .submitted_ms = row->created_ms,
-        .not_before_ms = row->not_before_ms};
+        .not_before_ms = row->not_before_ms,
+        .whole = (uint64_t)row->shard_of};
 }
 
 enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, const Api__Job *row,
@@ -80,6 +83,9 @@ enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, 
     struct spec *spec;
     snprintf(job->tenant, sizeof(job->tenant), "%s", row->tenant);
     job->stage = row->stage;
+    job->shard_of = (uint64_t)row->shard_of;
+    job->shard = row->shard;
+    job->shards = row->shards;
     text_replace(&job->output_model, row->output_model);
     *ask_out = ask_from_row(coordinator, row);
     if (row->spec == NULL)

@@ -12,6 +12,7 @@
 
 #include "coordinator/change_rows.h"
 #include "coordinator/command.h"
+#include "coordinator/estimate.h"
 #include "lib/check.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -195,6 +196,31 @@ void change_checkpoint(struct change *change, const struct job *job,
     row->keep_last = job->keep_last;
 }
 
+static Api__Job *stage_row(struct change *change, const struct job *job)
+{
+    Api__Job *row = message_new(&change->arena, &api__job__descriptor);
+    row->has_id = row->has_stage = true;
+    row->id = (int64_t)job->id;
+    row->stage = job->stage;
+    return row;
+}
+
+static void result_row(struct change *change, const struct job *job, const char *manifest,
+                       int64_t bytes, const char *figures)
+{
+    struct change_row *row = row_add(change, ROW_RESULT);
+    Api__Result *result = message_new(&change->arena, &api__result__descriptor);
+    result->has_job_id = result->has_bytes = result->has_created_ms = true;
+    result->job_id = (int64_t)job->id;
+    result->tenant = text_of(change, job->tenant);
+    result->manifest = text_of(change, manifest);
+    result->bytes = bytes;
+    result->figures = text_of(change, figures);
+    result->created_ms = change->coordinator->now_ms;
+    row->result = result;
+    row->job = stage_row(change, job);
+}
+
 void change_model(struct change *change, const struct job *job, const Wire__ModelReport *report)
 {
     struct change_row *row = row_add(change, ROW_MODEL);
@@ -217,6 +243,12 @@ void change_model(struct change *change, const struct job *job, const Wire__Mode
     job_part->output_model = text_of(change, job->output_model);
     row->model = model;
     row->job = job_part;
+    result_row(change, job, report->manifest, report->bytes, report->figures); /* its rows */
+}
+
+void change_result(struct change *change, const struct job *job, const Wire__ResultReport *report)
+{
+    result_row(change, job, report->manifest, report->bytes, report->figures);
 }
 
 void change_usage(struct change *change, const struct tenant *used, int64_t begin_ms,
@@ -358,6 +390,8 @@ static void job_succeeds(struct change *change, const struct job *job)
     struct counters *counters = &change->coordinator->counters;
     counters->gate_passed += job->gate == API__GATE_DECISION__GATE_DECISION_PASSED;
     counters->gate_held += !alias_moves(job);
+    if (job->shards > 0 && job->shard_of == 0)
+        row_add(change, ROW_SHARDS_OVER)->job = stage_row(change, job);
     if (job->output_alias == NULL || job->output_model == NULL)
         return;
     if (alias_moves(job)) {
@@ -387,6 +421,25 @@ static const char *failure_words(enum failure failure)
     }
 }
 
+/* A whole fails by one of its shards, in whose words. */
+static void shard_words(struct coordinator *coordinator, struct job *whole)
+{
+    for (uint32_t i = 0; i < coordinator->jobs.count; i++) {
+        const struct job *shard = coordinator->jobs.items[i];
+        const struct cluster_job *core = cluster_job(&coordinator->cluster, shard->id);
+        char words[1024];
+        if (shard->shard_of != whole->id || core == NULL || core->run.state != JOB_STATE_FAILED)
+            continue;
+        snprintf(words, sizeof(words), "shard %" PRId64 " of %" PRId64 " (j-%" PRIu64 "): %s",
+                 shard->shard, shard->shards, shard->id,
+                 shard->failure_message != NULL ? shard->failure_message : "");
+        text_replace(&whole->failure_message, words);
+        text_replace(&whole->failure_hint, shard->failure_hint);
+        text_replace(&whole->failure_log, shard->failure_log);
+        return;
+    }
+}
+
 static void failure_note(struct job *job, const struct job_change *it,
                          const struct cluster_job *core)
 {
@@ -408,7 +461,10 @@ static void event_of(struct change *change, const struct job_change *it, const s
 {
     bool failed = it->event == JOB_EVENT_FAIL || it->event == JOB_EVENT_RETRY;
     const char *words = job->failure_message != NULL ? job->failure_message : "";
-    if (failed)
+    if (failed && !job_has_attempt(it->from))
+        change_event(change, job, "job_state", API__SEVERITY__SEVERITY_ERROR, "%s (%s): %s",
+                     job_state_name(it->to), failure_row(core->run.failure)->name, words);
+    else if (failed)
         change_event(change, job, "job_state",
                      it->event == JOB_EVENT_FAIL ? API__SEVERITY__SEVERITY_ERROR
                                                  : API__SEVERITY__SEVERITY_WARNING,
@@ -417,18 +473,6 @@ static void event_of(struct change *change, const struct job_change *it, const s
     else if (it->from != it->to)
         change_event(change, job, "job_state", API__SEVERITY__SEVERITY_INFO, "%s",
                      job_state_name(it->to));
-}
-
-/* A quarter of the newest, so that what changed counts soon. */
-static void run_time_note(struct coordinator *coordinator, const struct job *job)
-{
-    int32_t tenant = tenant_find(coordinator, job->tenant);
-    if (tenant == NO_TENANT || job->started_ms == 0)
-        return;
-    CHECK((unsigned)job->stage < STAGES_MAX);
-    int64_t *mean_ms = &coordinator->tenants[tenant].run_ms[job->stage];
-    int64_t run_ms = job->finished_ms - job->started_ms;
-    *mean_ms = *mean_ms == 0 ? run_ms : (3 * *mean_ms + run_ms) / 4;
 }
 
 /* Its last job is over: the followers of the batch learn it, once. */
@@ -458,9 +502,11 @@ static void take_one(struct change *change, const struct job_change *it)
         coordinator->counters.attempts[core->run.failure]++;
     if (job_is_final(it->to)) {
         job->finished_ms = coordinator->now_ms;
-        coordinator->counters.finished[it->to - JOB_STATE_SUCCEEDED]++;
-        coordinator->tenants[core->ask.tenant].jobs++;
+        coordinator->counters.finished[it->to - JOB_STATE_SUCCEEDED] += job->shard_of == 0;
+        coordinator->tenants[core->ask.tenant].jobs += job->shard_of == 0;
     }
+    if (it->event == JOB_EVENT_FAIL && !job_has_attempt(it->from))
+        shard_words(coordinator, job);
     failure_note(job, it, core);
     attempt_moves(change, it, job, core);
     struct change_row *row = row_add(change, ROW_JOB);
@@ -468,7 +514,7 @@ static void take_one(struct change *change, const struct job_change *it)
     row->from = (int)it->from + 1;
     event_of(change, it, job, core);
     if (it->to == JOB_STATE_SUCCEEDED) {
-        run_time_note(coordinator, job);
+        estimate_note(coordinator, job);
         job_succeeds(change, job);
     }
     if (job_is_final(it->to))

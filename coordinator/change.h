@@ -37,6 +37,8 @@ void change_checkpoint(struct change *change, const struct job *job,
                        const Wire__CheckpointReport *report);
 /* The job's model becomes its next version, once. */
 void change_model(struct change *change, const struct job *job, const Wire__ModelReport *report);
+/* What the job left besides a model. */
+void change_result(struct change *change, const struct job *job, const Wire__ResultReport *report);
 /* What a tenant used and that is not recorded yet; one without a name is idle capacity. */
 void change_usage(struct change *change, const struct tenant *used, int64_t begin_ms,
                   int64_t end_ms);
@@ -46,7 +48,7 @@ void change_also(struct change *change, coordinator_run *run, void *argument);
 
 /* Hands it over; the change is gone behind `done` (or NULL). `done` gets STATUS_OK; STATUS_IO means
  * that the coordinator ends with a full disk, and then nobody may be told anything; anything else
- * is why a worker's claim (a checkpoint, a model) was not taken, while the rest was. */
+ * is why a worker's claim (a checkpoint, a model, a result) was not taken, while the rest was. */
 void change_commit(struct change *change, coordinator_done *done, void *argument);
 /* The same, with the job's row behind what the cluster did to it. */
 void change_commit_job(struct change *change, const struct job *job, coordinator_done *done,

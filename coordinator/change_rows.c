@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A worker's claim about what is in the store (a checkpoint, a model) may be wrong: that is
- * refused. Its checks come before its first write, so nothing of it is left. Everything else is
+ * A worker's claim about what is in the store (a checkpoint, a model, a result) may be wrong: that
+ * is refused. Its checks come before its first write, so nothing of it is left. Everything else is
  * ours and has to succeed.
  */
 #include "coordinator/change_rows.h"
@@ -10,13 +10,16 @@
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/json.h"
 #include "lib/log.h"
 #include "proto/ident.h"
 #include "proto/message.h"
 #include "storage/records/attempt_record.h"
+#include "storage/records/dataset_record.h"
 #include "storage/records/event_record.h"
 #include "storage/records/job_record.h"
 #include "storage/records/model_record.h"
+#include "storage/records/result_record.h"
 #include "storage/records/tenant_record.h"
 #include "storage/records/worker_record.h"
 
@@ -43,6 +46,52 @@ static void forget_failure(Api__Job *job)
     job->failure_message = job->failure_hint = job->failure_log = NULL;
 }
 
+/* Of an admission: {"verdict", "groups", "message"}. */
+static enum status write_verdict(struct records *records, const struct change_row *row,
+                                 struct error *error)
+{
+    Api__Dataset dataset = API__DATASET__INIT;
+    const char *text = row->result->figures != NULL ? row->result->figures : "{}";
+    json_t *figures;
+    TRY(json_read("the verdict", text, strlen(text), &figures, error));
+    const char *verdict = json_string_value(json_object_get(figures, "verdict"));
+    bool rejected = verdict == NULL || strcmp(verdict, "rejected") == 0;
+    dataset.has_state = dataset.has_groups = dataset.has_job_id = true;
+    dataset.state = rejected                           ? API__DATASET_STATE__DATASET_STATE_REJECTED
+                    : strcmp(verdict, "accepted") == 0 ? API__DATASET_STATE__DATASET_STATE_ACCEPTED
+                                                       : API__DATASET_STATE__DATASET_STATE_WARNED;
+    dataset.groups = json_integer_value(json_object_get(figures, "groups"));
+    dataset.job_id = row->result->job_id;
+    dataset.report = row->result->manifest;
+    dataset.message = (char *)json_string_value(json_object_get(figures, "message"));
+    enum status status = dataset_record_judge(records, &dataset, error);
+    json_decref(figures);
+    return status;
+}
+
+static enum status write_result(struct records *records, const struct change_row *row,
+                                struct error *error)
+{
+    TRY(result_record_put(records, row->result, error));
+    return row->job->stage == API__STAGE__STAGE_ADMIT ? write_verdict(records, row, error)
+                                                      : STATUS_OK;
+}
+
+/* An admission that came to no verdict accepts nothing. */
+static enum status write_no_verdict(struct records *records, const Api__Job *job,
+                                    struct arena *arena, struct error *error)
+{
+    Api__Dataset dataset = API__DATASET__INIT;
+    dataset.has_state = dataset.has_job_id = true;
+    dataset.state = API__DATASET_STATE__DATASET_STATE_REJECTED;
+    dataset.job_id = job->id;
+    dataset.message = arena_printf(arena, "it could not be judged (%s): add it again",
+                                   job->state == API__JOB_STATE__JOB_STATE_CANCELLED ? "cancelled"
+                                   : job->failure_message != NULL ? job->failure_message
+                                                                  : "its job failed");
+    return dataset_record_judge(records, &dataset, error);
+}
+
 static enum status write_job(struct records *records, const struct change_row *row,
                              struct arena *arena, struct error *error)
 {
@@ -51,6 +100,10 @@ static enum status write_job(struct records *records, const struct change_row *r
     overlay(arena, &job->base, &row->job->base);
     if (job->state == API__JOB_STATE__JOB_STATE_SUCCEEDED)
         forget_failure(job);
+    if (job->stage == API__STAGE__STAGE_ADMIT &&
+        (job->state == API__JOB_STATE__JOB_STATE_FAILED ||
+         job->state == API__JOB_STATE__JOB_STATE_CANCELLED))
+        TRY(write_no_verdict(records, job, arena, error));
     return job_record_update(records, job, row->from, error);
 }
 
@@ -159,6 +212,10 @@ static enum status write_row(struct records *records, const struct change_row *r
         return write_checkpoint(records, row, error);
     case ROW_MODEL:
         return write_model(records, row, arena, error);
+    case ROW_RESULT:
+        return write_result(records, row, error);
+    case ROW_SHARDS_OVER:
+        return result_record_drop_parts(records, row->job->id, error);
     case ROW_ALIAS:
         return write_alias(records, row, arena, error);
     case ROW_USAGE:
@@ -172,7 +229,7 @@ static enum status write_row(struct records *records, const struct change_row *r
 
 static bool is_a_claim(const struct change_row *row)
 {
-    return row->kind == ROW_CHECKPOINT || row->kind == ROW_MODEL;
+    return row->kind == ROW_CHECKPOINT || row->kind == ROW_MODEL || row->kind == ROW_RESULT;
 }
 
 enum status change_rows_write(struct records *records, const struct change_row *first,

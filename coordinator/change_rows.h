@@ -20,10 +20,12 @@ enum row_kind {
     ROW_ATTEMPT_BEGIN, /* attempt */
     ROW_ATTEMPT,       /* attempt */
     ROW_EVENT,
-    ROW_FINDING,    /* event: a worker may report it again */
-    ROW_CHECKPOINT, /* keep_last */
-    ROW_MODEL,      /* job: id, tenant, output_model; model */
-    ROW_ALIAS,      /* job; alias */
+    ROW_FINDING,     /* event: a worker may report it again */
+    ROW_CHECKPOINT,  /* keep_last */
+    ROW_MODEL,       /* job: id, tenant, output_model; model */
+    ROW_RESULT,      /* job: id, stage; result */
+    ROW_SHARDS_OVER, /* job: its shards' results are not needed any more */
+    ROW_ALIAS,       /* job; alias */
     ROW_USAGE,
     ROW_WORKER
 };
@@ -37,6 +39,7 @@ struct change_row {
     Api__Event *event;
     Api__Checkpoint *checkpoint;
     Api__ModelVersion *model;
+    Api__Result *result;
     Api__Usage *usage;
     Api__Worker *worker;
     const char *alias;

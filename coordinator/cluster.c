@@ -121,9 +121,9 @@ struct cluster_job *cluster_live(struct cluster *cluster, uint64_t job, uint64_t
 
 /* ---- changes and commands -------------------------------------------------------------------- */
 
-bool cluster_job_waits(enum job_state state)
+bool cluster_job_waits(const struct cluster_job *job, enum job_state state)
 {
-    return job_is_waiting(state) || state == JOB_STATE_PAUSED;
+    return job->ask.whole == 0 && (job_is_waiting(state) || state == JOB_STATE_PAUSED);
 }
 
 static void record(struct cluster *cluster, struct cluster_job *job, enum job_event event,
@@ -131,7 +131,7 @@ static void record(struct cluster *cluster, struct cluster_job *job, enum job_ev
 {
     enum job_state to = job->run.state;
     struct cluster_tenant *tenant = &cluster->tenants[job->ask.tenant];
-    tenant->waiting += cluster_job_waits(to) - cluster_job_waits(from);
+    tenant->waiting += cluster_job_waits(job, to) - cluster_job_waits(job, from);
     tenant->unfinished -= job_is_final(to);
     cluster->batches[job->ask.batch].unfinished -= job_is_final(to);
     if (job->run.halted)
@@ -318,7 +318,7 @@ void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask
     job_init(&job->run, id, attempts_max, now_ms);
     after_copy(cluster, job);
     cluster->next_job = id + 1;
-    tenant->waiting++;
+    tenant->waiting += cluster_job_waits(job, job->run.state);
     tenant->unfinished++;
     cluster->batches[ask->batch].unfinished++;
     cluster->batches[ask->batch].end_told = false;
@@ -340,6 +340,10 @@ static enum status apply(struct cluster *cluster, uint64_t id, enum job_event ev
     struct cluster_job *job = cluster_job(cluster, id);
     if (!job) {
         return error_set(error, STATUS_NOT_FOUND, "there is no job %llu", (unsigned long long)id);
+    }
+    if (job->ask.whole != 0) {
+        return error_set(error, STATUS_CONFLICT, "job %llu is a shard of job %llu: say it of that",
+                         (unsigned long long)id, (unsigned long long)job->ask.whole);
     }
     enum job_state from = job->run.state;
     TRY(job_transition(&job->run, event, now_ms, error));

@@ -199,6 +199,11 @@ enum status cluster_admit(const struct cluster *cluster, const struct ask *ask, 
                           struct error *error);
 void cluster_add_job(struct cluster *cluster, uint64_t id, const struct ask *ask,
                      int32_t attempts_max, int64_t now_ms);
+/* The same for a job that is cut into shards: they get the ids behind `id`, and come after what the
+ * whole was to come after. */
+void cluster_add_whole(struct cluster *cluster, uint64_t id, const struct ask *ask, int32_t shards,
+                       int32_t attempts_max, int64_t now_ms);
+/* CONFLICT also for a shard: these follow their whole. */
 enum status cluster_cancel(struct cluster *cluster, uint64_t id, int64_t now_ms,
                            struct error *error);
 enum status cluster_pause(struct cluster *cluster, uint64_t id, int64_t now_ms,

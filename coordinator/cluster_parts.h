@@ -9,7 +9,10 @@
 
 /* Room for one more job at the end, not initialized. */
 struct cluster_job *cluster_job_add(struct cluster *cluster);
-bool cluster_job_waits(enum job_state state); /* queued, recovering, paused */
+/* Queued, recovering or paused, and counted against the tenant's quota: a shard is not. */
+bool cluster_job_waits(const struct cluster_job *job, enum job_state state);
+/* cluster_whole.c: shards and their wholes agree. */
+void cluster_wholes(struct cluster *cluster, int64_t now_ms);
 /* Applies an event that must be possible, and records the change. */
 void cluster_move(struct cluster *cluster, struct cluster_job *job, enum job_event event,
                   int64_t now_ms);

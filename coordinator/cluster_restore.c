@@ -60,7 +60,7 @@ void cluster_restore_job(struct cluster *cluster, const struct cluster_job *save
         memcpy(job->members, saved->members, size);
     }
     struct cluster_tenant *tenant = &cluster->tenants[job->ask.tenant];
-    tenant->waiting += cluster_job_waits(job->run.state);
+    tenant->waiting += cluster_job_waits(job, job->run.state);
     tenant->unfinished += !job_is_final(job->run.state);
     tenant->slots += job->held;
     cluster->batches[job->ask.batch].unfinished += !job_is_final(job->run.state);

@@ -2,9 +2,9 @@
  *
  * cluster_tick: the passing of time, and the scheduler's cycle.
  *
- * Order within a tick: leases, deadlines, full disks, usage, then one cycle over the result. A
- * cycle runs when something changed, when a back-off or a begin time is over, and at least every
- * cycle_ms.
+ * Order within a tick: leases, deadlines, full disks, usage, then one cycle over the result; in a
+ * cycle shards and wholes agree before the scheduler looks. A cycle runs when something changed,
+ * when a back-off or a begin time is over, and at least every cycle_ms.
  */
 #include <string.h>
 
@@ -297,6 +297,7 @@ static void cycle(struct cluster *cluster, int64_t now_ms)
                                 .queues = cluster->queues,
                                 .queue_count = cluster->queue_count};
     cluster->wake_ms = now_ms + cluster->options.cycle_ms;
+    cluster_wholes(cluster, now_ms);
     dependencies_refresh(cluster);
     snapshot_workers(cluster, &snapshot);
     snapshot_tenants(cluster, &snapshot);

@@ -82,6 +82,9 @@ static Wire__Assign *assign_make(struct coordinator *coordinator, struct arena *
         assign->ranks[r] = command->first_rank + r;
         assign->slots[r] = use->slots[r];
     }
+    assign->has_shard = assign->has_shards = job->shards > 0;
+    assign->shard = job->shard;
+    assign->shards = job->shards;
     assign->has_secret = true;
     secret_make(coordinator, arena, command, &assign->secret);
     add_peers(coordinator, arena, core, assign);
@@ -147,6 +150,8 @@ static void send_assign(struct coordinator *coordinator, struct command_item *it
     item->assign->checkpoint = item->rows.checkpoint;
     item->assign->manifests = item->rows.manifests;
     item->assign->n_manifests = item->rows.manifest_count;
+    item->assign->parts = item->rows.parts;
+    item->assign->n_parts = item->rows.part_count;
     worker_socket_send(coordinator->socket, worker_identity(item->worker), WORKER_ASSIGN,
                        item->assign);
 }

@@ -111,6 +111,10 @@ struct job_submission {
     const struct job_input *inputs; /* what it reads, as resolved (storage/records/job_record.h) */
     int input_count;
     Api__BatchRow *row; /* NULL: of no batch; else it is written with the job, and has its id */
+    bool sharded;       /* cut it into job->shards, 0: as many as the pool has slots */
+    /* What is written in the same transaction, before the job; NULL: nothing. */
+    coordinator_run *before;
+    void *before_argument;
     /* Results, with STATUS_OK: */
     int64_t id;
     bool created; /* false: the key had been used for the same request; id is that job's */
@@ -194,6 +198,18 @@ void coordinator_metrics_read(struct coordinator *coordinator, const struct seri
                               coordinator_done *done, void *argument);
 void coordinator_logs_read(struct coordinator *coordinator, const struct series_query *query,
                            struct arena *arena, Api__LogList *list_out, coordinator_done *done,
+                           void *argument);
+
+/* Rows that a job left (its result's manifest, files rows/….jsonl), each a JSON object. */
+struct rows_query {
+    const char *tenant, *manifest;
+    const char *kind;     /* of rows/KIND.jsonl alone; NULL: all files, by name */
+    int64_t worst;        /* the rows of the smallest margin, over all files; 0: in order */
+    int64_t after, limit; /* in order: rows that were seen, and how many more */
+};
+
+void coordinator_rows_read(struct coordinator *coordinator, const struct rows_query *query,
+                           struct arena *arena, Api__RowList *list_out, coordinator_done *done,
                            void *argument);
 
 /* ---- blobs: on the store's thread ------------------------------------------------------------ */

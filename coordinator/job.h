@@ -19,6 +19,8 @@ struct job {
     uint64_t id;
     char tenant[NAME_BYTES_MAX + 1];
     Api__Stage stage;
+    uint64_t shard_of;                 /* 0: it is no shard */
+    int64_t shard, shards;             /* which, from 1, of how many; of a whole: 0, of how many */
     char *output_model, *output_alias; /* NULL: none */
     int64_t keep_last;                 /* checkpoints */
     bool pause_wanted, cancel_wanted;  /* by a person */

@@ -6,6 +6,7 @@
  * - A job that finished while it was being cancelled is cancelled: a person who cancelled must not
  *   see an alias move. One that finished while it was being paused has succeeded.
  * - An attempt that dies while pausing is as good as paused, unless its failure allows no other.
+ * - A paused job fails when a shard of it does, whose attempt ends after the pause was asked for.
  * - `starting` may be paused, but never yields: it has no checkpoint of its own to write yet.
  * - `paused` takes a pause only where it is halted: it stays paused then until a person resumes it.
  */
@@ -35,7 +36,7 @@ static const unsigned char next_state[JOB_STATE_COUNT][JOB_EVENT_COUNT] = {
     [JOB_STATE_STARTING]   = {NO, R,    NO,    RC,   F,   P,    NO,  P,    NO, NO,     NO,    C,     NO,  NO},
     [JOB_STATE_RUNNING]    = {NO, NO,   OK,    RC,   F,   P,    P,   P,    NO, NO,     NO,    C,     NO,  NO},
     [JOB_STATE_PAUSING]    = {NO, NO,   OK,    NO,   F,   P,    P,   NO,   PD, Q,      P,     C,     NO,  NO},
-    [JOB_STATE_PAUSED]     = {NO, NO,   NO,    NO,   NO,  PD,   NO,  NO,   NO, NO,     Q,     CD,    NO,  CD},
+    [JOB_STATE_PAUSED]     = {NO, NO,   NO,    NO,   F,   PD,   NO,  NO,   NO, NO,     Q,     CD,    NO,  CD},
     [JOB_STATE_RECOVERING] = {S,  NO,   NO,    NO,   F,   PD,   NO,  NO,   NO, NO,     NO,    CD,    NO,  NO},
     [JOB_STATE_CANCELLING] = {NO, NO,   CD,    NO,   NO,  NO,   NO,  NO,   NO, NO,     NO,    C,     CD,  NO},
     [JOB_STATE_SUCCEEDED]  = {NO, NO,   NO,    NO,   NO,  NO,   NO,  NO,   NO, NO,     NO,    NO,    NO,  NO},

@@ -167,6 +167,8 @@ static void note(struct change *change, struct job *job, const struct worker_mes
         change_checkpoint(change, job, checkpoint);
     } else if (row->id == WORKER_MODEL_REPORT) {
         change_model(change, job, message);
+    } else if (row->id == WORKER_RESULT_REPORT) {
+        change_result(change, job, message);
     } else if (row->id == WORKER_FINDING) {
         change_finding(change, job, message);
     }
@@ -178,6 +180,7 @@ static const char *refusal_of(const struct worker_message *row, const void *mess
     const Wire__AttemptReport *attempt = message;
     const Wire__CheckpointReport *checkpoint = message;
     const Wire__ModelReport *model = message;
+    const Wire__ResultReport *result = message;
     switch (row->id) {
     case WORKER_ATTEMPT_REPORT:
         return attempt->has_state ? NULL : "a report needs a state";
@@ -185,8 +188,8 @@ static const char *refusal_of(const struct worker_message *row, const void *mess
         return checkpoint->manifest != NULL ? NULL : "a checkpoint needs a manifest";
     case WORKER_MODEL_REPORT:
         return model->manifest != NULL ? NULL : "a model needs a manifest";
-    case WORKER_SHARD_REPORT:
-        return "this coordinator gives no shards out";
+    case WORKER_RESULT_REPORT:
+        return result->manifest != NULL ? NULL : "a result needs a manifest";
     default:
         return NULL;
     }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "coordinator/change.h"
+#include "coordinator/estimate.h"
 #include "lib/check.h"
 #include "storage/records/batch_record.h"
 #include "storage/records/job_record.h"
@@ -131,8 +132,11 @@ static enum status submit_run(void *context, void *argument, struct error *error
         .inputs = submission->inputs,
         .input_count = submission->input_count};
     Api__JobList *after = message_new(&it->arena, &api__job_list__descriptor);
+    if (submission->before != NULL)
+        TRY(submission->before(context, submission->before_argument, error));
     TRY(job_record_submit(context, &submit, &submission->id, &submission->created, error));
-    TRY(job_record_after(context, submission->id, &it->arena, after, error));
+    TRY(job_record_after(context, submission->id + (submission->job->shards > 0), &it->arena, after,
+                         error));
     if (submission->row != NULL) {
         submission->row->has_job_id = true;
         submission->row->job_id = submission->id;
@@ -142,30 +146,30 @@ static enum status submit_run(void *context, void *argument, struct error *error
     return STATUS_OK;
 }
 
-static int64_t queue_position(const struct coordinator *coordinator, uint32_t queue)
+/* The job, and its shards behind it. */
+static void enter(struct submitting *it)
 {
-    int64_t position = 0;
-    for (uint32_t i = 0; i < coordinator->cluster.job_count; i++) {
-        const struct cluster_job *job = &coordinator->cluster.jobs[i];
-        position += job_is_waiting(job->run.state) && job->ask.queue == queue;
+    struct coordinator *coordinator = it->coordinator;
+    const Api__Job *row = it->submission->job;
+    uint64_t id = (uint64_t)it->submission->id;
+    int32_t shards = (int32_t)row->shards;
+    for (int32_t i = 0; i <= shards; i++) {
+        struct job *job = job_create(id + (uint64_t)i, row->tenant);
+        job->stage = it->job->stage;
+        job->keep_last = it->job->keep_last;
+        job->shard_of = i > 0 ? id : 0;
+        job->shard = i;
+        job->shards = shards;
+        text_replace(&job->output_model, it->job->output_model);
+        text_replace(&job->output_alias, it->job->output_alias);
+        job_list_add(&coordinator->jobs, job);
     }
-    return position;
-}
-
-/* As if all jobs were like it: those before it go through the slots in waves. */
-static int64_t estimate_ms(const struct coordinator *coordinator, const struct submitting *it)
-{
-    const struct cluster *cluster = &coordinator->cluster;
-    int64_t slots = 0, before = it->submission->queue_position;
-    for (uint32_t i = 0; i < cluster->registry.count; i++) {
-        const struct worker *worker = &cluster->registry.workers[i];
-        slots += worker->state == WORKER_UP ? worker->offer.slots : 0;
-    }
-    for (uint32_t i = 0; i < cluster->job_count; i++)
-        before += job_has_attempt(cluster->jobs[i].run.state);
-    int64_t beside = slots > it->ask.ranks ? slots / it->ask.ranks : 1;
-    int64_t run_ms = coordinator->tenants[it->ask.tenant].run_ms[it->job->stage];
-    return run_ms * (1 + (before > 0 ? before - 1 : 0) / beside);
+    if (shards > 0)
+        cluster_add_whole(&coordinator->cluster, id, &it->ask, shards, (int32_t)row->max_attempts,
+                          now_read(coordinator));
+    else
+        cluster_add_job(&coordinator->cluster, id, &it->ask, (int32_t)row->max_attempts,
+                        now_read(coordinator));
 }
 
 static void on_submitted(void *argument, enum status status, const struct error *error)
@@ -175,24 +179,33 @@ static void on_submitted(void *argument, enum status status, const struct error 
     struct job_submission *submission = it->submission;
     coordinator->tenants[it->ask.tenant].submitting--;
     if (status == STATUS_OK && submission->created) {
-        struct job *job = job_create((uint64_t)submission->id, submission->job->tenant);
-        job->stage = it->job->stage;
-        job->keep_last = it->job->keep_last;
-        text_replace(&job->output_model, it->job->output_model);
-        text_replace(&job->output_alias, it->job->output_alias);
-        cluster_add_job(&coordinator->cluster, job->id, &it->ask,
-                        (int32_t)submission->job->max_attempts, now_read(coordinator));
-        job_list_add(&coordinator->jobs, job);
+        enter(it);
         coordinator->counters.submitted++;
         watch_wake(coordinator, WATCH_EVENTS, submission->id);
         cycle_soon(coordinator);
     }
-    submission->queue_position = queue_position(coordinator, it->ask.queue);
-    submission->estimate_ms = estimate_ms(coordinator, it);
+    submission->queue_position = estimate_position(coordinator, it->ask.queue);
+    submission->estimate_ms =
+        estimate_ms(coordinator, &it->ask, (int32_t)it->job->stage, submission->queue_position);
     it->done(it->argument, status, error);
     job_free(it->job);
     arena_release(&it->arena);
     mem_free(it);
+}
+
+/* One for each slot that the pool has now: more would wait, fewer would leave slots idle. */
+static int64_t shards_for(const struct coordinator *coordinator, const struct ask *ask)
+{
+    int64_t slots = 0;
+    const struct registry *registry = &coordinator->cluster.registry;
+    for (uint32_t i = 0; i < registry->count; i++) {
+        const struct worker *worker = &registry->workers[i];
+        bool open = worker->state == WORKER_UP && !worker->draining &&
+                    worker->offer.pool == ask->pool &&
+                    (worker->offer.labels & ask->labels) == ask->labels;
+        slots += open ? worker->offer.slots : 0;
+    }
+    return slots < 1 ? 1 : slots < SHARDS_MAX ? slots : SHARDS_MAX;
 }
 
 static enum status submit_check(struct submitting *it, struct error *error)
@@ -210,6 +223,9 @@ static enum status submit_check(struct submitting *it, struct error *error)
                       error));
     for (int32_t i = 0; i < it->ask.after_count; i++)
         it->after[i] = (int64_t)it->ask.after[i].job;
+    row->has_shards = it->submission->sharded;
+    if (it->submission->sharded && row->shards == 0)
+        row->shards = shards_for(coordinator, &it->ask);
     return STATUS_OK;
 }
 
@@ -334,6 +350,19 @@ void coordinator_job_verb(struct coordinator *coordinator, const struct caller *
     cycle_soon(coordinator);
 }
 
+/* Until they are done, they are its steps. */
+static void count_shards(const struct cluster_job *core, Api__Job *row)
+{
+    row->has_shards_done = true;
+    for (int32_t i = 0; i < core->ask.after_count; i++)
+        row->shards_done += core->after[i].state == JOB_STATE_SUCCEEDED;
+    if (!job_has_attempt(core->run.state)) {
+        row->has_step = row->has_steps_total = true;
+        row->step = row->shards_done;
+        row->steps_total = row->shards;
+    }
+}
+
 void coordinator_job_refresh(struct coordinator *coordinator, struct arena *arena, Api__Job *row)
 {
     const struct job *job = job_list_find(&coordinator->jobs, (uint64_t)row->id);
@@ -343,10 +372,16 @@ void coordinator_job_refresh(struct coordinator *coordinator, struct arena *aren
     row->has_step = row->has_steps_total = job->steps_total > 0 || job->step > 0;
     row->step = job->step;
     row->steps_total = job->steps_total;
+    if (job->shards > 0 && job->shard_of == 0)
+        count_shards(core, row);
     if (!job_is_waiting(core->run.state) && !core->run.halted)
         return;
     struct buf sentence = {0};
-    waiting_sentence(&core->wait, now_read(coordinator), &sentence);
+    if (row->has_shards_done && row->shards_done < row->shards)
+        buf_printf(&sentence, "%" PRId64 " of its %" PRId64 " shards are done", row->shards_done,
+                   row->shards);
+    else
+        waiting_sentence(&core->wait, now_read(coordinator), &sentence);
     row->has_waiting_reason = core->wait.reason != WAITING_NONE;
     row->waiting_reason = (Api__WaitingReason)core->wait.reason;
     row->has_waiting_since_ms = true;

@@ -37,6 +37,7 @@ struct ask {
     const struct dependency *after; /* jobs that must succeed first: after_count of them */
     int32_t after_count;
     uint32_t batch;       /* index; 0: of none */
+    uint64_t whole;       /* the job that it is a shard of (cluster_whole.c); 0: of none */
     bool numerics_strict; /* never moves to other numerics, even if those are gone */
 };
 

@@ -68,8 +68,9 @@ static void count(const struct coordinator *coordinator, struct figures *figures
     *figures = (struct figures){0};
     for (uint32_t i = 0; i < cluster->job_count; i++) {
         const struct cluster_job *job = &cluster->jobs[i];
-        figures->jobs[job->run.state]++;
-        figures->reasons[job->wait.reason] += job_is_waiting(job->run.state);
+        bool shard = job->ask.whole != 0; /* people count its whole */
+        figures->jobs[job->run.state] += !shard;
+        figures->reasons[job->wait.reason] += !shard && job_is_waiting(job->run.state);
         figures->useful += job->run.state == JOB_STATE_RUNNING ? job->held : 0;
     }
     for (uint32_t i = 0; i < coordinator->member_count; i++) {

@@ -61,6 +61,7 @@
 #define PAGE_MAX           1000 /* rows in one answer */
 #define PAGE_DEFAULT       100
 #define LABELS_MAX         32
+#define SHARDS_MAX         64 /* of one job: as many as a job may come after */
 #define RANKS_MAX          256
 #define WORKER_SLOTS_MAX   1024
 #define TERM_MAX           1000000

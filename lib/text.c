@@ -130,6 +130,17 @@ size_t text_clean(const char *text, char *out, size_t size)
     return used;
 }
 
+size_t text_common_start(const char *a, const char *b)
+{
+    size_t same = 0, start = 0;
+    for (; a[same] != '\0' && a[same] == b[same]; same++) {
+        if (a[same] == ' ' || a[same] == '\n') {
+            start = same + 1;
+        }
+    }
+    return start;
+}
+
 bool parse_i64(const char *text, int64_t *out)
 {
     const char *digits = text[0] == '-' ? text + 1 : text;

@@ -21,6 +21,9 @@ size_t utf8_put(uint32_t code_point, char out[4]); /* bytes written */
  * blanks, other control characters and bytes that are not UTF-8 as '?'. Returns the length. */
 size_t text_clean(const char *text, char *out, size_t size);
 
+/* Where two texts begin to differ, at the start of a word. */
+size_t text_common_start(const char *a, const char *b);
+
 /* Whole-string parses: no leading or trailing bytes, range checked, finite. */
 bool parse_i64(const char *text, int64_t *out);
 bool parse_f64(const char *text, double *out);

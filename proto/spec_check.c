@@ -45,7 +45,7 @@ enum status spec_check_stage(const struct spec *spec, const struct spec_given *g
 {
     if (spec->stage == SPEC_STAGE_UNSET) {
         return bad(given, error, "stage",
-                   "is missing: write lm, general, customize, evaluate or score");
+                   "is missing: write lm, general, customize, evaluate, score or admit");
     }
     const char *stage = spec_choice_name("stage", (int)spec->stage);
     if ((spec->preset == SPEC_PRESET_PAPER_GENERAL && spec->stage != SPEC_STAGE_GENERAL) ||
@@ -113,7 +113,9 @@ static enum status check_data(const struct spec *spec, const struct spec_given *
     }
     if (!trains && spec->data.eval.count == 0) {
         return bad(given, error, "data.eval", "is missing: name the data to %s",
-                   spec->stage == SPEC_STAGE_SCORE ? "score" : "measure on");
+                   spec->stage == SPEC_STAGE_SCORE   ? "score"
+                   : spec->stage == SPEC_STAGE_ADMIT ? "judge"
+                                                     : "measure on");
     }
     int splits = 0;
     for (int i = 0; i < spec->data.eval.count; i++) {

@@ -30,6 +30,7 @@ struct batch_row {
     const char *refusal; /* NULL: none; else job is NULL */
     const char *tenant;  /* whose job it is; NULL: not known */
     Api__Job *job;
+    bool sharded;
     struct job_input *inputs;
     int input_count;
     const char **pins;

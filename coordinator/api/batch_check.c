@@ -53,6 +53,7 @@ static enum status fill(struct exchange *exchange, struct batch_plan *plan,
 
 static void keep(struct exchange *exchange, struct batch_row *row, const struct resolution *it)
 {
+    row->sharded = resolve_is_sharded(it->spec);
     struct arena *arena = &exchange->arena;
     row->job = message_copy(arena, &it->job->base);
     row->inputs = arena_array(arena, struct job_input, it->input_count);

@@ -20,14 +20,23 @@ exchange_start batch_check_start, batch_cancel_start;
 exchange_run jobs_read, job_read, job_exists, attempts_read, checkpoints_read;
 exchange_start jobs_refresh, job_refresh, job_cancel, job_pause, job_resume, job_priority;
 exchange_start job_events, job_logs, job_metrics;
+/* ---- on_rows.c ---- */
+exchange_run job_result_read, dataset_report_read;
+exchange_start rows_page;
 /* Answers with the job as it is in the records now. */
 void job_answer(struct exchange *exchange, int64_t id);
 
 /* ---- on_data.c: bases, datasets, uploads ---- */
 exchange_run bases_read, base_read, base_add, base_remove;
-exchange_run datasets_read, dataset_read, dataset_add, dataset_remove, upload_check;
+exchange_run datasets_read, dataset_read, dataset_remove, upload_check;
 exchange_run blob_check;
 exchange_start object_removed, upload_show, upload_put, blob_read;
+enum status need_blob(struct records *records, const char *tenant, const char *digest,
+                      const char *field, struct error *error);
+
+/* ---- on_admission.c ---- */
+exchange_run dataset_resolve;
+exchange_start dataset_add;
 
 /* ---- on_models.c: models and shares ---- */
 exchange_run models_read, model_read, model_history, versions_read, version_read;

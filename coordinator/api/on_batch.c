@@ -256,7 +256,8 @@ static bool row_begin(struct each *each, int64_t index)
                                               .request_digest = row->job->spec_digest,
                                               .inputs = row->inputs,
                                               .input_count = row->input_count,
-                                              .row = &row->record};
+                                              .row = &row->record,
+                                              .sharded = row->sharded};
     coordinator_job_submit(exchange->api->coordinator, &row->submission, row_done, row);
     return true;
 }

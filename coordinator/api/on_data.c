@@ -2,9 +2,9 @@
  *
  * on_data: bases, datasets, and the uploads that both come from.
  *
- * A dataset is registered when its file is in the store; what is in the file is judged by each job
- * that reads it, against its own data.policy, before its first step. Bases belong to the cluster:
- * their files are uploaded under the tenant name "cluster", which is no tenant, by an admin.
+ * A dataset is registered when its file is in the store (on_admission.c). Bases belong to the
+ * cluster: their files are uploaded under the tenant name "cluster", which is no tenant, by an
+ * admin.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -19,8 +19,8 @@
 #define CLUSTER "cluster"
 #define READ    API__SHARE_RIGHT__SHARE_RIGHT_READ
 
-static enum status need_blob(struct records *records, const char *tenant, const char *digest,
-                             const char *field, struct error *error)
+enum status need_blob(struct records *records, const char *tenant, const char *digest,
+                      const char *field, struct error *error)
 {
     bool has;
     if (digest == NULL)
@@ -92,46 +92,6 @@ enum status dataset_read(struct records *records, struct exchange *exchange, str
                            version.version, &exchange->arena, &dataset, error));
     exchange->reply = dataset;
     return STATUS_OK;
-}
-
-static enum status share_with_all(struct records *records, const Api__Dataset *dataset,
-                                  struct error *error)
-{
-    Api__Share share = API__SHARE__INIT;
-    share.tenant = dataset->tenant;
-    share.name = dataset->name;
-    share.grantee = "*";
-    share.has_kind = share.has_right = share.has_created_ms = true;
-    share.kind = API__OBJECT_KIND__OBJECT_KIND_DATASET;
-    share.right = API__SHARE_RIGHT__SHARE_RIGHT_USE;
-    share.created_ms = dataset->created_ms;
-    return share_record_put(records, &share, error);
-}
-
-enum status dataset_add(struct records *records, struct exchange *exchange, struct error *error)
-{
-    const Api__DatasetAddRequest *request = exchange->request;
-    Api__Dataset *dataset = exchange_reply(exchange);
-    TRY(exchange_own(exchange, request->tenant, error));
-    if (request->columns != NULL)
-        return error_set(error, STATUS_UNSUPPORTED,
-                         "columns: say them in the spec of the job, beside its dataset");
-    if (request->shared && exchange->caller.role < API__ROLE__ROLE_TENANT_ADMIN)
-        return error_set(error, STATUS_DENIED, "shared: this needs the role tenant_admin");
-    TRY(need_blob(records, request->tenant, request->digest, "digest", error));
-    dataset->tenant = request->tenant;
-    dataset->name = request->name;
-    dataset->digest = request->digest;
-    dataset->file = request->file;
-    dataset->has_state = dataset->has_created_ms = true;
-    dataset->state = API__DATASET_STATE__DATASET_STATE_ACCEPTED;
-    dataset->created_ms = coordinator_now_ms();
-    dataset->message = "each job judges it by its own data.policy";
-    if (request->dry_run)
-        return STATUS_OK;
-    dataset->has_version = true;
-    TRY(dataset_record_insert(records, dataset, &dataset->version, error));
-    return request->shared ? share_with_all(records, dataset, error) : STATUS_OK;
 }
 
 enum status dataset_remove(struct records *records, struct exchange *exchange, struct error *error)

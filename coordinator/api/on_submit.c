@@ -107,6 +107,11 @@ enum status retry_resolve(struct records *records, struct exchange *exchange, st
     if (old->state != API__JOB_STATE__JOB_STATE_FAILED &&
         old->state != API__JOB_STATE__JOB_STATE_CANCELLED)
         return error_set(error, STATUS_CONFLICT, "only a failed or cancelled job is tried again");
+    if (old->has_shard_of)
+        return error_set(error, STATUS_CONFLICT, "it is a shard of job j-%lld: retry that",
+                         (long long)old->shard_of);
+    if (old->stage == API__STAGE__STAGE_ADMIT)
+        return error_set(error, STATUS_CONFLICT, "it judged a dataset: add the data again");
     TRY(resolve_again(records, resolution, old, error));
     return old->has_batch_id ? find_batch_row(records, exchange, old, submit, error) : STATUS_OK;
 }
@@ -182,5 +187,6 @@ void submit_start(struct exchange *exchange)
     submit->submission.request_digest = submit->request_digest;
     submit->submission.inputs = resolution->inputs;
     submit->submission.input_count = resolution->input_count;
+    submit->submission.sharded = resolve_is_sharded(resolution->spec);
     coordinator_job_submit(exchange->api->coordinator, &submit->submission, on_submitted, exchange);
 }

@@ -133,6 +133,10 @@ static enum status resolve_base(struct records *records, struct resolution *it,
     TRY(base_record_get(records, reference->name, it->arena, &base, error));
     if (base->state != API__BASE_STATE__BASE_STATE_READY || base->manifest == NULL)
         return error_set(error, STATUS_CONFLICT, "the base %s is not ready", base->name);
+    if (resolve_is_sharded(it->spec))
+        return error_set(error, STATUS_USAGE,
+                         "%s is a base, which gives no rewards: name a model (tailor model list)",
+                         base->name);
     reference->tenant[0] = '\0';
     it->job->from = base->name;
     it->job->from_digest = base->manifest;
@@ -306,7 +310,12 @@ static int64_t time_ms(const char *text)
     return (int64_t)timegm(&tm) * 1000;
 }
 
-static void resolve_row(struct resolution *it)
+bool resolve_is_sharded(const struct spec *spec)
+{
+    return spec->stage == SPEC_STAGE_EVALUATE || spec->stage == SPEC_STAGE_SCORE;
+}
+
+void resolve_row(struct resolution *it)
 {
     const struct spec *spec = it->spec;
     Api__Job *job = it->job;
@@ -322,6 +331,11 @@ static void resolve_row(struct resolution *it)
     job->priority = spec->schedule.priority;
     job->ranks = spec->resources.ranks;
     job->min_ranks = spec->resources.min_ranks;
+    if (resolve_is_sharded(spec)) {
+        job->has_shards = true;
+        job->shards = spec->resources.shards;
+        job->ranks = job->min_ranks = 1; /* each of them */
+    }
     job->preemptible = spec->schedule.preemptible;
     job->max_attempts = spec->retry.max_attempts;
     job->output_model = (char *)spec->output.model;

@@ -17,6 +17,7 @@
     "WITH roots (tenant, digest) AS ("                                                             \
     " SELECT tenant, manifest FROM checkpoints"                                                    \
     " UNION SELECT tenant, manifest FROM model_versions"                                           \
+    " UNION SELECT tenant, manifest FROM results"                                                  \
     " UNION SELECT '', manifest FROM bases WHERE manifest IS NOT NULL"                             \
     " UNION SELECT tenant, digest FROM datasets"                                                   \
     " UNION SELECT tenant, report FROM datasets WHERE report IS NOT NULL"                          \

@@ -5,7 +5,7 @@
  * A blob's row is written after its file is in place (storage/files/blob.h). Blobs are kept per
  * tenant, so that nobody learns from an upload that another has the same file; '' is the
  * cluster's, for bases. Garbage is what no row leads to: manifests are named by checkpoints,
- * models, bases and datasets, parts by their manifest, and what is in flight by a pin.
+ * models, results, bases and datasets, parts by their manifest, and what is in flight by a pin.
  */
 #ifndef TAILOR_STORAGE_RECORDS_BLOB_RECORD_H
 #define TAILOR_STORAGE_RECORDS_BLOB_RECORD_H

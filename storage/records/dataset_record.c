@@ -64,6 +64,21 @@ enum status dataset_record_update(struct records *records, const Api__Dataset *d
     return status == STATUS_NOT_FOUND ? no_dataset(dataset->tenant, dataset->name, error) : status;
 }
 
+enum status dataset_record_judge(struct records *records, const Api__Dataset *dataset,
+                                 struct error *error)
+{
+    struct sql sql;
+    CHECK(dataset->has_job_id && dataset->has_state);
+    sql_begin(&sql, records,
+              "UPDATE datasets SET state = :state, groups = :groups, message = :message,"
+              " report = :report, job_id = :job_id WHERE state = :admitting"
+              " AND (tenant, name, version) IN (SELECT tenant, name, version FROM job_inputs"
+              "  WHERE job_id = :job_id AND kind = 1)");
+    sql_message(&sql, &dataset->base);
+    sql_i64(&sql, ":admitting", API__DATASET_STATE__DATASET_STATE_ADMITTING);
+    return sql_run(&sql, NULL, error);
+}
+
 enum status dataset_record_get(struct records *records, struct scope scope, Api__ShareRight need,
                                const char *tenant, const char *name, int64_t version,
                                struct arena *arena, Api__Dataset **dataset_out, struct error *error)
@@ -107,6 +122,20 @@ enum status dataset_record_list(struct records *records, struct scope scope, con
     return STATUS_OK;
 }
 
+/* What jobs left of it quotes its texts. */
+static enum status remove_results(struct records *records, struct scope scope, const char *tenant,
+                                  const char *name, struct error *error)
+{
+    struct sql sql;
+    sql_begin(&sql, records,
+              "DELETE FROM results WHERE job_id IN (SELECT job_id FROM job_inputs WHERE kind = 1"
+              " AND tenant = :tenant AND name = :name) AND (:scope IS NULL OR :scope = :tenant)");
+    sql_text(&sql, ":tenant", tenant);
+    sql_text(&sql, ":name", name);
+    sql_scope(&sql, scope);
+    return sql_run(&sql, NULL, error);
+}
+
 enum status dataset_record_remove(struct records *records, struct scope scope, const char *tenant,
                                   const char *name, struct arena *arena, Api__ReferrerList *list,
                                   struct error *error)
@@ -127,6 +156,7 @@ enum status dataset_record_remove(struct records *records, struct scope scope, c
     if (list->n_referrers > 0)
         return records_in_use(arena_printf(arena, "the dataset %s", name), list->referrers,
                               list->n_referrers, error);
+    TRY(remove_results(records, scope, tenant, name, error));
     if (scope.all || strcmp(scope.tenant, tenant) == 0)
         TRY(blob_record_forsake(records, API__OBJECT_KIND__OBJECT_KIND_DATASET, tenant, name,
                                 error));

@@ -16,6 +16,10 @@ enum status dataset_record_insert(struct records *records, const Api__Dataset *d
 /* State, groups, message, report and job of tenant/name@version. */
 enum status dataset_record_update(struct records *records, const Api__Dataset *dataset,
                                   struct error *error);
+/* The verdict (state, groups, message, report) of the job `dataset->job_id` on the dataset that it
+ * reads, if that is being admitted; nothing else. */
+enum status dataset_record_judge(struct records *records, const Api__Dataset *dataset,
+                                 struct error *error);
 /* version 0: the newest. `need`: as in model_record.h. */
 enum status dataset_record_get(struct records *records, struct scope scope, Api__ShareRight need,
                                const char *tenant, const char *name, int64_t version,

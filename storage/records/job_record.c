@@ -20,7 +20,7 @@
     "failure_class, failure_message, failure_hint, failure_rank, failure_log, term, batch_id, "    \
     "batch_row, spec_digest, numerics, step, steps_total, \"from\", from_digest, output_model, "   \
     "output_version, gate_decision, gate_figures, ranks, min_ranks, preemptible, not_before_ms, "  \
-    "max_attempts, cancel_requested, pause_requested"
+    "max_attempts, cancel_requested, pause_requested, shard_of, shard, shards"
 
 static enum status not_found(int64_t id, struct error *error)
 {
@@ -63,12 +63,12 @@ static enum status insert_job(struct records *records, const Api__Job *job, int6
               "INSERT INTO jobs (tenant, name, stage, state, state_since_ms, created_ms, submitter,"
               " queue, pool, priority, waiting_reason, waiting_detail, waiting_since_ms, batch_id,"
               " batch_row, spec_digest, numerics, steps_total, \"from\", from_digest, output_model,"
-              " ranks, min_ranks, preemptible, not_before_ms, max_attempts)"
+              " ranks, min_ranks, preemptible, not_before_ms, max_attempts, shards)"
               " VALUES (:tenant, :name, :stage, :queued, :created_ms, :created_ms, :submitter,"
               " coalesce(:queue, 'default'), :pool, coalesce(:priority, 0), :waiting_reason,"
               " :waiting_detail, :waiting_since_ms, :batch_id, :batch_row, :spec_digest, :numerics,"
               " :steps_total, :from, :from_digest, :output_model, :ranks, :min_ranks, :preemptible,"
-              " :not_before_ms, :max_attempts)");
+              " :not_before_ms, :max_attempts, :shards)");
     sql_message(&sql, &job->base);
     sql_i64(&sql, ":queued", API__JOB_STATE__JOB_STATE_QUEUED);
     TRY(sql_insert(&sql, "the job", id_out, error));
@@ -86,21 +86,52 @@ static enum status insert_job(struct records *records, const Api__Job *job, int6
     return STATUS_OK;
 }
 
+static enum status insert_one_after(struct records *records, const char *tenant, int64_t id,
+                                    int64_t after, struct error *error)
+{
+    struct sql sql;
+    int64_t changes;
+    sql_begin(&sql, records,
+              "INSERT OR IGNORE INTO job_after (job_id, after_id)"
+              " SELECT :id, id FROM jobs WHERE id = :after AND tenant = :tenant");
+    sql_i64(&sql, ":id", id);
+    sql_i64(&sql, ":after", after);
+    sql_text(&sql, ":tenant", tenant);
+    TRY(sql_run(&sql, &changes, error));
+    return changes == 0 ? not_found(after, error) : STATUS_OK;
+}
+
 static enum status insert_after(struct records *records, const struct job_submit *submit,
                                 int64_t id, struct error *error)
 {
-    for (int i = 0; i < submit->after_count; i++) {
+    for (int i = 0; i < submit->after_count; i++)
+        TRY(insert_one_after(records, submit->job->tenant, id, submit->after[i], error));
+    return STATUS_OK;
+}
+
+/* The shards of `id` get the ids behind it: nobody else inserts meanwhile. They come after what it
+ * was to come after, and it comes after them. */
+static enum status insert_shards(struct records *records, const struct job_submit *submit,
+                                 int64_t id, struct error *error)
+{
+    for (int64_t shard = 1; shard <= submit->job->shards; shard++) {
         struct sql sql;
-        int64_t changes;
-        sql_begin(&sql, records,
-                  "INSERT OR IGNORE INTO job_after (job_id, after_id)"
-                  " SELECT :id, id FROM jobs WHERE id = :after AND tenant = :tenant");
+        int64_t shard_id;
+        sql_begin(
+            &sql, records,
+            "INSERT INTO jobs (tenant, name, stage, state, state_since_ms, created_ms,"
+            " submitter, queue, pool, priority, spec_digest, \"from\", from_digest, ranks,"
+            " min_ranks, preemptible, not_before_ms, max_attempts, shard_of, shard, shards)"
+            " SELECT tenant, name, stage, state, state_since_ms, created_ms, submitter, queue,"
+            " pool, priority, spec_digest, \"from\", from_digest, ranks, min_ranks,"
+            " preemptible, not_before_ms, max_attempts, id, :shard, shards"
+            " FROM jobs WHERE id = :id");
         sql_i64(&sql, ":id", id);
-        sql_i64(&sql, ":after", submit->after[i]);
-        sql_text(&sql, ":tenant", submit->job->tenant);
-        TRY(sql_run(&sql, &changes, error));
-        if (changes == 0)
-            return not_found(submit->after[i], error);
+        sql_i64(&sql, ":shard", shard);
+        TRY(sql_insert(&sql, "the shard", &shard_id, error));
+        CHECK(shard_id == id + shard);
+        TRY(insert_after(records, submit, shard_id, error));
+        TRY(insert_one_after(records, submit->job->tenant, id, shard_id, error));
     }
     return STATUS_OK;
 }
@@ -151,7 +182,10 @@ enum status job_record_submit(struct records *records, const struct job_submit *
     *created_out = id == 0;
     if (id == 0) {
         TRY(insert_job(records, job, &id, error));
-        TRY(insert_after(records, submit, id, error));
+        if (job->shards > 0)
+            TRY(insert_shards(records, submit, id, error));
+        else
+            TRY(insert_after(records, submit, id, error));
         TRY(insert_inputs(records, submit, id, error));
         if (submit->idempotency_key != NULL)
             TRY(insert_key(records, submit, id, error));
@@ -177,10 +211,12 @@ enum status job_record_get(struct records *records, struct scope scope, int64_t 
 {
     struct sql sql;
     Api__Job *job = message_new(arena, &api__job__descriptor);
-    sql_begin(&sql, records,
-              "SELECT " JOB_COLUMNS
-              ", CASE WHEN :with_spec THEN (SELECT spec FROM job_specs WHERE job_id = id) END spec"
-              " FROM jobs WHERE id = :id AND (:scope IS NULL OR tenant = :scope)");
+    sql_begin(
+        &sql, records,
+        "SELECT " JOB_COLUMNS ", CASE WHEN :with_spec THEN (SELECT spec FROM job_specs"
+        " WHERE job_id = coalesce(shard_of, id)) END spec,"
+        " CASE WHEN :with_spec THEN (SELECT figures FROM results WHERE job_id = id) END figures"
+        " FROM jobs WHERE id = :id AND (:scope IS NULL OR tenant = :scope)");
     sql_i64(&sql, ":id", id);
     sql_i64(&sql, ":with_spec", with_spec);
     sql_scope(&sql, scope);
@@ -215,7 +251,7 @@ static void bind_labels(struct sql *sql, const Api__JobListRequest *request)
     " AND (:states = 0 OR (:states >> state) & 1)"                                                 \
     " AND (:tenant IS NULL OR tenant = :tenant)"                                                   \
     " AND (:stage IS NULL OR stage = :stage) AND (:queue IS NULL OR queue = :queue)"               \
-    " AND (:batch_id IS NULL OR batch_id = :batch_id)"                                             \
+    " AND (:batch_id IS NULL OR batch_id = :batch_id) AND shard_of IS :shards_of"                  \
     " AND (:since_ms IS NULL OR created_ms >= :since_ms)"                                          \
     " AND (:failure_class IS NULL OR failure_class = :failure_class)"                              \
     " AND NOT EXISTS (SELECT 1 FROM json_each(:labels) wanted WHERE NOT EXISTS"                    \
@@ -252,7 +288,8 @@ enum status job_record_active(struct records *records, struct arena *arena, Api_
 {
     struct sql sql;
     sql_begin(&sql, records,
-              "SELECT " JOB_COLUMNS ", spec FROM jobs JOIN job_specs ON job_id = id"
+              "SELECT " JOB_COLUMNS
+              ", spec FROM jobs JOIN job_specs ON job_id = coalesce(shard_of, id)"
               " WHERE state < 8 ORDER BY id");
     TRY(sql_rows(&sql, arena, list, "jobs", error));
     for (size_t i = 0; i < list->n_jobs; i++)

@@ -21,6 +21,8 @@ struct job_input {
     struct reference object;
 };
 
+/* A job with `shards` is inserted with so many jobs behind it, its shards: `after` is theirs then,
+ * and it comes after them. */
 struct job_submit {
     const Api__Job *job;         /* tenant, stage, queue, …; spec and spec_digest are needed */
     const char *idempotency_key; /* NULL: every submit is a new job */
@@ -36,7 +38,7 @@ struct job_submit {
  * tenant or a job of `after` is not there. */
 enum status job_record_submit(struct records *records, const struct job_submit *submit,
                               int64_t *id_out, bool *created_out, struct error *error);
-/* With labels; `with_spec`: with its resolved spec. */
+/* With labels; `with_spec`: with its resolved spec and its figures. */
 enum status job_record_get(struct records *records, struct scope scope, int64_t id, bool with_spec,
                            struct arena *arena, Api__Job **job_out, struct error *error);
 /* A page, newest first; list->next is set when there may be more. */
@@ -49,7 +51,7 @@ enum status job_record_active(struct records *records, struct arena *arena, Api_
 /* What it reads, as it was submitted. */
 enum status job_record_inputs(struct records *records, int64_t id, struct arena *arena,
                               struct job_input **inputs_out, int *count_out, struct error *error);
-/* The jobs that `id` waits for. */
+/* The jobs that `id` waits for: of a job with shards these. */
 enum status job_record_after(struct records *records, int64_t id, struct arena *arena,
                              Api__JobList *list, struct error *error);
 /* `job` is the whole job as it was read, changed. Writes what may change (states, times, reasons,

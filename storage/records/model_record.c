@@ -288,6 +288,9 @@ enum status model_record_remove(struct records *records, struct scope scope, con
         /* The weights are in the checkpoints of the jobs that made it, too. */
         ("DELETE FROM checkpoints WHERE job_id IN (SELECT job_id FROM model_versions"
          " WHERE tenant = :tenant AND model = :name)"),
+        /* the rows that its jobs left stand in the same manifests */
+        "DELETE FROM results WHERE job_id IN (SELECT job_id FROM model_versions"
+        " WHERE tenant = :tenant AND model = :name)",
         "DELETE FROM aliases WHERE tenant = :tenant AND model = :name",
         "DELETE FROM alias_moves WHERE tenant = :tenant AND model = :name",
         "DELETE FROM model_versions WHERE tenant = :tenant AND model = :name",

@@ -158,6 +158,15 @@ static const char *const MIGRATIONS[] = {
     "  REFERENCES batches (id), key TEXT NOT NULL, row INTEGER NOT NULL, tenant TEXT,"
     "  state INTEGER NOT NULL, job_id INTEGER REFERENCES jobs (id), spec_digest TEXT, error TEXT,"
     "  \"values\" TEXT, UNIQUE (batch_id, key)) STRICT;",
+
+    /* 4: shards, which are jobs, and what a job leaves besides a model */
+    "ALTER TABLE jobs ADD COLUMN shard_of INTEGER REFERENCES jobs (id);"
+    "ALTER TABLE jobs ADD COLUMN shard INTEGER;"
+    "ALTER TABLE jobs ADD COLUMN shards INTEGER;"
+    "CREATE INDEX jobs_of_whole ON jobs (shard_of, shard) WHERE shard_of IS NOT NULL;"
+    "CREATE TABLE results (job_id INTEGER PRIMARY KEY REFERENCES jobs (id), tenant TEXT NOT NULL,"
+    "  manifest TEXT NOT NULL, bytes INTEGER NOT NULL, figures TEXT, created_ms INTEGER NOT NULL,"
+    "  FOREIGN KEY (tenant, manifest) REFERENCES blobs (tenant, digest)) STRICT;",
 };
 
 const char *schema_migration(int version)

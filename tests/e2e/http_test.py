@@ -128,9 +128,10 @@ def set_up():
     weights = upload("cluster", b"weights", server.admin)
     manifest = upload("cluster", json.dumps({"kind": "files", "files": [
         {"name": "model.safetensors", "digest": weights, "bytes": 7}]}).encode(), server.admin)
-    must("POST", "/v1/bases", server.admin, {"name": "tiny", "manifest": manifest})
     data = upload("acme", b'{"prompt":"a","chosen":"b","rejected":"c"}\n', tokens["submitter"])
+    # Before there is a base, so that no worker is needed to judge it.
     must("POST", "/v1/tenants/acme/datasets/tickets", tokens["submitter"], {"digest": data, "file": "t.jsonl"})
+    must("POST", "/v1/bases", server.admin, {"name": "tiny", "manifest": manifest})
     tokens["base_manifest"], tokens["data"] = manifest, data
 
 

@@ -30,7 +30,10 @@ def upload_directory(tenant, directory, token):
 def add_dataset(name, path, token):
     with open(path, "rb") as f:
         digest = upload("acme", f.read(), token)
-    must("POST", f"/v1/tenants/acme/datasets/{name}", token, {"digest": digest, "file": os.path.basename(path)})
+    added = must("POST", f"/v1/tenants/acme/datasets/{name}", token, {"digest": digest, "file": os.path.basename(path)})
+    follow(added["job_id"], token)
+    state = must("GET", f"/v1/tenants/acme/datasets/{name}", token)["state"]
+    expect(True, state in ("accepted", "warned"), f"{name} is {state}")
 
 
 def follow(job, token):

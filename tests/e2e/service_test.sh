@@ -42,23 +42,23 @@ expect "the same file again is not sent twice" bash -c "! tailor data add genera
 
 # ---- a job ----
 says "a dry run submits nothing" "would take this job" tailor submit job.yaml --dry-run
-says "submit says what to type next" "tailor wait j-1" tailor submit job.yaml
-says "wait" "succeeded" tailor wait j-1
+says "submit says what to type next" "tailor wait j-3" tailor submit job.yaml
+says "wait" "succeeded" tailor wait j-3
 says "list" "first" tailor ls
-says "list by state" "j-1" tailor ls --state succeeded -o name
+says "list by state" "j-3" tailor ls --state succeeded -o name
 expect "list by another state" test -z "$(tailor ls --state failed -o name)"
-says "show" "local/hh" tailor show j-1
-says "its resolved spec names digests" '"from":"sha256:' tailor show j-1 -o json
-says "logs" "the model is that of step" tailor logs j-1
-says "… and name the data as people do" "general.test.jsonl" tailor logs j-1
-says "logs followed end with the job" "12 steps" timeout 60 tailor logs j-1 -f
-says "metrics" '"loss"' tailor job metrics j-1 -o jsonl
-says "events" "job_state  succeeded" tailor job events j-1
-says "why" "is over" tailor job why j-1
+says "show" "local/hh" tailor show j-3
+says "its resolved spec names digests" '"from":"sha256:' tailor show j-3 -o json
+says "logs" "the model is that of step" tailor logs j-3
+says "… and name the data as people do" "general.test.jsonl" tailor logs j-3
+says "logs followed end with the job" "12 steps" timeout 60 tailor logs j-3 -f
+says "metrics" '"loss"' tailor job metrics j-3 -o jsonl
+says "events" "job_state  succeeded" tailor job events j-3
+says "why" "is over" tailor job why j-3
 says "model list" "hh" tailor model list -o name
-says "model versions" "j-1" tailor model versions hh
-says "the same key is the same job" "j-2" bash -c "tailor submit job.yaml -q --key k1 &&
-    test \"\$(tailor submit job.yaml -q --key k1)\" = j-2"
+says "model versions" "j-3" tailor model versions hh
+says "the same key is the same job" "j-4" bash -c "tailor submit job.yaml -q --key k1 &&
+    test \"\$(tailor submit job.yaml -q --key k1)\" = j-4"
 expect "customize starts from the model" bash -c "sed -e 's/general$/customize/;s/from: tiny/from: hh@1/;s/model: hh/model: law/' \
     -e 's/\[general\]/[data\/lawyers.train.jsonl]/;s/general.test/lawyers.test/' job.yaml > law.yaml &&
     tailor submit law.yaml --wait -q && tailor model versions law | grep -q 'local/hh@1\|hh@1'"
@@ -90,8 +90,8 @@ refuses "a role that is none" 2 "--role" tailor token create x --role boss --ten
 refuses "a tenant that is there" 5 "local" tailor tenant create local
 refuses "a wrong token" 4 "token" env TAILOR_TOKEN=tlr_0 tailor ls
 viewer=$(tailor token create eyes --role viewer --tenant local -o name)
-refuses "too little of a token" 4 "submitter" env TAILOR_TOKEN="$viewer" tailor cancel j-1
-expect "a viewer may look" env TAILOR_TOKEN="$viewer" tailor show j-1
+refuses "too little of a token" 4 "submitter" env TAILOR_TOKEN="$viewer" tailor cancel j-3
+expect "a viewer may look" env TAILOR_TOKEN="$viewer" tailor show j-3
 python3 - "$work/seen" <<'PY' &
 import socket, sys
 with socket.create_server(("127.0.0.1", 0)) as s:

@@ -282,6 +282,18 @@ void fake_model(struct fake_worker *worker, struct fake_attempt *attempt, const 
     put_stamped(attempt, WORKER_MODEL_REPORT, &report.stamp, &report);
 }
 
+void fake_result(struct fake_worker *worker, struct fake_attempt *attempt, const char *manifest,
+                 const char *figures)
+{
+    Wire__ResultReport report = WIRE__RESULT_REPORT__INIT;
+    (void)worker;
+    report.has_bytes = true;
+    report.bytes = 100;
+    report.manifest = (char *)manifest;
+    report.figures = (char *)figures;
+    put_stamped(attempt, WORKER_RESULT_REPORT, &report.stamp, &report);
+}
+
 void fake_metrics(struct fake_worker *worker, struct fake_attempt *attempt, int64_t step,
                   double loss)
 {
@@ -354,7 +366,10 @@ static void on_assign(struct fake_worker *worker, const Wire__Assign *assign)
                                      .world = assign->world,
                                      .count = assign->n_ranks,
                                      .peers = assign->n_peers,
-                                     .manifests = assign->n_manifests};
+                                     .manifests = assign->n_manifests,
+                                     .parts = assign->n_parts,
+                                     .shard = assign->shard,
+                                     .shards = assign->shards};
     for (size_t i = 0; i < assign->n_ranks && i < 8; i++) {
         attempt->ranks[i] = assign->ranks[i];
         attempt->slots[i] = assign->slots[i];

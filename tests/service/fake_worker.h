@@ -24,7 +24,8 @@ struct fake_attempt {
     int64_t ranks[8], slots[8];
     size_t count, peers;
     char spec[4096], checkpoint[65], tenant[64];
-    size_t manifests;
+    size_t manifests, parts;
+    int64_t shard, shards;
     int64_t sequence;
     int64_t step;
     bool running, cancelled, paused, succeeded;
@@ -79,6 +80,8 @@ void fake_fail(struct fake_worker *worker, struct fake_attempt *attempt, Api__Fa
 void fake_checkpoint(struct fake_worker *worker, struct fake_attempt *attempt, int64_t step,
                      const char *manifest);
 void fake_model(struct fake_worker *worker, struct fake_attempt *attempt, const char *manifest);
+void fake_result(struct fake_worker *worker, struct fake_attempt *attempt, const char *manifest,
+                 const char *figures);
 void fake_metrics(struct fake_worker *worker, struct fake_attempt *attempt, int64_t step,
                   double loss);
 void fake_log(struct fake_worker *worker, struct fake_attempt *attempt, const char *line);

@@ -142,8 +142,11 @@ static void spec_write(const struct spec_options *options, struct buf *out)
     const char *from = options->from != NULL ? options->from
                                              : "sha256:0000000000000000000000000000000000000000000"
                                                "000000000000000000000";
-    buf_printf(out, "{\"stage\":\"%s\",\"from\":\"%s\",\"data\":{\"train\":[{\"dataset\":\"%s\"}]}",
-               options->stage != NULL ? options->stage : "general", from, from);
+    buf_printf(out, "{\"stage\":\"%s\",\"from\":\"%s\",\"data\":{\"%s\":[{\"dataset\":\"%s\"}]}",
+               options->shards > 0      ? "evaluate"
+               : options->stage != NULL ? options->stage
+                                        : "general",
+               from, options->shards > 0 ? "eval" : "train", from);
     if (options->wall_time_s > 0)
         buf_printf(out, ",\"limits\":{\"wall_time\":\"%.0fs\"}", options->wall_time_s);
     if (options->after != NULL)
@@ -174,6 +177,10 @@ int64_t service_submit(struct service *service, const struct spec_options *optio
     job.stage = options->stage != NULL && strcmp(options->stage, "customize") == 0
                     ? API__STAGE__STAGE_CUSTOMIZE
                     : API__STAGE__STAGE_GENERAL;
+    if (options->shards > 0)
+        job.stage = API__STAGE__STAGE_EVALUATE;
+    submission.sharded = options->shards > 0;
+    job.shards = options->shards;
     job.ranks = options->ranks > 0 ? options->ranks : 1;
     job.min_ranks = options->min_ranks > 0 ? options->min_ranks : job.ranks;
     job.priority = options->priority;

@@ -43,6 +43,7 @@ void service_idle(struct service *service, int64_t ms);
 
 struct spec_options {
     const char *tenant, *stage, *model, *alias, *after, *key, *queue, *from;
+    int64_t shards; /* of stage evaluate */
     int64_t ranks, min_ranks, priority, max_attempts;
     double wall_time_s;
     bool not_preemptible;

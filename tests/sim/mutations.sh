@@ -56,6 +56,10 @@ mutate final chaos job_state.c "a job that failed can be cancelled" \
     's/(\[JOB_STATE_FAILED\] += \{.*)NO, ( +NO, +NO\},)/\1CD, \2/'
 mutate transition chaos cluster.c "the end of a paused attempt is not recorded" \
     '/job_attempt_ended\(&job->run/,/record\(/s/record\(cluster, job, event, from\);//'
+mutate shards chaos cluster_whole.c "shards of a whole that was cancelled go on" \
+    's/whole->run.state == JOB_STATE_CANCELLING\) \{/0) {/; s/!whole \|\| job_is_final\(whole->run.state\)/!whole/'
+mutate shards chaos cluster_whole.c "a shard that failed lets its whole wait" \
+    's/if \(shard->run.state == JOB_STATE_FAILED\)/if (0)/'
 mutate order chaos schedule.c "begin times are a minute early" \
     's/ask->not_before_ms > snapshot->now_ms/ask->not_before_ms > snapshot->now_ms + 60000/'
 mutate zombie chaos fence.c "older terms are taken" \

@@ -16,6 +16,8 @@
  *   reason       a job that waits has a reason
  *   detection    a worker that does not answer is lost after lost_after, not before, and not
  *                because the coordinator was away
+ *   shards       a whole starts when all its shards have succeeded, ends with the first that does
+ *                not, and takes those along that still go on; they pause when it does
  *   starvation   nobody waits for slots longer than its tenant's share of the cluster would take
  *   share        busy: every tenant's part of the held slots is within 10 % of its weight's
  *   end          every job that was accepted is final at the end
@@ -58,8 +60,11 @@ static void check_assign(struct sim *sim, struct sim_job *job, const struct job_
                    (unsigned long long)job->term, (unsigned long long)change->term);
     }
     const struct ask *ask = &job->ask;
-    bool after = ask->after_count == 0 ||
+    bool after = ask->after_count == 0 || job->shards > 0 ||
                  sim->jobs[sim->job_of_id[job->after.job]].state == JOB_STATE_SUCCEEDED;
+    for (int32_t i = 1; i <= job->shards; i++) {
+        after &= job[i].state == JOB_STATE_SUCCEEDED;
+    }
     if (!after || ask->not_before_ms > sim->now_ms || sim->cluster.queues[ask->queue].paused ||
         sim->cluster.store_full) {
         sim_breach(sim, "order: job %llu starts too early", (unsigned long long)job->id);
@@ -313,8 +318,43 @@ static void check_tenants(struct sim *sim)
     sim->busy_ms += sim->busy_over ? 0 : SECOND;
 }
 
+static bool stands_still(enum job_state state)
+{
+    return job_is_final(state) || state == JOB_STATE_CANCELLING;
+}
+
+static void check_shard(struct sim *sim, const struct sim_job *whole, const struct sim_job *shard)
+{
+    bool rests = stands_still(shard->state) || shard->state == JOB_STATE_PAUSED ||
+                 shard->state == JOB_STATE_PAUSING;
+    if ((stands_still(whole->state) && !stands_still(shard->state)) ||
+        (whole->state == JOB_STATE_PAUSED && !rests) ||
+        (whole->state == JOB_STATE_QUEUED && shard->state == JOB_STATE_PAUSED)) {
+        sim_breach(sim, "shards: job %llu is %s, and its shard %llu %s",
+                   (unsigned long long)whole->id, job_state_name(whole->state),
+                   (unsigned long long)shard->id, job_state_name(shard->state));
+    }
+    if (job_is_final(shard->state) && shard->state != JOB_STATE_SUCCEEDED &&
+        !stands_still(whole->state)) {
+        sim_breach(sim, "shards: job %llu is %s although its shard %llu is %s",
+                   (unsigned long long)whole->id, job_state_name(whole->state),
+                   (unsigned long long)shard->id, job_state_name(shard->state));
+    }
+}
+
+static void check_shards(struct sim *sim)
+{
+    for (int32_t i = 0; !sim->cluster.dirty && i < sim->options.jobs; i++) {
+        const struct sim_job *whole = &sim->jobs[i];
+        for (int32_t k = 1; whole->id != 0 && k <= whole->shards; k++) {
+            check_shard(sim, whole, &whole[k]);
+        }
+    }
+}
+
 void sim_check_second(struct sim *sim)
 {
+    check_shards(sim);
     check_workers(sim);
     check_waiting(sim);
     check_tenants(sim);

@@ -84,6 +84,34 @@ static int32_t ranks_draw(struct sim *sim)
     return d < 600 ? 1 : d < 850 ? 2 : d < 990 ? 4 : large;
 }
 
+static enum failure fault_draw(struct sim *sim)
+{
+    uint64_t fault = sim_draw(sim, 100);
+    return fault < 3   ? FAILURE_USER_DATA
+           : fault < 5 ? FAILURE_INTERNAL
+           : fault < 6 ? FAILURE_OUT_OF_MEMORY
+                       : FAILURE_NONE;
+}
+
+/* A fifteenth of the jobs is cut into shards, which follow it in the list. */
+static void shards_make(struct sim *sim, uint32_t index)
+{
+    struct sim_job *whole = &sim->jobs[index];
+    uint32_t left = (uint32_t)sim->options.jobs - index - 1;
+    if (!sim_chance(sim, 0.067) || left == 0) {
+        return;
+    }
+    uint32_t most = left < 8 ? left : 8;
+    whole->shards = 1 + (int32_t)sim_draw(sim, most);
+    whole->ask.ranks = whole->ask.min_ranks = 1;
+    for (int32_t i = 1; i <= whole->shards; i++) {
+        whole[i] = (struct sim_job){.ask = whole->ask,
+                                    .after = whole->after,
+                                    .work = SECOND * (int64_t)(10 + sim_draw(sim, 60)),
+                                    .fault = fault_draw(sim)};
+    }
+}
+
 static void chaos_job(struct sim *sim, uint32_t index, int64_t span_ms)
 {
     struct sim_job *job = &sim->jobs[index];
@@ -114,11 +142,8 @@ static void chaos_job(struct sim *sim, uint32_t index, int64_t span_ms)
     }
     int64_t at = span_ms * index / sim->options.jobs;
     ask->not_before_ms = sim_chance(sim, 0.05) ? at + SECOND * (int64_t)sim_draw(sim, 300) : 0;
-    uint64_t fault = sim_draw(sim, 100);
-    job->fault = fault < 3   ? FAILURE_USER_DATA
-                 : fault < 5 ? FAILURE_INTERNAL
-                 : fault < 6 ? FAILURE_OUT_OF_MEMORY
-                             : FAILURE_NONE;
+    job->fault = fault_draw(sim);
+    shards_make(sim, index);
     sim_after(sim, at, EVENT_SUBMIT, index, 0);
 }
 
@@ -173,9 +198,9 @@ static void jobs_make(struct sim *sim)
         busy_jobs(sim);
     }
     for (int32_t i = 0; i < count; i++) {
-        sim->jobs[i].attempts_max = 3;
         if (sim->options.scenario == SIM_CHAOS) {
             chaos_job(sim, (uint32_t)i, span);
+            i += sim->jobs[i].shards;
         } else if (sim->options.scenario == SIM_AWAY) {
             plain_job(sim, (uint32_t)i, (uint32_t)(i % sim->options.tenants), 1 + i % 3,
                       SECOND * (int64_t)(20 + sim_draw(sim, 280)), span * i / count);
@@ -243,6 +268,19 @@ void sim_boot(struct sim *sim)
     cluster_release(&last);
 }
 
+static void submitted(struct sim *sim, uint32_t index)
+{
+    struct sim_job *job = &sim->jobs[index];
+    struct sim_tenant *tenant = &sim->tenants[job->ask.tenant];
+    job->id = ++sim->submitted;
+    sim->job_of_id[job->id] = index;
+    job->state = JOB_STATE_QUEUED;
+    tenant->submitted += (double)job->work;
+    tenant->waiting++;
+    job->ahead = tenant->submitted - tenant->done;
+    job->submitted_before = tenant->submitted;
+}
+
 void sim_submit(struct sim *sim, uint32_t index)
 {
     struct sim_job *job = &sim->jobs[index];
@@ -256,19 +294,21 @@ void sim_submit(struct sim *sim, uint32_t index)
         }
         job->ask.after = &job->after;
     }
-    uint64_t id;
-    CHECK(cluster_submit(&sim->cluster, &job->ask, job->attempts_max, sim->now_ms, &id, &error) ==
-          STATUS_OK);
-    sim->submitted++;
-    CHECK(id == sim->submitted);
-    sim->job_of_id[id] = index;
-    struct sim_tenant *tenant = &sim->tenants[job->ask.tenant];
-    job->id = id;
-    job->state = JOB_STATE_QUEUED;
-    tenant->submitted += (double)job->work;
-    tenant->waiting++;
-    job->ahead = tenant->submitted - tenant->done;
-    job->submitted_before = tenant->submitted;
+    uint64_t id = sim->cluster.next_job;
+    CHECK(id == sim->submitted + 1);
+    CHECK(cluster_admit(&sim->cluster, &job->ask, 0, &error) == STATUS_OK);
+    if (job->shards > 0) {
+        cluster_add_whole(&sim->cluster, id, &job->ask, job->shards, SIM_ATTEMPTS_MAX, sim->now_ms);
+    } else {
+        cluster_add_job(&sim->cluster, id, &job->ask, SIM_ATTEMPTS_MAX, sim->now_ms);
+    }
+    submitted(sim, index);
+    for (int32_t i = 1; i <= job->shards; i++) {
+        job[i].ask = job->ask;
+        job[i].after = job->after;
+        job[i].ask.whole = id;
+        submitted(sim, index + (uint32_t)i);
+    }
 }
 
 /* ---- people ---------------------------------------------------------------------------------- */

@@ -7,7 +7,7 @@
 
 #include "tests/sim/sim.h"
 
-enum { SIM_WHALES = 3, SECOND = 1000, MINUTE = 60 * SECOND };
+enum { SIM_WHALES = 3, SIM_ATTEMPTS_MAX = 3, SECOND = 1000, MINUTE = 60 * SECOND };
 
 /* An attempt as it really is, whatever the coordinator believes. */
 struct sim_attempt {
@@ -46,8 +46,8 @@ struct sim_worker {
 struct sim_job {
     struct ask ask;
     struct dependency after;
-    uint64_t id; /* of the cluster; 0: not submitted yet */
-    int32_t attempts_max;
+    uint64_t id;        /* of the cluster; 0: not submitted yet */
+    int32_t shards;     /* the jobs behind it in the list are its shards; 0: it has none */
     int64_t work;       /* slot-ms */
     int64_t registered; /* of these, in the newest checkpoint */
     enum failure fault; /* of its own: every attempt ends so */

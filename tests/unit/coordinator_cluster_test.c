@@ -435,4 +435,100 @@ TEST(a_batch_runs_no_more_jobs_at_once_than_it_may_and_the_next_follows)
     EXPECT_I64(1, turns(scene, 1, COMMAND_BEGIN));
 }
 
+/* ---- shards ---------------------------------------------------------------------------------- */
+
+/* A whole of two shards, which run: jobs 1, and 2 and 3. */
+static struct scene *sharded(void)
+{
+    struct ask ask = {.pool = 1, .ranks = 1, .min_ranks = 1, .preemptible = true};
+    struct scene *scene = scene_make();
+    beat(scene, 1, 0, 0);
+    beat(scene, 2, 0, 0);
+    cluster_add_whole(&scene->cluster, 1, &ask, 2, 3, scene->now_ms);
+    EXPECT_I64(2, turns(scene, 1, COMMAND_BEGIN));
+    return scene;
+}
+
+/* The `sequence`-th report of the job's newest attempt, from where it runs. */
+static enum fence_verdict say(struct scene *scene, uint64_t id, enum report_kind kind,
+                              uint64_t sequence, enum failure failure)
+{
+    const struct cluster_job *job = cluster_job(&scene->cluster, id);
+    struct report report = {.kind = kind,
+                            .worker = scene->cluster.registry.workers[job->members[0].worker].id,
+                            .job = id,
+                            .term = job->run.term,
+                            .sequence = sequence,
+                            .failure = failure,
+                            .ends_ms = INT64_MAX};
+    return cluster_report(&scene->cluster, &report, scene->now_ms);
+}
+
+static void finish(struct scene *scene, uint64_t id)
+{
+    EXPECT_I64(FENCE_ACCEPT, say(scene, id, REPORT_STARTED, 1, FAILURE_NONE));
+    EXPECT_I64(FENCE_ACCEPT, say(scene, id, REPORT_FINISHED, 2, FAILURE_NONE));
+}
+
+TEST(a_whole_begins_when_its_shards_are_done_and_a_lost_one_is_done_again_alone)
+{
+    struct scene *scene = sharded();
+    finish(scene, 2);
+    EXPECT_I64(FENCE_ACCEPT, say(scene, 3, REPORT_FAILED, 1, FAILURE_WORKER_LOST));
+    EXPECT_STR("queued", state(scene, 1));
+    turns(scene, 4, COMMAND_BEGIN); /* its back-off is two seconds */
+    EXPECT_I64(2, (int64_t)cluster_job(&scene->cluster, 3)->run.term);
+    EXPECT_I64(1, (int64_t)cluster_job(&scene->cluster, 2)->run.term);
+    EXPECT_STR("dependency", waiting_name(cluster_job(&scene->cluster, 1)->wait.reason));
+    finish(scene, 3);
+    EXPECT_I64(1, turns(scene, 1, COMMAND_BEGIN));
+    EXPECT_STR("starting", state(scene, 1));
+    finish(scene, 1);
+    EXPECT_STR("succeeded", state(scene, 1));
+}
+
+TEST(a_shard_that_fails_takes_its_whole_and_the_other_shards_along)
+{
+    struct scene *scene = sharded();
+    EXPECT_I64(FENCE_ACCEPT, say(scene, 3, REPORT_FAILED, 1, FAILURE_USER_DATA));
+    EXPECT_STR("failed", state(scene, 3));
+    EXPECT_I64(2, turns(scene, 1, COMMAND_STOP)); /* the other one, and what is left of this */
+    EXPECT_STR("failed", state(scene, 1));
+    EXPECT_I64(FAILURE_USER_DATA, cluster_job(&scene->cluster, 1)->run.failure);
+    EXPECT_STR("cancelling", state(scene, 2));
+}
+
+TEST(shards_pause_resume_and_end_with_their_whole_and_not_alone)
+{
+    struct scene *scene = sharded();
+    struct cluster *cluster = &scene->cluster;
+    EXPECT_I64(STATUS_CONFLICT, cluster_cancel(cluster, 2, scene->now_ms, &scene->error));
+    EXPECT_STR("job 2 is a shard of job 1: say it of that", scene->error.text);
+    EXPECT_I64(STATUS_OK, cluster_pause(cluster, 1, scene->now_ms, &scene->error));
+    EXPECT_I64(2, turns(scene, 1, COMMAND_YIELD));
+    EXPECT_STR("pausing", state(scene, 2));
+    EXPECT_I64(FENCE_ACCEPT, say(scene, 2, REPORT_GONE, 1, FAILURE_NONE));
+    EXPECT_STR("paused", state(scene, 2));
+    EXPECT_I64(0, turns(scene, 3, COMMAND_BEGIN));
+    EXPECT_I64(STATUS_OK, cluster_resume(cluster, 1, scene->now_ms, &scene->error));
+    cluster_job(cluster, 1)->ask.priority = 7;
+    EXPECT_I64(1, turns(scene, 1, COMMAND_BEGIN)); /* the other still writes its checkpoint */
+    EXPECT_I64(7, cluster_job(cluster, 3)->ask.priority);
+    EXPECT_I64(STATUS_OK, cluster_cancel(cluster, 1, scene->now_ms, &scene->error));
+    EXPECT_I64(2, turns(scene, 1, COMMAND_STOP));
+    EXPECT_STR("cancelled", state(scene, 1));
+    EXPECT_STR("cancelling", state(scene, 3));
+}
+
+TEST(shards_are_not_counted_against_the_quota_of_queued_jobs)
+{
+    struct scene *scene = scene_make();
+    struct ask ask = {.pool = 1, .ranks = 1, .min_ranks = 1};
+    for (uint64_t id = 1; id <= 41; id += 10) {
+        EXPECT_I64(STATUS_OK, cluster_admit(&scene->cluster, &ask, 0, &scene->error));
+        cluster_add_whole(&scene->cluster, id, &ask, 9, 3, scene->now_ms);
+    }
+    EXPECT_I64(STATUS_LIMIT, cluster_admit(&scene->cluster, &ask, 0, &scene->error));
+}
+
 TEST_MAIN()

@@ -74,6 +74,10 @@ static enum status inputs_copy(struct attempt *it, const Wire__Assign *assign, s
     for (size_t i = 0; i < assign->n_manifests; i++)
         snprintf(it->inputs[i], sizeof(it->inputs[i]), "%s", assign->manifests[i]);
     it->input_count = (int)assign->n_manifests;
+    it->parts = mem_alloc((assign->n_parts + 1) * sizeof(*it->parts));
+    for (size_t i = 0; i < assign->n_parts; i++)
+        snprintf(it->parts[i], sizeof(it->parts[i]), "%s", assign->parts[i]);
+    it->part_count = (int)assign->n_parts;
     if (assign->checkpoint != NULL)
         snprintf(it->checkpoint, sizeof(it->checkpoint), "%s", assign->checkpoint);
     for (size_t i = 0; i < assign->secret.len && i < RENDEZVOUS_SECRET_BYTES; i++)
@@ -87,7 +91,9 @@ enum status attempt_create(const struct attempt_place *place, const Wire__Assign
     bool sound = assign->spec != NULL && assign->n_ranks > 0 &&
                  assign->n_ranks == assign->n_slots && assign->world >= 1 &&
                  assign->world <= RENDEZVOUS_RANKS_MAX &&
-                 (int64_t)assign->n_ranks <= assign->world && assign->job > 0 && assign->term > 0;
+                 (int64_t)assign->n_ranks <= assign->world && assign->job > 0 && assign->term > 0 &&
+                 assign->shard <= assign->shards &&
+                 (int64_t)assign->n_parts == (assign->shard > 0 ? 0 : assign->shards);
     if (!sound)
         return error_set(error, STATUS_USAGE, "the assignment is not whole");
     struct attempt *it = mem_alloc(sizeof(*it));
@@ -96,6 +102,8 @@ enum status attempt_create(const struct attempt_place *place, const Wire__Assign
     it->term = assign->term;
     outbox_init(&it->outbox, it->job, it->term);
     it->world = assign->world;
+    it->shard = assign->shard;
+    it->shards = assign->shards;
     it->checkpoint_step = it->published_step = -1;
     it->spec = mem_strdup(assign->spec);
     it->manifest = mem_alloc(sizeof(*it->manifest));
@@ -141,6 +149,7 @@ void attempt_free(struct attempt *it)
     outbox_close(&it->outbox);
     mem_free(it->ranks);
     mem_free(it->inputs);
+    mem_free(it->parts);
     mem_free(it->spec);
     mem_free(it->manifest);
     mem_free(it->figures);
@@ -243,7 +252,8 @@ static bool is_consequence(int wait_status)
 static void note_end(struct attempt *it, struct rank *rank)
 {
     int end = rank->process.wait_status;
-    if (it->killed || (WIFEXITED(end) && WEXITSTATUS(end) == 0))
+    bool obeyed = it->wish != WISH_NONE && WIFSIGNALED(end) && WTERMSIG(end) == SIGTERM;
+    if (it->killed || obeyed || (WIFEXITED(end) && WEXITSTATUS(end) == 0))
         return;
     if (it->failure == API__FAILURE_CLASS__FAILURE_CLASS_UNSPECIFIED ||
         it->failure_rank == rank->number)
@@ -325,7 +335,7 @@ static void give_up_checkpoints(struct attempt *it)
         log_warn("job %" PRId64 ": another worker's part of a checkpoint does not come", it->job);
         transfer_skip(&it->transfer);
     }
-    if (it->phase == ATTEMPT_ENDING && it->transfer.full && !it->model_said) {
+    if (it->phase == ATTEMPT_ENDING && it->transfer.full && !it->outcome_said) {
         log_warn("job %" PRId64 ": the store is full: a checkpoint is given up", it->job);
         transfer_drop(&it->transfer);
         it->transfer.full = false;
@@ -347,8 +357,8 @@ static void turn_ending(struct attempt *it)
     } else if (it->checkpoint_step > it->published_step) {
         attempt_publish_checkpoint(it);
         return;
-    } else if (it->succeeded && !it->model_said && attempt_leads(it)) {
-        attempt_publish_model(it);
+    } else if (it->succeeded && !it->outcome_said && attempt_leads(it)) {
+        attempt_publish_outcome(it);
         return;
     }
     if (it->wish == WISH_LEAVE && !it->succeeded)

@@ -17,6 +17,7 @@
  *     in/DIGEST…        data files              DIGEST/…   models, beside model/: an adapter names
  *     spec-in.json      the spec with paths                its parent "../DIGEST"
  *     checkpoints/ store/ best/ model/ rows/ metrics.jsonl …   the trainer's
+ *     shards/K/            what shard K left, for who puts them together; shard/: of this shard
  */
 #ifndef TAILOR_WORKER_AGENT_ATTEMPT_H
 #define TAILOR_WORKER_AGENT_ATTEMPT_H
@@ -72,6 +73,10 @@ struct attempt {
     char checkpoint[SHA256_HEX_SIZE]; /* to resume from; "": none */
     char (*inputs)[SHA256_HEX_SIZE];
     int input_count;
+    int64_t shard, shards; /* of how many; 0 of some: it puts them together; 0, 0: no shards */
+    char (*parts)[SHA256_HEX_SIZE]; /* what the shards left, in order */
+    int part_count;
+    bool measures; /* its stage trains nothing: it leaves a result, and no model */
     struct rank *ranks;
     int rank_count;
     enum attempt_phase phase;
@@ -82,7 +87,7 @@ struct attempt {
     int64_t now_ms, wall_ms;                 /* monotonic; since 1970, for reports */
     int64_t checkpoint_step, published_step; /* the newest committed here; in the store; −1: none */
     int shares_pending;                      /* of checkpoints that another worker leads */
-    bool running_said, succeeded, model_said;
+    bool running_said, succeeded, outcome_said;
     bool no_space;             /* the failure is want of space here */
     Api__FailureClass failure; /* UNSPECIFIED: none */
     int64_t failure_rank;
@@ -110,7 +115,7 @@ bool attempt_leads(const struct attempt *attempt); /* rank 0 is here */
 
 /* ---- between its files ----------------------------------------------------------------------- */
 
-enum { MARK_INPUTS, MARK_PARTS, MARK_CHECKPOINT, MARK_SHARE, MARK_MODEL };
+enum { MARK_INPUTS, MARK_PARTS, MARK_CHECKPOINT, MARK_SHARE, MARK_MODEL, MARK_RESULT };
 
 /* Notes the first failure only. */
 void attempt_fail(struct attempt *attempt, Api__FailureClass failure, int64_t rank,
@@ -125,7 +130,8 @@ void attempt_hear(struct attempt *attempt, struct rank *rank);
 void attempt_flush_logs(struct attempt *attempt, struct rank *rank, bool all);
 /* attempt_publish.c */
 void attempt_publish_checkpoint(struct attempt *attempt);
-void attempt_publish_model(struct attempt *attempt);
+/* Its model or, where it measures, its result. */
+void attempt_publish_outcome(struct attempt *attempt);
 void attempt_published(struct attempt *attempt, int mark);
 void attempt_report_state(struct attempt *attempt, Api__AttemptState state);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A checkpoint or a model as a manifest of files in the store, and the report that registers it.
+ * A checkpoint, a model or a result as a manifest of files in the store, and the report that
+ * registers it.
  *
  * The trainer goes on and removes what it has superseded, so its files first become blobs of the
  * cache by hard links, which takes no time; what vanished before that is passed over: a newer one
@@ -191,7 +192,8 @@ void attempt_publish_checkpoint(struct attempt *it)
     arena_release(&bundle.arena);
 }
 
-/* ---- the model ------------------------------------------------------------------------------- */
+/* ---- the outcome -------------------------------------------------------------------------------
+ */
 
 static enum status take_tree(struct bundle *bundle, const char *dir, const char *prefix, int depth,
                              struct error *error)
@@ -252,12 +254,33 @@ static enum status bundle_model(struct bundle *bundle, struct error *error)
     return publish(bundle, MARK_MODEL, error);
 }
 
-void attempt_publish_model(struct attempt *it)
+/* Of a shard what it leaves to be put together; of anything else rows, figures, a report. */
+static enum status bundle_result(struct bundle *bundle, struct error *error)
+{
+    char path[PATH_MAX];
+    const struct attempt *it = bundle->attempt;
+    if (it->shard > 0) {
+        path_join(path, sizeof(path), it->dir, "shard");
+        TRY(take_tree(bundle, path, "", 0, error));
+        return publish(bundle, MARK_RESULT, error);
+    }
+    path_join(path, sizeof(path), it->dir, "rows");
+    TRY(take_tree(bundle, path, "rows/", 0, error));
+    TRY(take_copy(bundle, "result.json", error));
+    TRY(take_copy(bundle, "report.json", error));
+    path_join(path, sizeof(path), it->dir, "result.json");
+    note_result(bundle->attempt, path);
+    return publish(bundle, MARK_RESULT, error);
+}
+
+void attempt_publish_outcome(struct attempt *it)
 {
     struct error error;
     struct bundle bundle = bundle_begin(it);
-    it->model_said = true;
-    if (bundle_model(&bundle, &error) != STATUS_OK) {
+    it->outcome_said = true;
+    enum status status =
+        it->measures ? bundle_result(&bundle, &error) : bundle_model(&bundle, &error);
+    if (status != STATUS_OK) {
         it->no_space = it->no_space || error.status == STATUS_FULL;
         attempt_fail(it, API__FAILURE_CLASS__FAILURE_CLASS_STORAGE, -1, "%s", error.text);
         it->succeeded = false;
@@ -304,6 +327,18 @@ static void report_model(struct attempt *it)
     json_decref(card);
 }
 
+static void report_result(struct attempt *it)
+{
+    Wire__ResultReport report = WIRE__RESULT_REPORT__INIT;
+    report.manifest = it->published;
+    report.has_bytes = report.has_time_ms = true;
+    report.bytes = it->published_bytes;
+    report.time_ms = it->wall_ms;
+    report.figures = it->figures;
+    if (!outbox_put(&it->outbox, WORKER_RESULT_REPORT, &report.stamp, &report, true))
+        attempt_fail(it, API__FAILURE_CLASS__FAILURE_CLASS_INTERNAL, -1, "too many reports wait");
+}
+
 void attempt_published(struct attempt *it, int mark)
 {
     if (mark == MARK_CHECKPOINT)
@@ -312,6 +347,8 @@ void attempt_published(struct attempt *it, int mark)
         it->shares_pending--;
     else if (mark == MARK_MODEL)
         report_model(it);
+    else if (mark == MARK_RESULT)
+        report_result(it);
 }
 
 /* Says that something was not said. */

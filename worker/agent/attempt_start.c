@@ -28,6 +28,8 @@ void attempt_fetch(struct attempt *it)
 {
     for (int i = 0; i < it->input_count; i++)
         transfer_add(&it->transfer, TRANSFER_GET, it->inputs[i], 0);
+    for (int i = 0; i < it->part_count; i++)
+        transfer_add(&it->transfer, TRANSFER_GET, it->parts[i], 0);
     if (it->checkpoint[0] != '\0')
         transfer_add(&it->transfer, TRANSFER_GET, it->checkpoint, 0);
     transfer_add(&it->transfer, TRANSFER_MARK, NULL, MARK_INPUTS);
@@ -67,19 +69,30 @@ static enum status give_input(struct attempt *it, const char *digest, struct err
     return status;
 }
 
-static enum status give_checkpoint(struct attempt *it, struct error *error)
+/* All files of a manifest, below `dir`. */
+static enum status give_manifest(struct attempt *it, const char *what, const char *digest,
+                                 const char *dir, struct error *error)
 {
     struct arena arena = {0};
     bool is_manifest = false;
     enum status status =
-        cache_manifest(it->place->cache, &arena, it->checkpoint, it->manifest, &is_manifest, error);
+        cache_manifest(it->place->cache, &arena, digest, it->manifest, &is_manifest, error);
     if (status == STATUS_OK && !is_manifest)
-        status =
-            error_set(error, STATUS_FORMAT, "the checkpoint %.12s… is no manifest", it->checkpoint);
+        status = error_set(error, STATUS_FORMAT, "%s %.12s… is no manifest", what, digest);
     if (status == STATUS_OK)
-        status = cache_give_all(it->place->cache, it->manifest, it->dir, error);
+        status = cache_give_all(it->place->cache, it->manifest, dir, error);
     arena_release(&arena);
     return status;
+}
+
+static enum status give_parts(struct attempt *it, struct error *error)
+{
+    for (int i = 0; i < it->part_count; i++) {
+        char dir[PATH_MAX];
+        CHECK(snprintf(dir, sizeof(dir), "%s/shards/%d", it->dir, i + 1) < (int)sizeof(dir));
+        TRY(give_manifest(it, "the result of a shard", it->parts[i], dir, error));
+    }
+    return STATUS_OK;
 }
 
 /* ---- the spec -------------------------------------------------------------------------------- */
@@ -140,6 +153,9 @@ static enum status spec_write(struct attempt *it, struct error *error)
     json_t *spec;
     TRY(json_read("the spec", it->spec, strlen(it->spec), &spec, error));
     path_join(path, sizeof(path), it->dir, SPEC_FILE);
+    const char *stage = json_string_value(json_object_get(spec, "stage"));
+    it->measures = stage != NULL && (strcmp(stage, "evaluate") == 0 ||
+                                     strcmp(stage, "score") == 0 || strcmp(stage, "admit") == 0);
     enum status status = spec_resolve(it, spec, error);
     if (status == STATUS_OK)
         status = json_write_file(path, spec, error);
@@ -176,7 +192,7 @@ static void words_make(const struct attempt *it, const struct rank *rank, struct
 {
     int count = 0;
     const char *const common[] = {it->place->trainer,
-                                  "train",
+                                  it->measures ? "measure" : "train",
                                   "--spec",
                                   SPEC_FILE,
                                   "--out",
@@ -197,6 +213,12 @@ static void words_make(const struct attempt *it, const struct rank *rank, struct
                                       "--rendezvous", rendezvous(it, arena)};
         for (size_t i = 0; i < sizeof(ranked) / sizeof(ranked[0]); i++)
             words[count++] = ranked[i];
+    }
+    if (it->shards > 0) {
+        const char *const sharded[] = {"--shard", arena_printf(arena, "%" PRId64, it->shard),
+                                       "--shards", arena_printf(arena, "%" PRId64, it->shards)};
+        for (size_t i = 0; i < sizeof(sharded) / sizeof(sharded[0]); i++)
+            words[count++] = sharded[i];
     }
     words[count] = NULL;
     CHECK(count < WORDS_MAX);
@@ -226,7 +248,8 @@ static enum status start(struct attempt *it, struct error *error)
     for (int i = 0; i < it->input_count; i++)
         TRY(give_input(it, it->inputs[i], error));
     if (it->checkpoint[0] != '\0')
-        TRY(give_checkpoint(it, error));
+        TRY(give_manifest(it, "the checkpoint", it->checkpoint, it->dir, error));
+    TRY(give_parts(it, error));
     TRY(spec_write(it, error));
     for (int i = 0; i < it->rank_count; i++)
         TRY(rank_start(it, &it->ranks[i], error));
@@ -243,6 +266,8 @@ enum status attempt_fetched(struct attempt *it, int mark, struct error *error)
         return start(it, error);
     for (int i = 0; i < it->input_count; i++)
         TRY(fetch_parts(it, it->inputs[i], error));
+    for (int i = 0; i < it->part_count; i++)
+        TRY(fetch_parts(it, it->parts[i], error));
     if (it->checkpoint[0] != '\0')
         TRY(fetch_parts(it, it->checkpoint, error));
     transfer_add(&it->transfer, TRANSFER_MARK, NULL, MARK_PARTS);

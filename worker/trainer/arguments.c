@@ -22,6 +22,7 @@ static const struct option_row rows[] = {
     ROW("comm", OPTION_STRING, comm),         ROW("rendezvous", OPTION_STRING, rendezvous),
     ROW("rank", OPTION_I64, rank),            ROW("ranks", OPTION_I64, ranks),
     ROW("term", OPTION_I64, term),            ROW("report-fd", OPTION_I64, report_fd),
+    ROW("shard", OPTION_I64, shard),          ROW("shards", OPTION_I64, shards),
     ROW("threads", OPTION_I64, threads),      ROW("line", OPTION_I64, line),
     ROW("worst", OPTION_I64, worst),          ROW("limit", OPTION_I64, limit),
     ROW("max-length", OPTION_I64, max_length),

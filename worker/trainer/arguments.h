@@ -24,7 +24,8 @@ struct arguments {
     const char *output;
     const char *comm, *rendezvous; /* of several ranks */
     int64_t rank, ranks, term;
-    int64_t report_fd; /* −1: nobody is told (relay.h) */
+    int64_t shard, shards; /* of a measurement (measure.h) */
+    int64_t report_fd;     /* −1: nobody is told (relay.h) */
     int64_t threads, line, worst, limit, max_length, batch_tokens;
     bool plan, resume, verify_packing, quiet, no_color, pairs, merge, ids;
     struct option_list data, columns;

@@ -31,6 +31,22 @@ static enum status examiner_format(const char *dir, const struct arguments *argu
     return arguments_format(arguments, &e->format, error);
 }
 
+enum status examiner_open_texts(const char *dir, const struct arguments *arguments,
+                                struct examiner *examiner_out, struct error *error)
+{
+    struct examiner e = {0};
+    enum status status = model_tokenizer_open(dir, &e.tokenizer, error);
+    if (status == STATUS_OK) {
+        status = examiner_format(dir, arguments, &e, error);
+    }
+    if (status != STATUS_OK) {
+        examiner_close(&e, false);
+        return status;
+    }
+    *examiner_out = e;
+    return STATUS_OK;
+}
+
 enum status examiner_open(const char *dir, const struct arguments *arguments,
                           const struct examiner *like, struct examiner *examiner_out,
                           struct error *error)

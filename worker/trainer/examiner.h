@@ -27,6 +27,9 @@ struct examiner {
 enum status examiner_open(const char *dir, const struct arguments *arguments,
                           const struct examiner *like, struct examiner *examiner_out,
                           struct error *error);
+/* Tokenizer and text format alone: for who looks at texts and computes nothing. */
+enum status examiner_open_texts(const char *dir, const struct arguments *arguments,
+                                struct examiner *examiner_out, struct error *error);
 /* Packs for these longest rows, groups and K; call again for more. */
 enum status examiner_reserve(struct examiner *examiner, int32_t tokens, int32_t rows,
                              int32_t row_tokens_max, struct error *error);

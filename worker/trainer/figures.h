@@ -17,7 +17,12 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "lib/table.h"
 #include "worker/data/dataset.h"
+
+/* Of intervals without a gate: the same for every program that evaluates a model. */
+#define FIGURES_CONFIDENCE 0.95
+enum { FIGURES_SEED = 42 };
 
 enum { FIGURES_BINS = 15, FIGURES_RESAMPLES = 1000 };
 
@@ -54,6 +59,9 @@ void figures_compute(const struct dataset *dataset, const float *reward, double 
 void figures_compare(const struct dataset *dataset, const float *before, const float *after,
                      double confidence, uint64_t seed, struct figures_difference *difference_out);
 json_t *figures_json(const struct figures *figures); /* infinity and NaN as strings "inf", null */
+/* For people: a table, and a set as its row. */
+struct table *figures_table(void);
+void figures_row(struct table *table, const char *name, const struct figures *figures);
 json_t *figures_difference_json(const struct figures_difference *difference);
 
 /* The parts, as the goldens test them. chosen, rejected: (n). */

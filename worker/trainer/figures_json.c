@@ -3,6 +3,7 @@
  * Names are those of the struct, so that a reader of result.json finds their meaning in figures.h.
  */
 #include <math.h>
+#include <stdio.h>
 
 #include "worker/trainer/figures.h"
 
@@ -85,4 +86,29 @@ json_t *figures_difference_json(const struct figures_difference *difference)
     put_count(json, "gained", difference->gained);
     put_count(json, "lost", difference->lost);
     return json;
+}
+
+/* ---- for people ------------------------------------------------------------------------------ */
+
+struct table *figures_table(void)
+{
+    return table_create("data", "pairs", "accuracy", "margin", "log-loss", "brier", "ece",
+                        "temperature", "auc", "length corr.");
+}
+
+void figures_row(struct table *table, const char *name, const struct figures *f)
+{
+    char pairs[32], accuracy[48], margin[16], nll[16], brier[16], ece[16], temperature[16], auc[16],
+        length[16];
+    snprintf(pairs, sizeof(pairs), "%lld", (long long)f->pairs);
+    snprintf(accuracy, sizeof(accuracy), "%.1f %% (%.1f … %.1f)", 100 * f->accuracy,
+             100 * f->accuracy_interval.low, 100 * f->accuracy_interval.high);
+    snprintf(margin, sizeof(margin), "%.3f", f->margin);
+    snprintf(nll, sizeof(nll), "%.4f", f->nll);
+    snprintf(brier, sizeof(brier), "%.4f", f->brier);
+    snprintf(ece, sizeof(ece), "%.4f", f->ece);
+    snprintf(temperature, sizeof(temperature), "%.3g", f->temperature);
+    snprintf(auc, sizeof(auc), "%.4f", f->auc);
+    snprintf(length, sizeof(length), "%.2f", f->length_correlation);
+    table_row(table, name, pairs, accuracy, margin, nll, brier, ece, temperature, auc, length);
 }

@@ -18,6 +18,7 @@ static const struct verb {
     {"train", verb_train,
      "--spec FILE --out RUN [--plan] [--resume] [--verify-packing] [--report-fd N]"},
     {"evaluate", verb_evaluate, "DIR --data FILE"},
+    {"measure", verb_measure, "--spec FILE --out RUN [--shards N [--shard K]] [--report-fd N]"},
     {"compare", verb_compare, "DIR DIR --data FILE"},
     {"score", verb_score, "DIR [FILE|-]"},
     {"admit", verb_admit, "FILE --from DIR [--rows FINDING]"},

@@ -38,7 +38,16 @@ struct gate {
 /* general: accuracy after minus before on the general sets; custom: likewise. */
 void gate_judge(struct session *session, struct gate *gate);
 const char *gate_verdict_name(enum gate_verdict verdict);
-/* outcome_rows.c */
+/* outcome_rows.c: the groups of a set, the worst first, into DIR/NAME.jsonl */
+struct rows_set {
+    const char *name;
+    const struct data_source *source;
+    const struct text_format *format;
+    const struct tokenizer *tokenizer;
+    const struct dataset *dataset;
+    const float *reward; /* (row_count) */
+};
+enum status rows_write(const struct rows_set *set, const char *dir, struct error *error);
 enum status outcome_rows_write(struct session *session, struct error *error);
 /* outcome_model.c */
 enum status outcome_model_save(struct session *session, const struct train_state *state,

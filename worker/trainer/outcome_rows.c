@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rows: one line a group, in the order of the data. Texts only for the worst, so that the file
+ * Rows: one line a group, the worst first. Texts only for the worst, so that the file
  * stays small: a person asks for those.
  */
 #include <stdlib.h>
@@ -46,14 +46,13 @@ static int compare_margins(const void *a, const void *b)
     return x->group < y->group ? -1 : x->group > y->group;
 }
 
-static json_t *texts_of(const struct session *s, const struct eval_set *set,
-                        const struct data_group *group)
+static json_t *texts_of(const struct rows_set *set, const struct data_group *group)
 {
     json_t *texts = json_array();
     for (int32_t i = 0; i < group->rows; i++) {
         struct buf text = {0};
         const struct data_row *row = &set->dataset->rows[group->row0 + i];
-        enum status status = dataset_row_text(&set->source, &s->format, s->tokenizer, group->line,
+        enum status status = dataset_row_text(set->source, set->format, set->tokenizer, group->line,
                                               row->response, &text, NULL);
         json_array_append_new(texts, status == STATUS_OK ? json_stringn(text.data, text.length)
                                                          : json_null());
@@ -62,8 +61,7 @@ static json_t *texts_of(const struct session *s, const struct eval_set *set,
     return texts;
 }
 
-static json_t *group_json(const struct session *s, const struct eval_set *set,
-                          const struct group_margin *m, bool with_texts)
+static json_t *group_json(const struct rows_set *set, const struct group_margin *m, bool with_texts)
 {
     const struct data_group *group = &set->dataset->groups[m->group];
     json_t *json = json_object(), *rows = json_array();
@@ -77,31 +75,30 @@ static json_t *group_json(const struct session *s, const struct eval_set *set,
         json_t *one = json_object();
         json_object_set_new(one, "response", json_integer(row->response));
         json_object_set_new(one, "score", json_real(row->score));
-        json_object_set_new(one, "reward", json_real(set->reward_after[group->row0 + i]));
+        json_object_set_new(one, "reward", json_real(set->reward[group->row0 + i]));
         json_array_append_new(rows, one);
     }
     json_object_set_new(json, "rows", rows);
     if (with_texts) {
-        json_object_set_new(json, "texts", texts_of(s, set, group));
+        json_object_set_new(json, "texts", texts_of(set, group));
     }
     return json;
 }
 
-static enum status set_write(const struct session *s, const struct eval_set *set, const char *dir,
-                             struct error *error)
+enum status rows_write(const struct rows_set *set, const char *dir, struct error *error)
 {
     int64_t count = set->dataset->group_count;
     struct group_margin *margins = mem_alloc(sizeof(*margins) * (size_t)(count + 1));
     struct buf out = {0};
     for (int64_t g = 0; g < count; g++) {
-        margins[g] = margin_of(set->dataset, set->reward_after, g);
+        margins[g] = margin_of(set->dataset, set->reward, g);
     }
     qsort(margins, (size_t)count, sizeof(*margins), compare_margins);
     for (int64_t i = 0; i < count; i++) {
         if (margins[i].pairs == 0) {
             continue;
         }
-        json_t *json = group_json(s, set, &margins[i], i < ROWS_WITH_TEXT_MAX);
+        json_t *json = group_json(set, &margins[i], i < ROWS_WITH_TEXT_MAX);
         json_append(&out, json);
         buf_append_char(&out, '\n');
         json_decref(json);
@@ -121,9 +118,13 @@ enum status outcome_rows_write(struct session *s, struct error *error)
     path_join(dir, sizeof(dir), s->run, "rows");
     TRY(dir_create(dir, error));
     for (int i = 0; i < s->eval_count; i++) {
-        if (s->eval[i].reward_after != NULL) {
-            TRY(set_write(s, &s->eval[i], dir, error));
+        const struct eval_set *it = &s->eval[i];
+        if (it->reward_after == NULL) {
+            continue;
         }
+        const struct rows_set set = {it->name,     &it->source, &s->format,
+                                     s->tokenizer, it->dataset, it->reward_after};
+        TRY(rows_write(&set, dir, error));
     }
     return STATUS_OK;
 }

@@ -173,18 +173,6 @@ static bool worst_pair(const json_t *rows, size_t *preferred_out, size_t *other_
     return isfinite(worst);
 }
 
-/* Where two texts of one prompt begin to differ, at the start of a word. */
-static size_t common_start(const char *a, const char *b)
-{
-    size_t same = 0, start = 0;
-    for (; a[same] != '\0' && a[same] == b[same]; same++) {
-        if (a[same] == ' ' || a[same] == '\n') {
-            start = same + 1;
-        }
-    }
-    return start;
-}
-
 static const char *shown_text(struct arena *arena, const char *text, size_t start,
                               enum table_format format)
 {
@@ -222,7 +210,7 @@ static void add_row(struct rows *rows, struct table *table, const json_t *group,
         worse = json_string_value(json_array_get(texts, other));
     }
     if (better != NULL && worse != NULL) {
-        start = common_start(better, worse);
+        start = text_common_start(better, worse);
     }
     table_row(table, set != NULL ? set : "", cells[0], cells[1], cells[2], cells[3], cells[4],
               cells[5], shown_text(&rows->arena, better, start, format),

@@ -36,8 +36,7 @@ void scorer_stretch(const struct dataset *dataset, int32_t rank, int32_t world, 
     *count_out = border[1] - border[0];
 }
 
-/* First row of the group that stands at `g`; all rows at the end. */
-static int64_t row_of(const struct dataset *dataset, int64_t g)
+int64_t scorer_row_of(const struct dataset *dataset, int64_t g)
 {
     return g < dataset->group_count ? dataset->groups[g].row0 : dataset->row_count;
 }
@@ -49,7 +48,8 @@ static enum status share_rows(const struct gang *gang, const struct dataset *dat
     for (int32_t rank = 0; rank < gang_world(gang); rank++) {
         int64_t first, count;
         scorer_stretch(dataset, rank, gang_world(gang), &first, &count);
-        size_t begin = (size_t)row_of(dataset, first), end = (size_t)row_of(dataset, first + count);
+        size_t begin = (size_t)scorer_row_of(dataset, first),
+               end = (size_t)scorer_row_of(dataset, first + count);
         if (begin < end) {
             TRY(gang_broadcast(gang, (char *)values + begin * size, (end - begin) * size, rank,
                                error));
@@ -115,14 +115,15 @@ static bool keep_going(const struct scorer *scorer, int64_t done, int64_t rows)
     return scorer->progress == NULL || scorer->progress(scorer->progress_argument, done, rows);
 }
 
-/* Rewards of the groups [first, end), each at its row's place in `reward_out`. */
-static enum status stretch_rewards(const struct scorer *scorer, const struct dataset *dataset,
-                                   int64_t first, int64_t end, float *reward_out,
+enum status scorer_stretch_rewards(const struct scorer *scorer, const struct dataset *dataset,
+                                   int64_t first, int64_t group_count, float *reward_out,
                                    struct error *error)
 {
+    int64_t end = first + group_count;
     struct arena arena = {0};
     enum status status = STATUS_OK;
-    int64_t row0 = row_of(dataset, first), rows = row_of(dataset, end) - row0, row = row0;
+    int64_t row0 = scorer_row_of(dataset, first), rows = scorer_row_of(dataset, end) - row0,
+            row = row0;
     for (int64_t g = first; g < end && status == STATUS_OK;) {
         struct arena_mark mark = arena_mark(&arena);
         struct pack_group *groups =
@@ -154,7 +155,7 @@ enum status scorer_rewards(const struct scorer *scorer, const struct dataset *da
 {
     int64_t first, count;
     scorer_stretch(dataset, gang_rank(scorer->gang), gang_world(scorer->gang), &first, &count);
-    TRY(stretch_rewards(scorer, dataset, first, first + count, reward_out, error));
+    TRY(scorer_stretch_rewards(scorer, dataset, first, count, reward_out, error));
     return share_rows(scorer->gang, dataset, reward_out, sizeof(*reward_out), error);
 }
 
@@ -186,7 +187,8 @@ static enum status stretch_nll(const struct scorer *scorer, const struct dataset
 {
     struct arena arena = {0};
     enum status status = STATUS_OK;
-    int64_t row0 = row_of(dataset, first), rows = row_of(dataset, end) - row0, row = row0;
+    int64_t row0 = scorer_row_of(dataset, first), rows = scorer_row_of(dataset, end) - row0,
+            row = row0;
     for (int64_t g = first; g < end && status == STATUS_OK; g++) {
         struct pack_group group;
         struct arena_mark mark = arena_mark(&arena);

@@ -37,10 +37,18 @@ struct scorer {
 void scorer_stretch(const struct dataset *dataset, int32_t rank, int32_t world, int64_t *first_out,
                     int64_t *count_out);
 
+/* First row of the group that stands at `group`; all rows at the end. */
+int64_t scorer_row_of(const struct dataset *dataset, int64_t group);
+
 /* reward_out: (dataset->row_count), in row order. STATUS_NUMERIC names the first row whose reward
  * is not finite. */
 enum status scorer_rewards(const struct scorer *scorer, const struct dataset *dataset,
                            float *reward_out, struct error *error);
+
+/* Of the groups [first, first + count) alone, each at its row's place; on this rank. */
+enum status scorer_stretch_rewards(const struct scorer *scorer, const struct dataset *dataset,
+                                   int64_t first, int64_t group_count, float *reward_out,
+                                   struct error *error);
 
 /* Mean over rows of the mean negative log-likelihood of their tokens (stage lm); row_nll_out may be
  * NULL, else (row_count). */

@@ -28,6 +28,18 @@ double session_confidence(const struct session *session)
 /* ---- text format: from the spec for a base, inherited from a model
  * -------------------------------- */
 
+struct template_prefixes prefixes_from_spec(const struct spec *spec)
+{
+    return (struct template_prefixes){
+        .system_prefix = spec->model.prefixes.system_prefix,
+        .system_suffix = spec->model.prefixes.system_suffix,
+        .user_prefix = spec->model.prefixes.user_prefix,
+        .user_suffix = spec->model.prefixes.user_suffix,
+        .assistant_prefix = spec->model.prefixes.assistant_prefix,
+        .assistant_suffix = spec->model.prefixes.assistant_suffix,
+    };
+}
+
 static enum status format_from_spec(struct session *s, struct error *error)
 {
     const struct spec *spec = s->spec;
@@ -49,14 +61,7 @@ static enum status format_from_spec(struct session *s, struct error *error)
         TRY(pooling_parse(spec_choice_name("model.pooling", spec->model.pooling), &f->pooling,
                           error));
     }
-    f->prefixes = (struct template_prefixes){
-        .system_prefix = spec->model.prefixes.system_prefix,
-        .system_suffix = spec->model.prefixes.system_suffix,
-        .user_prefix = spec->model.prefixes.user_prefix,
-        .user_suffix = spec->model.prefixes.user_suffix,
-        .assistant_prefix = spec->model.prefixes.assistant_prefix,
-        .assistant_suffix = spec->model.prefixes.assistant_suffix,
-    };
+    f->prefixes = prefixes_from_spec(spec);
     return STATUS_OK;
 }
 

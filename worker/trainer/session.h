@@ -117,6 +117,8 @@ enum status session_open_data(struct session *session, FILE *notes, struct error
 const char *token_cache_dir(struct arena *arena);
 /* A spec's source as the data reader takes it. */
 struct data_source source_from_spec(const struct spec_source *source);
+struct admission_policy policy_from_spec(const struct spec *spec);
+struct template_prefixes prefixes_from_spec(const struct spec *spec);
 json_t *source_json(const struct data_source *source);
 struct data_source source_from_json(struct arena *arena, const json_t *json);
 

@@ -139,7 +139,7 @@ static int sources_of_spec(struct session *s, const struct spec_sources *list,
     return list->count;
 }
 
-static struct admission_policy policy_from_spec(const struct spec *spec)
+struct admission_policy policy_from_spec(const struct spec *spec)
 {
     return (struct admission_policy){.contradictions_max = spec->data.policy.contradictions_max,
                                      .duplicates_max = spec->data.policy.duplicates_max,

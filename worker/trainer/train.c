@@ -11,7 +11,6 @@
 #include "worker/trainer/train.h"
 
 #include <math.h>
-#include <signal.h>
 #include <string.h>
 
 #include "lib/check.h"
@@ -27,23 +26,8 @@
 #include "worker/trainer/progress.h"
 #include "worker/trainer/relay.h"
 #include "worker/trainer/resume.h"
+#include "worker/trainer/stop.h"
 #include "worker/trainer/verify.h"
-
-static volatile sig_atomic_t stop_requested;
-
-static void on_signal(int signal_number)
-{
-    (void)signal_number;
-    stop_requested = 1;
-}
-
-static void signals_install(const struct gang *gang)
-{
-    struct sigaction action = {.sa_handler = gang_leads(gang) ? on_signal : SIG_IGN};
-    stop_requested = 0;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 /* One run of the loop. */
 struct training {
@@ -68,7 +52,7 @@ static bool evaluation_progress(void *argument, int64_t rows_done, int64_t rows)
              gang_world(t->session->gang) > 1 ? "rank 0's part of this set" : "this set");
     t->progress.total = rows;
     progress_update(&t->progress, rows_done, detail);
-    return stop_requested == 0;
+    return !stop_requested();
 }
 
 static enum status evaluate_full(struct training *t, enum evaluation_when when, struct error *error)
@@ -175,7 +159,7 @@ static enum status turn_decide(struct training *t, struct turn *turn_out, struct
     int64_t every_steps = t->session->spec->checkpoint.every_steps;
     bool last = t->state.step == t->session->sampler.steps;
     struct turn turn = {
-        .stop = stop_requested && !last,
+        .stop = stop_requested() && !last,
         .checkpoint = last || (every_s > 0 && monotonic_seconds() - t->checkpoint_at >= every_s) ||
                       (every_steps > 0 && t->state.step % every_steps == 0)};
     TRY(gang_broadcast(t->session->gang, &turn, sizeof(turn), 0, error));
@@ -418,7 +402,7 @@ enum status train_run(struct session *session, const struct train_options *optio
                       struct error *error)
 {
     struct training t = {.session = session, .options = options};
-    signals_install(session->gang);
+    stop_watch(gang_leads(session->gang));
     findings_init(&t.findings);
     enum status status = outcome_begin(session, error);
     /* Before training the adapter's B is zero and the weights are the parent's: measured first,

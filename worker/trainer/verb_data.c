@@ -8,47 +8,19 @@
 
 #include "lib/json.h"
 #include "worker/data/admission.h"
-#include "worker/model/card.h"
-#include "worker/model/tokenizer_dir.h"
+#include "worker/trainer/examiner.h"
 #include "worker/trainer/preview.h"
 #include "worker/trainer/session.h"
 #include "worker/trainer/verbs.h"
 
-/* How the directory `from` reads texts. */
-struct reader {
-    struct tokenizer *tokenizer;
-    struct text_format format;
-    json_t *card; /* owns the format's strings */
-};
-
-static enum status reader_open(const struct arguments *arguments, struct reader *reader,
+static enum status reader_open(const struct arguments *arguments, struct examiner *reader,
                                struct error *error)
 {
     if (arguments->from == NULL) {
         return error_set(error, STATUS_USAGE,
                          "--from DIR is missing: the tokenizer and template come from there");
     }
-    bool has = false;
-    *reader = (struct reader){0};
-    TRY(model_tokenizer_open(arguments->from, &reader->tokenizer, error));
-    TRY(card_read(arguments->from, &reader->card, error));
-    if (reader->card != NULL) {
-        TRY(card_format(arguments->from, reader->card, &reader->format, &has, error));
-    }
-    if (!has) {
-        reader->format = (struct text_format){
-            .max_length = 512, .overlong = OVERLONG_DROP, .pooling = POOLING_LAST_TOKEN};
-        if (arguments->template == NULL || strcmp(arguments->template, "auto") == 0) {
-            TRY(template_recognise(reader->tokenizer, &reader->format.template_kind, error));
-        }
-    }
-    return arguments_format(arguments, &reader->format, error);
-}
-
-static void reader_close(struct reader *reader)
-{
-    tokenizer_free(reader->tokenizer);
-    json_decref(reader->card);
+    return examiner_open_texts(arguments->from, arguments, reader, error);
 }
 
 static enum status find_finding(const char *name, enum finding *finding_out, struct error *error)
@@ -69,7 +41,7 @@ static enum status find_finding(const char *name, enum finding *finding_out, str
 }
 
 /* The rows of one finding, with their texts, to be sent back to whoever made the data. */
-static enum status list_rows(const struct arguments *arguments, const struct reader *reader,
+static enum status list_rows(const struct arguments *arguments, const struct examiner *reader,
                              const struct admission *admission, const struct data_source *source,
                              struct error *error)
 {
@@ -94,7 +66,7 @@ static enum status list_rows(const struct arguments *arguments, const struct rea
     return STATUS_OK;
 }
 
-static enum status admit(const struct arguments *arguments, const struct reader *reader,
+static enum status admit(const struct arguments *arguments, const struct examiner *reader,
                          const char *path, struct error *error)
 {
     struct arena arena = {0};
@@ -138,17 +110,17 @@ static enum status admit(const struct arguments *arguments, const struct reader 
 enum status verb_admit(const struct arguments *arguments, struct error *error)
 {
     const char *path;
-    struct reader reader = {0};
+    struct examiner reader = {0};
     TRY(arguments_need(arguments, 0, "the file", &path, error));
     enum status status = reader_open(arguments, &reader, error);
     if (status == STATUS_OK) {
         status = admit(arguments, &reader, path, error);
     }
-    reader_close(&reader);
+    examiner_close(&reader, false);
     return status;
 }
 
-static enum status preview(const struct arguments *arguments, const struct reader *reader,
+static enum status preview(const struct arguments *arguments, const struct examiner *reader,
                            const char *path, struct error *error)
 {
     struct data_source source;
@@ -182,12 +154,12 @@ static enum status preview(const struct arguments *arguments, const struct reade
 enum status verb_preview(const struct arguments *arguments, struct error *error)
 {
     const char *path;
-    struct reader reader = {0};
+    struct examiner reader = {0};
     TRY(arguments_need(arguments, 0, "the file", &path, error));
     enum status status = reader_open(arguments, &reader, error);
     if (status == STATUS_OK) {
         status = preview(arguments, &reader, path, error);
     }
-    reader_close(&reader);
+    examiner_close(&reader, false);
     return status;
 }

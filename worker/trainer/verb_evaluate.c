@@ -17,9 +17,6 @@
 #include "worker/trainer/session.h"
 #include "worker/trainer/verbs.h"
 
-enum { FIGURES_SEED = 42 };
-#define CONFIDENCE 0.95
-
 static enum status open_set(struct examiner *e, const struct arguments *arguments, const char *path,
                             struct dataset **dataset_out, struct error *error)
 {
@@ -53,23 +50,6 @@ static enum status rewards_of(struct examiner *e, const struct dataset *dataset,
 /* ---- evaluate
  * ------------------------------------------------------------------------------------------- */
 
-static void figures_row(struct table *table, const char *name, const struct figures *f)
-{
-    char pairs[32], accuracy[48], margin[16], nll[16], brier[16], ece[16], temperature[16], auc[16],
-        length[16];
-    snprintf(pairs, sizeof(pairs), "%lld", (long long)f->pairs);
-    snprintf(accuracy, sizeof(accuracy), "%.1f %% (%.1f … %.1f)", 100 * f->accuracy,
-             100 * f->accuracy_interval.low, 100 * f->accuracy_interval.high);
-    snprintf(margin, sizeof(margin), "%.3f", f->margin);
-    snprintf(nll, sizeof(nll), "%.4f", f->nll);
-    snprintf(brier, sizeof(brier), "%.4f", f->brier);
-    snprintf(ece, sizeof(ece), "%.4f", f->ece);
-    snprintf(temperature, sizeof(temperature), "%.3g", f->temperature);
-    snprintf(auc, sizeof(auc), "%.4f", f->auc);
-    snprintf(length, sizeof(length), "%.2f", f->length_correlation);
-    table_row(table, name, pairs, accuracy, margin, nll, brier, ece, temperature, auc, length);
-}
-
 static enum status evaluate_sets(struct examiner *e, const struct arguments *arguments,
                                  struct table *table, json_t *list, struct error *error)
 {
@@ -81,7 +61,7 @@ static enum status evaluate_sets(struct examiner *e, const struct arguments *arg
         enum status status = rewards_of(e, dataset, arguments->batch_tokens, &reward, error);
         if (status == STATUS_OK) {
             struct figures figures;
-            figures_compute(dataset, reward, CONFIDENCE, FIGURES_SEED, &figures);
+            figures_compute(dataset, reward, FIGURES_CONFIDENCE, FIGURES_SEED, &figures);
             figures_row(table, path_base(path), &figures);
             json_t *one = figures_json(&figures);
             json_object_set_new(one, "data", json_string(path));
@@ -108,8 +88,7 @@ enum status verb_evaluate(const struct arguments *arguments, struct error *error
     struct examiner e;
     TRY(arguments_need(arguments, 0, "the model's directory", &dir, error));
     TRY(examiner_open(dir, arguments, NULL, &e, error));
-    struct table *table = table_create("data", "pairs", "accuracy", "margin", "log-loss", "brier",
-                                       "ece", "temperature", "auc", "length corr.");
+    struct table *table = figures_table();
     json_t *list = json_array();
     enum status status = evaluate_sets(&e, arguments, table, list, error);
     if (status == STATUS_OK && arguments_table_format(arguments) == TABLE_FORMAT_JSON) {
@@ -198,9 +177,9 @@ static void print_comparison(const struct arguments *arguments, const char *path
 {
     struct figures of_a, of_b;
     struct figures_difference d;
-    figures_compute(dataset, a, CONFIDENCE, FIGURES_SEED, &of_a);
-    figures_compute(dataset, b, CONFIDENCE, FIGURES_SEED, &of_b);
-    figures_compare(dataset, a, b, CONFIDENCE, FIGURES_SEED, &d);
+    figures_compute(dataset, a, FIGURES_CONFIDENCE, FIGURES_SEED, &of_a);
+    figures_compute(dataset, b, FIGURES_CONFIDENCE, FIGURES_SEED, &of_b);
+    figures_compare(dataset, a, b, FIGURES_CONFIDENCE, FIGURES_SEED, &d);
     enum table_format format = arguments_table_format(arguments);
     if (format == TABLE_FORMAT_JSON) {
         json_t *json = json_object();

@@ -13,8 +13,9 @@ typedef enum status verb_run(const struct arguments *arguments, struct error *er
 verb_run verb_train;    /* verb_train.c */
 verb_run verb_evaluate; /* verb_evaluate.c */
 verb_run verb_compare;
-verb_run verb_score; /* verb_score.c */
-verb_run verb_admit; /* verb_data.c */
+verb_run verb_measure; /* verb_measure.c */
+verb_run verb_score;   /* verb_score.c */
+verb_run verb_admit;   /* verb_data.c */
 verb_run verb_preview;
 verb_run verb_check; /* verb_model.c */
 verb_run verb_import_gguf;
