@@ -6,7 +6,7 @@
 
 #include "client/commands.h"
 #include "client/dual.h"
-#include "client/path.h"
+#include "lib/file.h"
 #include "proto/ident.h"
 
 /* ---- of a run -------------------------------------------------------------------------------- */
@@ -90,7 +90,10 @@ static enum status run(const struct call *call, struct error *error)
         options.remote.worst = options.offline.worst;
         return dual_run(&own, &of_job, true, error);
     }
-    TRY(path_check("RUN", argument, error));
+    if (!dir_exists(argument)) {
+        return error_set(error, STATUS_NOT_FOUND,
+                         "%s is neither the directory of a run nor a job such as j-17", argument);
+    }
     return dual_run(&own, &of_run, false, error);
 }
 

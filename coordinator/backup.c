@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/file.h"
 #include "lib/sha256.h"
 #include "lib/text.h"
@@ -59,7 +60,8 @@ static enum status transfer_file(struct transfer *it, const char *from, const ch
                                  const char *name)
 {
     int64_t size = file_size(from);
-    bool linked = it->link && is_digest(name) && link(from, to) == 0;
+    bool linked =
+        it->link && is_digest(name) && !failpoint_fails("backup_link") && link(from, to) == 0;
     if (!linked)
         TRY(copy_file(it, from, to, name));
     it->files++;
@@ -118,7 +120,7 @@ static enum status settle(const char *part, const char *path, enum status status
                           struct error *error)
 {
     char parent[PATH_MAX];
-    if (status == STATUS_OK && rename(part, path) != 0)
+    if (status == STATUS_OK && (failpoint_fails("backup_rename") || rename(part, path) != 0))
         status = error_set(error, STATUS_IO, "%s: %s", path, strerror(errno));
     if (status != STATUS_OK) {
         dir_remove(part, NULL);

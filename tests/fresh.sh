@@ -26,5 +26,5 @@ git clone -q "$source" "$fs/tailor"
 run() { env -i HOME=/tmp PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
     PIP_CONFIG_FILE=/etc/pip.conf PIP_BREAK_SYSTEM_PACKAGES=1 $(env | grep -iE '^(https?_proxy|no_proxy|PIP_[A-Z_]*|SSL_CERT_FILE)=' || true) \
     chroot "$fs" sh -c "cd /tailor && $1"; }
-run "deploy/quickstart.sh --out /tmp/quickstart"
+run "deploy/quickstart.sh --out /tmp/quickstart && build/tailor down --data /tmp/quickstart/service"
 run "tests/run.sh"

@@ -86,7 +86,6 @@ static enum status resolve_dataset(struct records *records, struct resolution *i
                                    struct error *error)
 {
     const char **text = &source->dataset;
-    char name[NAME_BYTES_MAX + 1];
     struct reference reference;
     Api__Dataset *dataset;
     const char *digest;
@@ -104,9 +103,8 @@ static enum status resolve_dataset(struct records *records, struct resolution *i
         return error_set(error, STATUS_CONFLICT, "%s: %s/%s@%lld has not been accepted", field,
                          reference.tenant, reference.name, (long long)dataset->version);
     reference.version = dataset->version;
-    label_make(dataset->file != NULL ? dataset->file : dataset->name, name);
     if (source->name == NULL) /* what people call it, in messages and reports */
-        source->name = arena_strdup(it->arena, name);
+        source->name = dataset->name;
     *text = with_prefix(it->arena, dataset->digest);
     return add_input(it, API__OBJECT_KIND__OBJECT_KIND_DATASET, &reference, error);
 }

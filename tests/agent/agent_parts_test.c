@@ -262,6 +262,24 @@ static void put_old(const struct cache *cache, char letter, int age_s, char dige
     make_old(cache, digest_out, age_s);
 }
 
+TEST(to_use_a_blob_of_the_cache_is_no_change_of_it_to_who_reads_it)
+{
+    struct cache cache;
+    struct stat before, after;
+    char digest[65], blob[PATH_MAX], path[PATH_MAX];
+    directory_make();
+    REQUIRE(cache_open(&cache, directory, 4000, NULL) == STATUS_OK);
+    put_old(&cache, 'a', 3000, digest);
+    CHECK(blob_path(cache.dir, digest, blob, NULL) == STATUS_OK);
+    path_join(path, sizeof(path), directory, "given");
+    EXPECT_I64(0, stat(blob, &before));
+    EXPECT_I64(STATUS_OK, cache_give(&cache, digest, path, NULL));
+    EXPECT_I64(0, stat(blob, &after));
+    EXPECT_I64(before.st_mtim.tv_sec, after.st_mtim.tv_sec);
+    EXPECT_I64(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
+    EXPECT(after.st_atim.tv_sec > before.st_atim.tv_sec);
+}
+
 TEST(the_cache_makes_room_by_what_was_not_used_for_longest_and_never_by_what_is_in_use)
 {
     struct cache cache;

@@ -201,7 +201,7 @@ says "doctor" 0 "instructions" $t doctor
 says "doctor as JSON" 0 '"check":"memory"' $t doctor -o json
 says "doctor without a service" 0 "none answers there" env TAILOR_SERVER=http://127.0.0.1:9 $t doctor
 says "doctor of a service that was asked for" 1 "bad: no coordinator answers" $t doctor --server http://127.0.0.1:9
-says "doctor on a full disk" 1 "bad: full" bash -c "cd /sys && '$work/tailor' doctor"
+says "doctor on a full disk" 1 "bad: full" bash -c "cd /proc && '$work/tailor' doctor"
 ready() { # ready VERSION SECONDS: one answer of a coordinator of that version whose clock is so much ahead
     rm -f ready.port
     python3 - "$1" "$2" <<'PY' &

@@ -24,7 +24,7 @@ up=(tailor up --workers 2 --data "$work/service")
 "${up[@]}" --port "$port" >up.txt 2>&1
 expect "up prints an address that works once" grep -q "tailor login 'http://127.0.0.1:$port/#login=tlr_" up.txt
 expect "… and the line for ssh" grep -q "ssh -L $port:127.0.0.1:$port" up.txt
-tailor base add tiny "$base" -q >/dev/null && tailor data add general data/general.train.jsonl -q >/dev/null
+tailor data add general data/general.train.jsonl -q >/dev/null && tailor base add tiny "$base" -q >/dev/null
 
 # ---- login ----
 url=$(sed -n "s/^  tailor login '\(.*\)'/\1/p" up.txt)

@@ -48,8 +48,8 @@ export TAILOR_SERVER TAILOR_TOKEN
 tailor-worker --data "$work/host/d" --address 127.0.0.1 --join "$(tailor worker join-token -o name)" >worker.log 2>&1 &
 pids+=($!)
 python3 "$root/deploy/sample_data.py" --out "$work/data"
-expect "a tenant, a base, data" bash -c "tailor tenant create acme && tailor base add tiny $base &&
-    tailor data add general data/general.train.jsonl --tenant acme"
+expect "a tenant, a base, data" bash -c "tailor tenant create acme &&
+    tailor data add general data/general.train.jsonl --tenant acme && tailor base add tiny $base"
 cat > job.yaml <<'YAML'
 stage: general
 from: tiny
@@ -84,11 +84,11 @@ job=$(submit --key store)
 expect "a job has a checkpoint" await has_checkpoint "$job"
 fill hub 40000
 expect "the store is full: it pauses" await state "$job" paused
-expect "and says why" why "$job" "(storage)"
+expect "and says why" why "$job" "(storage"
 echo '{"prompt": "a", "chosen": "b", "rejected": "c"}' >more.jsonl
 refuses "what a person uploads is refused" 6 "full" tailor data add more more.jsonl --tenant acme
 waits=$(submit --key waits --set output.model=other)
-expect "a job that is submitted waits for space" await why "$waits" "(storage)"
+expect "a job that is submitted waits for space" await why "$waits" "(storage"
 rm hub/ballast
 expect "with space it goes on by itself" timeout 100 tailor wait "$job"
 expect "to the same bits" same_bits "$job"
@@ -100,7 +100,7 @@ job=$(submit --key worker)
 expect "a job has a checkpoint" await has_checkpoint "$job"
 fill host 0
 expect "the worker's disk is full: it pauses" await state "$job" paused
-expect "and says why" why "$job" "(storage)"
+expect "and says why" why "$job" "(storage"
 expect "and where" bash -c "tailor job events $job | grep 'no space is left on its worker'"
 rm host/ballast
 expect "with space it goes on by itself" timeout 100 tailor wait "$job"

@@ -129,8 +129,9 @@ def set_up():
     manifest = upload("cluster", json.dumps({"kind": "files", "files": [
         {"name": "model.safetensors", "digest": weights, "bytes": 7}]}).encode(), server.admin)
     data = upload("acme", b'{"prompt":"a","chosen":"b","rejected":"c"}\n', tokens["submitter"])
-    # Before there is a base, so that no worker is needed to judge it.
-    must("POST", "/v1/tenants/acme/datasets/tickets", tokens["submitter"], {"digest": data, "file": "t.jsonl"})
+    # Before there is a base, so that no worker is needed to judge them.
+    for name in ("tickets", "used"):
+        must("POST", f"/v1/tenants/acme/datasets/{name}", tokens["submitter"], {"digest": data, "file": "t.jsonl"})
     must("POST", "/v1/bases", server.admin, {"name": "tiny", "manifest": manifest})
     tokens["base_manifest"], tokens["data"] = manifest, data
 
@@ -424,7 +425,6 @@ def test_a_model_is_registered_promoted_shared_and_resolved():
 
 def test_what_is_in_use_is_not_deleted_and_all_who_use_it_are_named():
     token, admin = tokens["submitter"], tokens["tenant_admin"]
-    must("POST", "/v1/tenants/acme/datasets/used", token, {"digest": tokens["data"], "file": "t.jsonl"})
     jobs = [submit(data={"train": "used"}, name=f"user{i}")["job"]["id"] for i in range(2)]
     code, _, reply = server.call("DELETE", "/v1/tenants/acme/datasets/used", admin)
     expect(409, code, "a dataset that jobs read")

@@ -45,6 +45,10 @@ def set_up():
     tokens["a join token"] = must("POST", "/v1/workers:join-token", admin, {})["token"]
     tokens["none"], tokens["no token of ours"] = None, "tlr_" + "0" * 64
     time.sleep(0.4)  # behind the expiry
+    things["digest"] = upload(OWNER, b'{"prompt":"canary-text","chosen":"b","rejected":"c"}\n', tokens["owner"])
+    # Before there is a base, so that no worker is needed to judge it.
+    must("POST", f"/v1/tenants/{OWNER}/datasets/canary-data", tokens["owner"],
+         {"digest": things["digest"], "file": "canary-file.jsonl"})
     base = json.dumps({"kind": "files", "files": [
         {"name": "model.safetensors", "digest": upload("cluster", b"weights", admin), "bytes": 7}]})
     must("POST", "/v1/bases", admin, {"name": "tiny", "manifest": upload("cluster", base.encode(), admin)})
@@ -52,9 +56,6 @@ def set_up():
 
 
 def make_things(mine):
-    things["digest"] = upload(OWNER, b'{"prompt":"canary-text","chosen":"b","rejected":"c"}\n', mine)
-    must("POST", f"/v1/tenants/{OWNER}/datasets/canary-data", mine,
-         {"digest": things["digest"], "file": "canary-file.jsonl"})
     manifest = json.dumps({"kind": "files", "files": [
         {"name": "adapter", "digest": upload(OWNER, b"adapter", mine), "bytes": 7}]}).encode()
     things["manifest"] = upload(OWNER, manifest, mine)

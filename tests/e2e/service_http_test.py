@@ -77,7 +77,7 @@ def check_customize(token):
     sources = job["spec"]["data"]["enrich"]["sources"]
     expect(True, bool(sources) and sources[0]["dataset"].startswith("sha256:"), "the parent's data, inherited")
     general = [e for e in job["spec"]["data"]["eval"] if e["general"]]
-    expect(["general.test.jsonl"], [e["name"] for e in general], "the parent's evaluation, inherited")
+    expect(["hh-test"], [e["name"] for e in general], "the parent's evaluation, inherited")
     expect(True, job["gate_figures"]["general_preservation"] is not None, "a figure of general preservation")
     version = must("GET", "/v1/tenants/acme/models/lawyers/versions/1", token)
     expect("customize", version.get("stage"), "the version's stage")

@@ -92,7 +92,7 @@ import json, sys
 rows = [json.loads(line) for line in sys.stdin]
 margins = [r[\"margin\"] for r in rows]
 assert len(rows) == 20 and margins == sorted(margins), margins
-assert {r[\"set\"] for r in rows} == {\"general.test.jsonl\", \"train\"}, rows'"
+assert {r[\"set\"] for r in rows} == {\"test\", \"train\"}, rows'"
 says "what the shards wrote is with them, the figures with the whole" "accuracy" tailor logs "$job"
 says "seven shards, more than slots" "succeeded" bash -c "tailor submit evaluate.yaml --wait --set resources.shards=7 -q >seven &&
     tailor show \$(head -1 seven) -o json"

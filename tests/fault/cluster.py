@@ -127,9 +127,11 @@ class Worker:
 
 class Cluster:
     def __init__(self, build, workers=2, slots=1, step_ms=10, relays=False, trainer=None, seed=1, lease_s=LEASE_S,
-                 disk_mib=None):
+                 disk_mib=None, inputs=None):
+        """inputs: a function of the cluster that gives it more data, as long as there is no base to judge them with."""
         self.build, self.step_ms, self.relays, self.lease_s = build, step_ms, relays, lease_s
         self.random = random.Random(seed)
+        self.inputs = inputs
         self.trainer = trainer or os.path.join(ROOT, "tests", "fault", "fake_trainer.py")
         self.dir = tempfile.mkdtemp(prefix="fault.")
         self.data = os.path.join(self.dir, "d")
@@ -248,11 +250,13 @@ class Cluster:
 
     def set_up(self):
         self.must("POST", "/v1/tenants", {"name": "acme"})
+        data = self.upload("acme", b'{"prompt":"a","chosen":"b","rejected":"c"}\n')
+        self.must("POST", "/v1/tenants/acme/datasets/tickets", {"digest": data, "file": "t.jsonl"})
+        if self.inputs:
+            self.inputs(self)
         weights = self.upload("cluster", b"weights")
         base = {"kind": "files", "files": [{"name": "model.safetensors", "digest": weights, "bytes": 7}]}
         self.must("POST", "/v1/bases", {"name": "tiny", "manifest": self.upload("cluster", json.dumps(base).encode())})
-        data = self.upload("acme", b'{"prompt":"a","chosen":"b","rejected":"c"}\n')
-        self.must("POST", "/v1/tenants/acme/datasets/tickets", {"digest": data, "file": "t.jsonl"})
 
     def spec(self, name, steps=10, every=5, ranks=1, later=False, attempts=100, **more):
         """`more`: sections of the spec that replace these."""

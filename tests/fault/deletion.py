@@ -38,12 +38,22 @@ def referred_to(cluster, path, what, referrer):
     return []
 
 
+def canary_of(number):
+    return f"canary-{number}-7f3a".encode()
+
+
+def give_inputs(cluster, things):
+    for i in range(things):
+        canary = canary_of(i)
+        digest = cluster.upload("acme", b'{"prompt":"' + canary + b'","chosen":"b","rejected":"c"}\n')
+        cluster.must("POST", f"/v1/tenants/acme/datasets/secret-{i}",
+                     {"digest": digest, "file": canary.decode() + ".jsonl"})
+
+
 def one(cluster, number):
-    canary, broken = f"canary-{number}-7f3a".encode(), []
+    canary, broken = canary_of(number), []
     name, model = f"secret-{number}", f"made-{number}"
-    digest = cluster.upload("acme", b'{"prompt":"' + canary + b'","chosen":"b","rejected":"c"}\n')
     data = f"/v1/tenants/acme/datasets/{name}"
-    cluster.must("POST", data, {"digest": digest, "file": canary.decode() + ".jsonl"})
     waiting = cluster.submit(f"waits-{number}", later=True, data={"train": name})
     broken += referred_to(cluster, data, "a dataset", waiting)
     cluster.cancel(waiting)
@@ -63,7 +73,7 @@ def one(cluster, number):
 
 def p17(build, things, seed):
     """What a tenant deletes is nowhere any more; what is referred to is not deleted."""
-    with Cluster(build, workers=1, step_ms=1, seed=seed) as cluster:
+    with Cluster(build, workers=1, step_ms=1, seed=seed, inputs=lambda it: give_inputs(it, things)) as cluster:
         broken, canaries = [], []
         for i in range(things):
             more, left = one(cluster, i)

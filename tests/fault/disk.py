@@ -9,7 +9,7 @@ from cluster import Cluster, Unanswered, until
 from kills import check_uploads, failpoints
 from load import Load
 
-DISK_MIB = 24
+DISK_MIB = 96  # behind the last 64 MiB no blob is taken
 
 
 def fill(cluster, fail, seconds):

@@ -20,13 +20,13 @@ def give_inputs(cluster):
             data = f.read()
         files.append({"name": name, "digest": cluster.upload("cluster", data), "bytes": len(data)})
     manifest = cluster.upload("cluster", json.dumps({"kind": "files", "files": files}).encode())
-    cluster.must("POST", "/v1/bases", {"name": "llama", "manifest": manifest})
     out = os.path.join(cluster.dir, "sample")
     subprocess.run([sys.executable, os.path.join(ROOT, "deploy", "sample_data.py"), "--out", out], check=True,
                    stdout=subprocess.DEVNULL)
     with open(os.path.join(out, "general.train.jsonl"), "rb") as f:
         digest = cluster.upload("acme", f.read())
     cluster.must("POST", "/v1/tenants/acme/datasets/pairs", {"digest": digest, "file": "pairs.jsonl"})
+    cluster.must("POST", "/v1/bases", {"name": "llama", "manifest": manifest})
 
 
 def submit(cluster, key):
@@ -63,8 +63,8 @@ def die_at(cluster, key, fail):
 
 def p5_real(build, deaths, seed):
     """A real trainer that dies at one of its own durable steps loses no bit."""
-    with Cluster(build, workers=1, trainer=os.path.join(build, "tailor-trainer"), seed=seed) as cluster:
-        give_inputs(cluster)
+    with Cluster(build, workers=1, trainer=os.path.join(build, "tailor-trainer"), seed=seed,
+                 inputs=give_inputs) as cluster:
         whole = submit(cluster, "whole")
         until(lambda: cluster.job(whole)["state"] in FINAL, "an undisturbed run", 120)
         want, broken = weights(cluster, whole)

@@ -80,7 +80,9 @@ enum status cache_give(const struct cache *cache, const char *digest, const char
     snprintf(dir, sizeof(dir), "%s", path);
     *(strrchr(dir, '/')) = '\0';
     TRY(dir_create(dir, error));
-    utimensat(AT_FDCWD, blob, NULL, 0); /* used now */
+    /* Used now. Not the time of change: who reads the same blob would take it for another text. */
+    const struct timespec used[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
+    utimensat(AT_FDCWD, blob, used, 0);
     if (link(blob, path) != 0 && errno != EEXIST)
         return error_set(error, STATUS_IO, "%s: %s", path, strerror(errno));
     return STATUS_OK;
@@ -179,14 +181,16 @@ struct survey {
     int64_t bytes, newest_ms;
 };
 
-static void look(const char *digest, int64_t time_ms, void *argument)
+static void look(const char *digest, int64_t changed_ms, void *argument)
 {
+    (void)changed_ms;
     struct survey *survey = argument;
     char path[PATH_MAX];
     struct stat info;
     if (blob_path(survey->cache->dir, digest, path, NULL) != STATUS_OK || stat(path, &info) != 0)
         return;
     survey->bytes += info.st_size;
+    int64_t time_ms = (int64_t)info.st_atim.tv_sec * 1000;
     if (info.st_nlink > 1 || time_ms > survey->newest_ms)
         return;
     if (survey->count == survey->capacity) {

@@ -15,6 +15,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/failpoint.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/sha256.h"
@@ -63,7 +64,10 @@ static void append(struct outbox *outbox, int64_t sequence, const struct buf *by
     if (outbox->fd < 0)
         return;
     record_add(outbox, sequence, bytes, &record);
-    ssize_t written = pwrite(outbox->fd, record.data, record.length, (off_t)outbox->file_bytes);
+    ssize_t written =
+        failpoint_fails("outbox_write")
+            ? -1
+            : pwrite(outbox->fd, record.data, record.length, (off_t)outbox->file_bytes);
     if (written == (ssize_t)record.length)
         outbox->file_bytes += record.length;
     else if (ftruncate(outbox->fd, (off_t)outbox->file_bytes) != 0 || written >= 0 ||
