@@ -26,22 +26,34 @@ const char *comm_backend_name(enum comm_backend backend)
     return names[backend];
 }
 
-/* Ports that were free a moment ago. */
+/* A port that is free, and bound by the socket until that is closed. */
+static int bind_free_port(int *socket_out)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    *socket_out = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(*socket_out, (struct sockaddr *)&address, size) != 0 ||
+        getsockname(*socket_out, (struct sockaddr *)&address, &size) != 0) {
+        perror("no free port");
+        abort();
+    }
+    return ntohs(address.sin_port);
+}
+
+/* Ports that were free a moment ago, and that no group of this process had before: two groups that
+ * each lack a rank would find one another at the same port. */
 static void choose_endpoints(struct ranks *ranks, int32_t world)
 {
+    static bool had[65536];
     int sockets[COMM_WORLD_MAX];
     for (int32_t r = 0; r < world; r++) {
-        struct sockaddr_in address = {.sin_family = AF_INET,
-                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t size = sizeof(address);
-        sockets[r] = socket(AF_INET, SOCK_STREAM, 0);
-        if (bind(sockets[r], (struct sockaddr *)&address, size) != 0 ||
-            getsockname(sockets[r], (struct sockaddr *)&address, &size) != 0) {
-            perror("no free port");
-            abort();
+        int port = bind_free_port(&sockets[r]);
+        while (had[port]) {
+            close(sockets[r]);
+            port = bind_free_port(&sockets[r]);
         }
-        snprintf(ranks->endpoint_texts[r], sizeof(ranks->endpoint_texts[r]), "127.0.0.1:%d",
-                 ntohs(address.sin_port));
+        had[port] = true;
+        snprintf(ranks->endpoint_texts[r], sizeof(ranks->endpoint_texts[r]), "127.0.0.1:%d", port);
         ranks->endpoints[r] = ranks->endpoint_texts[r];
     }
     for (int32_t r = 0; r < world; r++) {
