@@ -40,7 +40,8 @@ expect() { # expect NAME COMMAND…: the command succeeds
 }
 
 # Two steps of each stage: enough to move every weight, the head and both factors of the adapter.
-few=(--set train.max_steps=2 --set train.lr_scheduler_type=constant --set train.batch_groups=4 --set evaluate.every_steps=0)
+few=(--set train.max_steps=2 --set train.dtype=fp32 --set train.lr_scheduler_type=constant
+    --set train.batch_groups=4 --set evaluate.every_steps=0)
 trained() { # trained NAME BASE TEMPLATE POOLING [RATE]
     local name=$1 base=$2 template=$3 pooling=$4 rate=${5:-1e-4} dir="$work/$1"
     expect "$name: general" tailor run general --from "$base" --train "$work/data/general.train.jsonl" \
