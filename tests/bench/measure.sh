@@ -3,7 +3,7 @@
 #
 # To be sourced, with $build, $work and $steps set: measure_run NAME STAGE ARGUMENTS… runs `tailor run STAGE ARGUMENTS…`
 # for $steps steps, ends it before it saves (what is saved passes through a few MiB of buffer), and prints one line:
-# the total of its memory ledger, the most anonymous memory that the kernel reported meanwhile (RssAnon, every 0.1 s),
+# the total of its memory ledger, the most anonymous memory that the kernel reported meanwhile (RssAnon, every 0.02 s),
 # their ratio, and seconds a token of the first step against the second, since the first touches its memory.
 # Returns 1 when the ratio is more than 5 % from 1.
 measure_header() {
@@ -24,7 +24,7 @@ measure_run() {
             kill -9 $pid
             break
         fi
-        sleep 0.1
+        sleep 0.02
     done
     wait $pid 2>/dev/null || true
     if [ "$steps_done" != "$steps" ]; then

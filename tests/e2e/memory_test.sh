@@ -6,7 +6,7 @@
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$root/tests/bench/measure.sh"
-steps=1
+steps=3
 python3 "$root/tests/bench/random_model.py" test-30m "$root/tests/golden/data/models/tiny-qwen2/base" "$work/small"
 small=(general --from "$work/small" --train "$work/small/pairs.jsonl" --set model.template=plain --set train.batch_groups=8)
 expect "the ledger of full fine-tuning is within 5 % of the kernel's figure" measure_run full "${small[@]}"
