@@ -57,7 +57,7 @@ enum status remote_since(const struct call *call, int64_t *since_ms_out, struct 
                          options->since);
     }
     clock_gettime(CLOCK_REALTIME, &now);
-    *since_ms_out = (int64_t)now.tv_sec * 1000 - (int64_t)(ago_s * 1000);
+    *since_ms_out = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - (int64_t)(ago_s * 1000);
     return STATUS_OK;
 }
 
