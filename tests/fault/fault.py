@@ -37,7 +37,7 @@ SCENARIOS = [  # (name, function, count in CI); long ones first
     ("SITES", sites.sites, 1),
 ]
 if disk.can_mount():
-    SCENARIOS.insert(0, ("P9_TMPFS", disk.p9_tmpfs, 8))
+    SCENARIOS.insert(0, ("P9_TMPFS", disk.p9_tmpfs, 4))
 
 
 def run(name, function, build, count, seed):
