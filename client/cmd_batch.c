@@ -4,13 +4,13 @@
  */
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/batch.h"
 #include "client/commands.h"
+#include "client/wait.h"
 #include "lib/text.h"
 
-enum { PATIENCE_MS = 300000, ASK_FIRST_MS = 200, ASK_LAST_MS = 2000 };
+enum { PATIENCE_MS = 300000 };
 
 static const struct column batch_columns[] = {
     {"id", "id", COLUMN_TEXT},
@@ -36,12 +36,6 @@ static const struct column row_columns[] = {
 
 /* ---- printing -------------------------------------------------------------------------------- */
 
-static const char *text_of(const json_t *object, const char *field)
-{
-    const char *text = json_string_value(json_object_get(object, field));
-    return text ? text : "";
-}
-
 static int64_t count_of(const json_t *batch, const char *field)
 {
     return json_integer_value(json_object_get(batch, field));
@@ -50,17 +44,17 @@ static int64_t count_of(const json_t *batch, const char *field)
 /* Cells that are made of several fields. */
 static void complete_row(json_t *row)
 {
-    const char *state = text_of(row, "job_state"), *error = text_of(row, "error");
+    const char *state = remote_text(row, "job_state"), *error = remote_text(row, "error");
     const json_t *version = json_object_get(row, "output_version");
     struct buf made = {0};
     if (!state[0]) {
-        state = error[0] ? "refused" : text_of(row, "state");
+        state = error[0] ? "refused" : remote_text(row, "state");
     }
     json_object_set_new(row, "now", json_string(state));
     json_object_set_new(row, "why",
-                        json_string(error[0] ? error : text_of(row, "failure_message")));
+                        json_string(error[0] ? error : remote_text(row, "failure_message")));
     if (version) {
-        buf_printf(&made, "%s@%" JSON_INTEGER_FORMAT, text_of(row, "output_model"),
+        buf_printf(&made, "%s@%" JSON_INTEGER_FORMAT, remote_text(row, "output_model"),
                    json_integer_value(version));
         json_object_set_new(row, "made", json_string(made.data));
     }
@@ -106,7 +100,7 @@ static void summarize(const json_t *batch, struct buf *line)
     json_array_foreach(json_object_get(batch, "failures"), index, failure)
     {
         buf_printf(line, "%s%" PRId64 " %s", index == 0 ? " (" : ", ", count_of(failure, "jobs"),
-                   text_of(failure, "failure_class"));
+                   remote_text(failure, "failure_class"));
     }
     buf_append_string(line, index > 0 ? ")" : "");
     put_count(line, count_of(batch, "jobs_cancelled"), "cancelled");
@@ -121,8 +115,8 @@ static void print_summary(const json_t *reply)
     const json_t *batch = json_object_get(reply, "batch");
     struct buf line = {0};
     summarize(batch, &line);
-    printf("batch %s %s of %s: %" PRId64 " rows: %s\n", text_of(batch, "id"),
-           text_of(batch, "name"), text_of(batch, "tenant"), count_of(batch, "rows_total"),
+    printf("batch %s %s of %s: %" PRId64 " rows: %s\n", remote_text(batch, "id"),
+           remote_text(batch, "name"), remote_text(batch, "tenant"), count_of(batch, "rows_total"),
            line.length > 0 ? line.data : "none");
     buf_release(&line);
     fflush(stdout);
@@ -152,10 +146,7 @@ static enum status call_in(struct arena *arena, const struct call *call, struct 
 
 static enum status call_run(const struct call *call, struct error *error)
 {
-    struct arena arena = {0};
-    enum status status = call_in(&arena, call, error);
-    arena_release(&arena);
-    return status;
+    return remote_within(call_in, call, error);
 }
 
 static const struct option_row list_rows[] = {REMOTE_PAGE_ROWS, REMOTE_ROWS};
@@ -221,7 +212,7 @@ const struct command cmd_batch_retry = {
 
 static enum status verdict(const json_t *batch, struct error *error)
 {
-    const char *id = text_of(batch, "id");
+    const char *id = remote_text(batch, "id");
     int64_t failed = count_of(batch, "jobs_failed"), held = count_of(batch, "jobs_held");
     int64_t cancelled = count_of(batch, "jobs_cancelled");
     if (failed > 0) {
@@ -241,13 +232,6 @@ static enum status verdict(const json_t *batch, struct error *error)
                     : STATUS_OK;
 }
 
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 /* One look; prints what changed since the last one. */
 static enum status look(const struct service *service, Api__BatchRequest *request, bool quiet,
                         struct buf *last, json_t **reply_out, struct error *error)
@@ -258,7 +242,7 @@ static enum status look(const struct service *service, Api__BatchRequest *reques
     const json_t *batch = json_object_get(reply, "batch");
     summarize(batch, &line);
     if (!quiet && line.length > 0 && (!last->data || strcmp(last->data, line.data) != 0)) {
-        fprintf(stderr, "%s: %s\n", text_of(batch, "id"), line.data);
+        fprintf(stderr, "%s: %s\n", remote_text(batch, "id"), line.data);
     }
     buf_clear(last);
     buf_append_string(last, line.length > 0 ? line.data : "");
@@ -270,8 +254,7 @@ static enum status look(const struct service *service, Api__BatchRequest *reques
 static enum status watch(const struct service *service, Api__BatchRequest *request,
                          double timeout_s, bool quiet, struct buf *last, struct error *error)
 {
-    double begin_s = now_s();
-    int64_t pause_ms = ASK_FIRST_MS;
+    struct asking asking = asking_begin(timeout_s);
     for (;;) {
         json_t *reply;
         TRY(look(service, request, quiet, last, &reply, error));
@@ -282,34 +265,23 @@ static enum status watch(const struct service *service, Api__BatchRequest *reque
         if (active == 0) {
             return status;
         }
-        if (timeout_s > 0 && now_s() - begin_s >= timeout_s) {
+        if (!asking_pause(&asking)) {
             return error_set(error, STATUS_TIMEOUT,
                              "%" PRId64 " jobs of the batch are not over after %g s", active,
                              timeout_s);
         }
-        const struct timespec pause = {.tv_sec = pause_ms / 1000,
-                                       .tv_nsec = pause_ms % 1000 * 1000000};
-        nanosleep(&pause, NULL);
-        pause_ms = pause_ms * 2 > ASK_LAST_MS ? ASK_LAST_MS : pause_ms * 2;
     }
 }
 
 static enum status wait_in(struct arena *arena, const struct call *call, struct error *error)
 {
-    const struct batch_options *options = call->options;
-    const char *timeout = options->remote.timeout;
     struct service service;
     ProtobufCMessage *request;
     struct buf last = {0};
-    double timeout_s = 0;
-    if (timeout && (!parse_duration_s(timeout, &timeout_s) || timeout_s <= 0)) {
-        return error_set(error, STATUS_USAGE, "--timeout: \"%s\" is no time, such as 90 or 10m",
-                         timeout);
-    }
     TRY(remote_open(arena, call, &service, error));
     TRY(remote_request(call, &service, &show_remote, &request, error));
     TRY(remote_put(&service, request, "limit", "1", error));
-    enum status status = watch(&service, (Api__BatchRequest *)request, timeout_s,
+    enum status status = watch(&service, (Api__BatchRequest *)request, service.timeout_s,
                                call->globals->quiet, &last, error);
     buf_release(&last);
     return status;
@@ -317,16 +289,10 @@ static enum status wait_in(struct arena *arena, const struct call *call, struct 
 
 static enum status wait_run(const struct call *call, struct error *error)
 {
-    struct arena arena = {0};
-    enum status status = wait_in(&arena, call, error);
-    arena_release(&arena);
-    return status;
+    return remote_within(wait_in, call, error);
 }
 
-static const struct option_row wait_rows[] = {
-    BATCH_ROW("timeout", 0, OPTION_STRING, remote.timeout, "TIME", "give up after; default: never"),
-    REMOTE_ROWS,
-};
+static const struct option_row wait_rows[] = {REMOTE_ROWS};
 
 const struct command cmd_batch_wait = {
     .noun = "batch",

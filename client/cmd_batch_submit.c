@@ -227,10 +227,7 @@ static enum status submit_in(struct arena *arena, const struct call *call, struc
 
 static enum status submit_run(const struct call *call, struct error *error)
 {
-    struct arena arena = {0};
-    enum status status = submit_in(&arena, call, error);
-    arena_release(&arena);
-    return status;
+    return remote_within(submit_in, call, error);
 }
 
 static const struct option_row submit_rows[] = {

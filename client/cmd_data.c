@@ -98,14 +98,7 @@ static const struct command of_dataset = {.noun = "data",
 
 static bool is_file_name(const char *text)
 {
-    static const char *const endings[] = {".jsonl", ".json", ".gz", ".zst"};
-    size_t length = strlen(text);
-    bool is = file_size(text) >= 0 || text[0] == '.' || text[0] == '/';
-    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
-        size_t own = strlen(endings[i]);
-        is |= length > own && strcmp(text + length - own, endings[i]) == 0;
-    }
-    return is;
+    return file_size(text) >= 0 || text[0] == '.' || text[0] == '/' || path_names_data(text);
 }
 
 static enum status report_run(const struct call *call, struct error *error)

@@ -3,7 +3,7 @@
  * tailor job: specs before a run, reports after it. (cmd_job_diff.c compares two.)
  */
 #include "client/commands.h"
-#include "client/offline.h"
+#include "client/dual.h"
 #include "lib/file.h"
 #include "lib/yaml.h"
 #include "proto/spec.h"
@@ -126,7 +126,7 @@ const struct command cmd_job_schema = {.noun = "job",
 /* ---- after a run ---- */
 static const struct option_row report_rows[] = {
     OFFLINE_ROW("out", 0, OPTION_STRING, out, "OUT.html", "write a page that opens in a browser"),
-    OFFLINE_SERVICE_ROWS,
+    DUAL_SERVICE_ROWS,
 };
 
 const struct command cmd_job_report = {
@@ -138,6 +138,6 @@ const struct command cmd_job_report = {
     .example = "tailor job report j-17 --out support.html",
     .arguments = {{.placeholder = "RUN|JOB"}},
     OPTION_ROWS(report_rows),
-    .options_size = sizeof(struct offline_options),
+    .options_size = sizeof(struct dual_options),
     .trainer_verb = "report",
-    .run = offline_run_job};
+    .run = dual_run_files};

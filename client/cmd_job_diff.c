@@ -11,7 +11,7 @@
 
 #include "client/commands.h"
 #include "client/differences.h"
-#include "client/offline.h"
+#include "client/dual.h"
 #include "lib/arena.h"
 #include "lib/file.h"
 #include "lib/json.h"
@@ -140,7 +140,7 @@ static void compare_curves(struct diff *diff)
     }
 }
 
-static const struct option_row diff_rows[] = {OFFLINE_SERVICE_ROWS};
+static const struct option_row diff_rows[] = {DUAL_SERVICE_ROWS};
 
 static enum status run(const struct call *call, struct error *error)
 {
@@ -150,7 +150,7 @@ static enum status run(const struct call *call, struct error *error)
     enum table_format format;
     enum status status = call_format(call, TABLE_FORMAT_TABLE, &format, error);
     for (int side = 0; side < 2 && status == STATUS_OK; side++) {
-        status = offline_dir(&arena, call, call->arguments[side], &diff.runs[side], error);
+        status = dual_dir(&arena, call, call->arguments[side], &diff.runs[side], error);
     }
     if (status == STATUS_OK) {
         status = compare_documents(&diff, "spec", "spec.json", true);
@@ -181,5 +181,5 @@ const struct command cmd_job_diff = {
     .example = "tailor job diff j-17 runs/support",
     .arguments = {{.placeholder = "RUN|JOB"}, {.placeholder = "RUN|JOB"}},
     OPTION_ROWS(diff_rows),
-    .options_size = sizeof(struct offline_options),
+    .options_size = sizeof(struct dual_options),
     .run = run};

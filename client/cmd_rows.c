@@ -91,8 +91,7 @@ static enum status run(const struct call *call, struct error *error)
         return dual_run(&own, &of_job, true, error);
     }
     if (!dir_exists(argument)) {
-        return error_set(error, STATUS_NOT_FOUND,
-                         "%s is neither the directory of a run nor a job such as j-17", argument);
+        return dual_neither(argument, error);
     }
     return dual_run(&own, &of_run, false, error);
 }

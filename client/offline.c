@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-#include "client/job_files.h"
 #include "client/trainer.h"
 #include "lib/check.h"
 #include "lib/pool.h"
@@ -110,20 +109,12 @@ static void add_option(struct trainer *trainer, struct arena *arena, const struc
     }
 }
 
-/* Options that the trainer does not know: which service. */
-static bool is_ours(const struct option_row *row)
-{
-    return row->offset == offsetof(struct offline_options, server) ||
-           row->offset == offsetof(struct offline_options, profile) ||
-           row->offset == offsetof(struct offline_options, ca);
-}
-
 static void add_options(const struct call *call, struct trainer *trainer, struct arena *arena)
 {
     struct option_row rows[OPTION_ROWS_MAX];
     size_t count = command_rows(call->command, rows);
     for (size_t i = 0; i < count; i++) {
-        if (is_ours(&rows[i])) {
+        if (rows[i].offset >= sizeof(struct offline_options)) {
             continue;
         }
         const char *field = (const char *)call->options + rows[i].offset;
@@ -157,43 +148,6 @@ enum status offline_run(const struct call *call, struct error *error)
         trainer_add(trainer, call->arguments[i]);
     }
     enum status status = trainer_exec(trainer, error);
-    arena_release(&arena);
-    return status;
-}
-
-/* ---- jobs of a service ---- */
-enum status offline_dir(struct arena *arena, const struct call *call, const char *text,
-                        const char **dir_out, struct error *error)
-{
-    const struct offline_options *options = call->options;
-    struct service service = {.arena = arena};
-    *dir_out = text;
-    if (!is_job(text)) {
-        return STATUS_OK;
-    }
-    TRY(profile_open(arena, options->server, options->profile, &service.profile, error));
-    service.profile.ca = options->ca ? options->ca : service.profile.ca;
-    enum status status = job_files(&service, text, dir_out, error);
-    if (status == STATUS_USAGE) { /* no id either */
-        return error_set(error, STATUS_NOT_FOUND,
-                         "%s is neither the directory of a run nor a job such as j-17", text);
-    }
-    return status;
-}
-
-static enum status run_job(struct arena *arena, const struct call *call, struct error *error)
-{
-    struct call here = *call;
-    for (int i = 0; i < here.argument_count; i++) {
-        TRY(offline_dir(arena, call, call->arguments[i], &here.arguments[i], error));
-    }
-    return offline_run(&here, error);
-}
-
-enum status offline_run_job(const struct call *call, struct error *error)
-{
-    struct arena arena = {0};
-    enum status status = run_job(&arena, call, error);
     arena_release(&arena);
     return status;
 }

@@ -16,7 +16,6 @@
 
 struct offline_options {
     struct globals globals;
-    const char *server, *profile, *ca; /* of the commands that also know jobs of a service */
     struct option_list data, columns;
     const char *from, *against, *rows, *line, *worst; /* which data, which rows */
     const char *domain, *limit, *template, *max_length, *overlong, *pooling; /* how they are read */
@@ -52,19 +51,9 @@ struct offline_options {
                 "tokens in flight at once: memory against speed")
 /* clang-format on */
 
-/* Whose jobs. */
-#define OFFLINE_SERVICE_ROWS                                                                       \
-    OFFLINE_ROW("server", 0, OPTION_STRING, server, "URL", "the coordinator, for a JOB"),          \
-        OFFLINE_ROW("profile", 0, OPTION_STRING, profile, "NAME", "whose token, for a JOB"),       \
-        OFFLINE_ROW("ca", 0, OPTION_STRING, ca, "FILE", "PEM file to check its certificate with")
-/* command->run of all of them. */
+/* command->run of all of them. Of a struct that only begins with offline_options, what lies behind
+ * them is not the trainer's. */
 enum status offline_run(const struct call *call, struct error *error);
-
-/* The same for commands whose arguments are runs or jobs: a job's files are fetched first. */
-enum status offline_run_job(const struct call *call, struct error *error);
-/* The directory of a run or of a job. */
-enum status offline_dir(struct arena *arena, const struct call *call, const char *text,
-                        const char **dir_out, struct error *error);
 
 #define OFFLINE_COMMAND .options_size = sizeof(struct offline_options), .run = offline_run
 

@@ -106,6 +106,19 @@ enum status path_absolute(struct arena *arena, const char *path, const char **pa
     return STATUS_OK;
 }
 
+bool path_names_data(const char *path)
+{
+    static const char *const endings[] = {".jsonl", ".json", ".gz", ".zst"};
+    size_t length = strlen(path);
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        size_t own = strlen(endings[i]);
+        if (length >= own && strcmp(path + length - own, endings[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Only the directory is resolved: a data file may be a link of a hub cache, and what it leads to
  * has no ending that says what it is. */
 static const char *resolve(struct arena *arena, const char *path)

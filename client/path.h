@@ -5,12 +5,17 @@
 #ifndef TAILOR_CLIENT_PATH_H
 #define TAILOR_CLIENT_PATH_H
 
+#include <stdbool.h>
+
 #include "lib/arena.h"
 #include "lib/status.h"
 
 /* Checks a value against its placeholder (command.h): what must exist does (STATUS_NOT_FOUND with
  * the nearest name of the same directory) and is of the right kind (STATUS_USAGE). */
 enum status path_check(const char *placeholder, const char *path, struct error *error);
+
+/* Does it end as files of data do? Such a name is a path, also when the file is not there. */
+bool path_names_data(const char *path);
 
 /* The absolute path, links resolved but for the last part, in the arena. A name that only a service
  * could resolve is told apart from a file that is missing. `field` is for the sentence:

@@ -12,19 +12,7 @@
 
 #define DIGEST_PREFIX "sha256:"
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), end_length = strlen(end);
-    return length >= end_length && strcmp(text + length - end_length, end) == 0;
-}
-
 /* A file that is not there is told so, rather than looked for in the service. */
-static bool looks_like_data(const char *text)
-{
-    return ends_with(text, ".jsonl") || ends_with(text, ".json") || ends_with(text, ".gz") ||
-           ends_with(text, ".zst");
-}
-
 static bool is_path(const char *text, bool directory)
 {
     if (strncmp(text, DIGEST_PREFIX, strlen(DIGEST_PREFIX)) == 0) {
@@ -33,7 +21,7 @@ static bool is_path(const char *text, bool directory)
     if (strchr("./~", text[0])) {
         return true;
     }
-    return directory ? dir_exists(text) : file_size(text) >= 0 || looks_like_data(text);
+    return directory ? dir_exists(text) : file_size(text) >= 0 || path_names_data(text);
 }
 
 static enum status upload_sources(const struct upload *upload, const char *field,

@@ -121,6 +121,8 @@ static enum status verdict(const json_t *job, bool *over, struct error *error)
     return STATUS_OK;
 }
 
+/* ---- asking again ---------------------------------------------------------------------------- */
+
 static double now_s(void)
 {
     struct timespec now;
@@ -128,12 +130,30 @@ static double now_s(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+struct asking asking_begin(double timeout_s)
+{
+    return (struct asking){timeout_s, now_s(), ASK_FIRST_MS};
+}
+
+bool asking_pause(struct asking *it)
+{
+    double left_ms = 1000 * (it->timeout_s - (now_s() - it->begin_s));
+    if (it->timeout_s > 0 && left_ms <= 0) {
+        return false;
+    }
+    int64_t sleep_ms =
+        it->timeout_s > 0 && left_ms < (double)it->pause_ms ? (int64_t)left_ms + 1 : it->pause_ms;
+    nanosleep(&(struct timespec){.tv_sec = sleep_ms / 1000, .tv_nsec = sleep_ms % 1000 * 1000000},
+              NULL);
+    it->pause_ms = it->pause_ms * 2 > ASK_LAST_MS ? ASK_LAST_MS : it->pause_ms * 2;
+    return true;
+}
+
 static enum status look_on(struct progress *it, const char *id, Api__JobRequest *request,
                            struct error *error)
 {
     const struct wait *wait = it->wait;
-    double begin_s = now_s();
-    int64_t pause_ms = ASK_FIRST_MS;
+    struct asking asking = asking_begin(wait->timeout_s);
     for (;;) {
         json_t *job;
         bool over;
@@ -148,18 +168,11 @@ static enum status look_on(struct progress *it, const char *id, Api__JobRequest 
         if (over) {
             return status;
         }
-        double left_ms = 1000 * (wait->timeout_s - (now_s() - begin_s));
-        if (wait->timeout_s > 0 && left_ms <= 0) {
+        if (!asking_pause(&asking)) {
             return error_set(error, STATUS_TIMEOUT,
                              "%s is still %s after %g s: tailor job why %s says what it waits for",
                              id, state, wait->timeout_s, id);
         }
-        int64_t sleep_ms =
-            wait->timeout_s > 0 && left_ms < (double)pause_ms ? (int64_t)left_ms + 1 : pause_ms;
-        nanosleep(
-            &(struct timespec){.tv_sec = sleep_ms / 1000, .tv_nsec = sleep_ms % 1000 * 1000000},
-            NULL);
-        pause_ms = pause_ms * 2 > ASK_LAST_MS ? ASK_LAST_MS : pause_ms * 2;
     }
 }
 
