@@ -9,8 +9,8 @@ import http.client
 import signal
 import threading
 
-import http_test as api
-from http_test import expect, expect_in, must, tokens
+import api
+from api import expect, expect_in, must, tokens
 
 RECIPE = """stage: general
 from: tiny

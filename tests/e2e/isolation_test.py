@@ -13,8 +13,8 @@ import socket
 import sys
 import time
 
-import http_test as api
-from http_test import expect, failures, must, upload
+import api
+from api import expect, failures, must, upload
 
 OWNER = "canaryco"  # the tenant's own name is one too
 CANARIES = ["canaryco", "canary-job", "canary-label", "canary-data", "canary-file", "canary-model", "canary-token",

@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 
-import http_test as api
-from http_test import expect, must, read_events, upload
+import api
+from api import expect, must, read_events, upload
 
 TINY = {"template": "dsp", "max_length": 160}
 
