@@ -10,17 +10,8 @@ set -uo pipefail
 tenants=${1:-300}
 set -- "${2:-$(cd "$(dirname "$0")/.." && pwd)/build}"
 . "$(dirname "${BASH_SOURCE[0]}")/e2e/lib.sh"
-export HOME="$work/home"
-unset XDG_CONFIG_HOME XDG_DATA_HOME TAILOR_SERVER TAILOR_TOKEN TAILOR_PROFILE
-mkdir "$HOME"
-cd "$work" || exit 1
-stop() { # whatever is left of the service
-    for pid in "$work"/service/*.pid; do
-        [ -f "$pid" ] && grep -qs "$work" "/proc/$(cat "$pid")/cmdline" && kill -9 "$(cat "$pid")"
-    done
-    rm -rf "$work"
-}
-trap stop EXIT
+. "$root/tests/e2e/service_lib.sh"
+unset TAILOR_LOG # what it says is the guide's transcript
 started=$(date +%s%N)
 took() { printf '%d.%d s' $((($(date +%s%N) - started) / 1000000000)) $((($(date +%s%N) - started) / 100000000 % 10)); }
 run() { # run CODE COMMAND…: shows the command and what it says; its exit code must be CODE (or "0|9")
@@ -106,13 +97,13 @@ broken() { # broken FILE FROM TO: what a hand in a hurry does to a table
 }
 
 # ---- a service, a general model, the tenants ----
-run 0 tailor up --workers 2 --data "$work/service" --port "$(two_ports)"
+run 0 tailor up --workers 2 --data "$work/service" --port "$port"
 [ "$failed" -eq 0 ] || exit 1
 tailor base add tiny "$base" -q >/dev/null || fail "base add"
 tailor data add general data/general.train.jsonl --shared -q >/dev/null || fail "data add"
 tailor data add general-test data/general.test.jsonl --shared -q >/dev/null || fail "data add"
 run 0 tailor submit general.yaml --wait
-ask POST /v1/tenants/local/shares '{"kind":"model","name":"hh","grantee":"*","right":"use"}' >/dev/null
+tailor share add model hh --with '*' -q >/dev/null
 begin=$(date +%s%N)
 tail -n +2 tenants.csv | cut -d, -f1 | while read -r name; do tailor tenant create "$name" -q; done >/dev/null
 expect "$tenants tenants" test "$(tailor tenant list -o name | grep -c '^t[0-9]')" -eq "$tenants"

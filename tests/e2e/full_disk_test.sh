@@ -20,17 +20,9 @@ stop() {
 }
 trap stop EXIT
 mount -t tmpfs -o size=400m tailor-host "$work/host" || exit 1
-export HOME="$work/home" TAILOR_LOG=info TAILOR_CACHE="$work/host/tokens"
-unset XDG_CONFIG_HOME XDG_DATA_HOME TAILOR_PROFILE
-mkdir "$HOME"
-cd "$work" || exit 1
-await() { # await COMMAND…: until it succeeds, for a minute at most
-    for _ in $(seq 300); do
-        "$@" >/dev/null 2>&1 && return
-        sleep 0.2
-    done
-    return 1
-}
+own_home
+export TAILOR_LOG=info TAILOR_CACHE="$work/host/tokens"
+await_s=60
 free_kib() { df --output=avail -k "$1" | tail -1; }
 fill() { # fill DIR KIB: all but so much
     local left

@@ -36,6 +36,19 @@ finish() {
     printf '%d passed, %d failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ]
 }
+own_home() { # profiles and services of the person who runs the test are not touched
+    export HOME="$work/home"
+    unset XDG_CONFIG_HOME XDG_DATA_HOME TAILOR_SERVER TAILOR_TOKEN TAILOR_PROFILE TAILOR_CA
+    mkdir "$HOME"
+    cd "$work" || exit 1
+}
+await() { # await COMMAND…: until it succeeds, for two minutes at most, or await_s seconds
+    for _ in $(seq $((5 * ${await_s:-120}))); do
+        "$@" >/dev/null 2>&1 && return
+        sleep 0.2
+    done
+    return 1
+}
 two_ports() { # a free port whose next one is free too: a service takes both
     python3 - <<'PY'
 import socket

@@ -11,10 +11,9 @@ if ! ip netns add $net-hub 2>/dev/null; then
     echo "SKIP netns_test.sh: network namespaces need root and ip"
     exit 0
 fi
-export HOME="$work/home" TAILOR_LOG=info
-unset XDG_CONFIG_HOME XDG_DATA_HOME TAILOR_PROFILE
-mkdir "$HOME"
-cd "$work" || exit 1
+own_home
+export TAILOR_LOG=info
+await_s=60
 declare -A pid
 stop() {
     kill -9 "${pid[@]}" 2>/dev/null
@@ -27,13 +26,6 @@ on() { # on HOST COMMAND…
     local host=$1
     shift
     ip netns exec $net-$host "$@"
-}
-await() { # await COMMAND…: until it succeeds, for a minute at most
-    for _ in $(seq 300); do
-        "$@" >/dev/null 2>&1 && return
-        sleep 0.2
-    done
-    return 1
 }
 
 # ---- three hosts on a bridge ----
