@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "proto/rendezvous.h"
 
 enum { TAIL_BYTES = 2048 };
@@ -42,13 +43,6 @@ struct gang {
     int stop_signals;  /* taken so far */
     double kill_after; /* monotonic seconds, once failed */
 };
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- where the ranks meet -------------------------------------------------------------------- */
 
@@ -219,7 +213,7 @@ static void rank_ended(struct gang *gang, pid_t pid, int status)
     }
     if (!gang->failed) {
         gang->failed = true;
-        gang->kill_after = now_s() + GANG_GRACE_S;
+        gang->kill_after = monotonic_s() + GANG_GRACE_S;
     }
     if (gang->cause < 0 && is_cause(status)) {
         gang->cause = r;
@@ -258,7 +252,7 @@ static void watch(struct gang *gang)
                 kill(-gang->rank[0].pid, SIGTERM);
             }
         }
-        if (gang->failed && !gang->killing && now_s() >= gang->kill_after) {
+        if (gang->failed && !gang->killing && monotonic_s() >= gang->kill_after) {
             kill_all(gang);
         }
     }

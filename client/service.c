@@ -9,6 +9,7 @@
 
 #include "client/http.h"
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "lib/text.h"
 #include "proto/message_json.h"
 
@@ -295,13 +296,6 @@ enum status service_call(const struct service *service, enum route_id id,
     return status;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void pause_a_little(void)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
@@ -312,10 +306,10 @@ enum status service_insist(const struct service *service, enum route_id route,
                            const ProtobufCMessage *request, int64_t patience_ms, json_t **reply_out,
                            struct error *error)
 {
-    int64_t until_ms = now_ms() + patience_ms;
+    int64_t until_ms = monotonic_ms() + patience_ms;
     for (;;) {
         enum status status = service_call(service, route, request, reply_out, error);
-        if (status != STATUS_COMMUNICATION || now_ms() >= until_ms) {
+        if (status != STATUS_COMMUNICATION || monotonic_ms() >= until_ms) {
             return status;
         }
         pause_a_little();
@@ -415,18 +409,19 @@ enum status service_follow(const struct service *service, enum route_id id,
     const struct route *route = route_at(id);
     struct follower it = {.take = take, .context = context};
     struct parts parts = {0};
-    int64_t begin_ms = now_ms(), until_ms = begin_ms + patience_ms;
+    int64_t begin_ms = monotonic_ms(), until_ms = begin_ms + patience_ms;
     enum status status = take_apart(service, route, request, &parts, error);
     while (status == STATUS_OK && !it.ended) {
         it.heard = false;
         status = follow_once(service, route, parts.url.data, &it, error);
         if (it.heard) {
-            until_ms = now_ms() + patience_ms;
+            until_ms = monotonic_ms() + patience_ms;
         }
-        if (service->timeout_s > 0 && (double)(now_ms() - begin_ms) >= service->timeout_s * 1000) {
+        if (service->timeout_s > 0 &&
+            (double)(monotonic_ms() - begin_ms) >= service->timeout_s * 1000) {
             status = error_set(error, STATUS_TIMEOUT, "%g s have passed, and it goes on",
                                service->timeout_s);
-        } else if (status == STATUS_COMMUNICATION && now_ms() < until_ms) {
+        } else if (status == STATUS_COMMUNICATION && monotonic_ms() < until_ms) {
             status = STATUS_OK;
         }
         if (status == STATUS_OK && !it.ended) {

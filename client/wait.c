@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/remote.h"
+#include "lib/clock.h"
 #include "lib/text.h"
 
 enum { PATIENCE_MS = 300000, ASK_FIRST_MS = 200, ASK_LAST_MS = 2000, BAR_WIDTH = 30 };
@@ -123,21 +124,14 @@ static enum status verdict(const json_t *job, bool *over, struct error *error)
 
 /* ---- asking again ---------------------------------------------------------------------------- */
 
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 struct asking asking_begin(double timeout_s)
 {
-    return (struct asking){timeout_s, now_s(), ASK_FIRST_MS};
+    return (struct asking){timeout_s, monotonic_s(), ASK_FIRST_MS};
 }
 
 bool asking_pause(struct asking *it)
 {
-    double left_ms = 1000 * (it->timeout_s - (now_s() - it->begin_s));
+    double left_ms = 1000 * (it->timeout_s - (monotonic_s() - it->begin_s));
     if (it->timeout_s > 0 && left_ms <= 0) {
         return false;
     }

@@ -18,6 +18,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 
 enum { BATCH_MAX = 1024, RETRY_MS = 250 };
@@ -120,13 +121,6 @@ static enum status run_batch(struct background *background, struct list *list, s
     if (status != STATUS_OK)
         batch->abandon(background->context);
     return status;
-}
-
-static double monotonic_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 static void finish(struct background *background, struct list *list)

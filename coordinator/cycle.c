@@ -8,10 +8,10 @@
  */
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "coordinator/change.h"
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 
 enum { TICK_MS = 100, SOON_MS = 2, RECORD_MS = 10000, SWEEP_TICKS = 64 };
@@ -119,13 +119,6 @@ static void note_space(struct coordinator *coordinator, struct change *change)
 static bool job_is_known(void *argument, uint64_t id)
 {
     return cluster_job(argument, id) != NULL;
-}
-
-static double monotonic_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 static void tick(struct coordinator *coordinator)

@@ -13,11 +13,11 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/clock.h"
 
 struct list {
     struct db_request *first, **end;
@@ -101,13 +101,6 @@ static void run_batch(struct records *records, struct list *batch)
 }
 
 /* ---- the thread ---- */
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 static void signal_finished(struct db_thread *thread)
 {
     uint64_t one = 1;
@@ -138,9 +131,9 @@ static void *run_thread(void *argument)
     struct list batch;
     while (gather(thread, &batch)) {
         int count = batch.count;
-        double begin = now_s();
+        double begin = monotonic_s();
         run_batch(thread->records, &batch);
-        double seconds = now_s() - begin;
+        double seconds = monotonic_s() - begin;
         pthread_mutex_lock(&thread->lock);
         thread->commit_s = seconds;
         thread->batch = count;

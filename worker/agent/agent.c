@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/limits.h"
 #include "lib/log.h"
@@ -38,13 +38,6 @@ struct agent {
     int64_t command;               /* the greatest number of a command that arrived */
     bool draining, leaving, alone; /* alone: stop_after has passed */
 };
-
-static int64_t now_read(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- what is here ---------------------------------------------------------------------------- */
 
@@ -260,7 +253,7 @@ static void on_stop(struct agent *agent, int64_t command, int64_t job, int64_t t
     struct attempt *it = find(agent, job, term);
     saw(agent, command);
     if (it != NULL)
-        attempt_stop(it, wish, now_read());
+        attempt_stop(it, wish, monotonic_ms());
 }
 
 static void on_ack(struct agent *agent, const Wire__Ack *ack)
@@ -278,7 +271,7 @@ static void on_ack(struct agent *agent, const Wire__Ack *ack)
                  ack->message != NULL ? ack->message : "");
     outbox_ack(outbox, ack->stamp->sequence);
     if (stale && it != NULL)
-        attempt_stop(it, WISH_CANCEL, now_read());
+        attempt_stop(it, WISH_CANCEL, monotonic_ms());
 }
 
 static void on_blob(struct agent *agent, const struct worker_message *row, const void *message)
@@ -315,7 +308,7 @@ static void on_message(void *argument, const struct worker_message *row, void *m
         on_ack(agent, message);
         break;
     case WORKER_REATTACH_REPLY:
-        on_reattached(agent, message, now_read());
+        on_reattached(agent, message, monotonic_ms());
         break;
     case WORKER_BLOB_CHUNK:
     case WORKER_BLOB_ACK:
@@ -380,7 +373,7 @@ static enum status open_parts(struct agent *agent, struct error *error)
     agent->link.on_message = on_message;
     agent->link.on_up = on_up;
     agent->link.argument = agent;
-    return link_open(&agent->link, &agent->credential, &link, now_read(), error);
+    return link_open(&agent->link, &agent->credential, &link, monotonic_ms(), error);
 }
 
 enum status agent_open(const struct agent_options *options, struct agent **agent_out,
@@ -478,7 +471,7 @@ static enum status recover(struct agent *agent, int64_t now_ms, struct error *er
 enum status agent_turn(struct agent *agent, int64_t wait_ms, struct error *error)
 {
     await(agent, wait_ms);
-    int64_t now_ms = now_read();
+    int64_t now_ms = monotonic_ms();
     link_turn(&agent->link, now_ms);
     if (agent->link.refused) {
         *error = agent->link.refusal;
@@ -498,7 +491,7 @@ void agent_leave(struct agent *agent)
 {
     agent->leaving = true;
     for (struct attempt *it = agent->attempts; it != NULL; it = it->next)
-        attempt_stop(it, WISH_LEAVE, now_read());
+        attempt_stop(it, WISH_LEAVE, monotonic_ms());
 }
 
 bool agent_is_idle(const struct agent *agent)

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/limits.h"
 #include "lib/log.h"
@@ -133,13 +133,6 @@ static struct agent_options check(const struct options *given)
     return options;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* A first signal lets attempts write their checkpoints and publish them; a second one ends at once.
  */
 static void serve(const struct agent_options *options)
@@ -159,10 +152,10 @@ static void serve(const struct agent_options *options)
         status = agent_turn(agent, TURN_MS, &error);
         if (signals_taken > 0 && left_ms == 0) {
             log_info("stopping");
-            left_ms = now_ms() + options->pause_grace_ms + LEAVE_MS;
+            left_ms = monotonic_ms() + options->pause_grace_ms + LEAVE_MS;
             agent_leave(agent);
         }
-        if (left_ms != 0 && (agent_is_idle(agent) || now_ms() >= left_ms))
+        if (left_ms != 0 && (agent_is_idle(agent) || monotonic_ms() >= left_ms))
             break;
     }
     agent_close(agent);

@@ -6,10 +6,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "lib/buf.h"
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/sha256.h"
 #include "storage/files/checkpoint.h"
@@ -31,23 +31,16 @@ struct product {
     int32_t N, K;
 };
 
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static double product_seconds(struct device *device, const struct product *p, enum dtype dtype)
 {
     const enum dtype kept = device->dtype;
     double best = INFINITY;
     device->dtype = dtype;
     for (int round = 0; round <= ROUNDS; round++) {
-        const double begin = now_s();
+        const double begin = monotonic_s();
         device->ops->linear_forward(device, p->y, p->N, p->x, p->K, p->w, NULL, ROWS, p->N, p->K,
                                     false);
-        const double seconds = now_s() - begin;
+        const double seconds = monotonic_s() - begin;
         best = round > 0 && seconds < best ? seconds : best; /* the first warms up */
     }
     device->dtype = kept;

@@ -6,6 +6,7 @@
 #include "worker/trainer/overlap.h"
 
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "worker/trainer/progress.h"
 
 void overlap_begin(struct overlap *overlap, const struct stepper *stepper,
@@ -61,14 +62,14 @@ struct backward_watch overlap_watch(struct overlap *overlap)
 
 enum status overlap_end(struct overlap *overlap, struct step_result *result, struct error *error)
 {
-    double start = monotonic_seconds(), busy = 0;
+    double start = monotonic_s(), busy = 0;
     on_final(overlap, 0);
     if (overlap->status != STATUS_OK) {
         *error = overlap->error;
         return overlap->status;
     }
     TRY(comm_wait(overlap->stepper->gang->comm, &busy, error));
-    double exposed = monotonic_seconds() - start;
+    double exposed = monotonic_s() - start;
     result->reduce_seconds += exposed;
     result->reduce_hidden_seconds += busy > exposed ? busy - exposed : 0;
     return STATUS_OK;

@@ -6,22 +6,15 @@
 #include "worker/trainer/progress.h"
 
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/text.h"
 
 #define PIPE_INTERVAL_S     10.0
 #define TERMINAL_INTERVAL_S 0.1
 
 enum { BAR_WIDTH = 20 };
-
-double monotonic_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void progress_start(struct progress *progress, const char *what, int64_t first, int64_t total,
                     bool quiet)
@@ -31,7 +24,7 @@ void progress_start(struct progress *progress, const char *what, int64_t first, 
                                   .what = what,
                                   .first = first,
                                   .total = total,
-                                  .started = monotonic_seconds()};
+                                  .started = monotonic_s()};
 }
 
 static void print_bar(const struct progress *progress, int64_t done)
@@ -45,7 +38,7 @@ static void print_bar(const struct progress *progress, int64_t done)
 
 void progress_update(struct progress *progress, int64_t done, const char *detail)
 {
-    double now = monotonic_seconds();
+    double now = monotonic_s();
     double interval = progress->terminal ? TERMINAL_INTERVAL_S : PIPE_INTERVAL_S;
     bool last = done >= progress->total;
     if (progress->quiet || (progress->printed > 0 && now - progress->printed < interval && !last)) {

@@ -16,7 +16,6 @@ struct progress {
     double started, printed; /* monotonic seconds */
 };
 
-double monotonic_seconds(void);
 void progress_start(struct progress *progress, const char *what, int64_t first, int64_t total,
                     bool quiet);
 /* `detail` is what else to say ("loss 0.61  accuracy 71.2 %  812 tokens/s"). */

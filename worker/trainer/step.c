@@ -10,22 +10,15 @@
 #include "worker/trainer/step.h"
 
 #include <math.h>
-#include <time.h>
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "worker/model/kept_weights.h"
 #include "worker/model/transformer.h"
 #include "worker/trainer/long_group.h"
 #include "worker/trainer/overlap.h"
 #include "worker/trainer/portion.h"
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* What one slice adds to the losses. */
 struct slice_sums {
@@ -82,22 +75,22 @@ static void long_pass(struct running *run, const struct batch_pack *built, float
     struct batch_pack rewards_only = *built; /* the group sums its imitation itself */
     float *reward = arena_array(&run->arena, float, built->pack.row_count);
     float *dreward = arena_array(&run->arena, float, built->pack.row_count);
-    double start = now_seconds();
+    double start = monotonic_s();
     rewards_only.reading.lm_count = 0;
     long_group_rewards(&group, run->stepper, &run->portion->batch, built, &run->arena, gradients,
                        reward, &run->sums->lm_loss);
     pack_losses(run, &rewards_only, reward, NULL, dreward);
-    double forward = now_seconds();
+    double forward = monotonic_s();
     long_group_backward(&group, dreward, gradients, &run->sums->lm_loss);
     run->result->forward_seconds += forward - start;
-    run->result->backward_seconds += now_seconds() - forward;
+    run->result->backward_seconds += monotonic_s() - forward;
 }
 
 static void pack_pass(struct running *run, const struct batch_pack *built, float *gradients)
 {
     const struct stepper *s = run->stepper;
     struct arena_mark mark = arena_mark(&run->arena);
-    double start = now_seconds();
+    double start = monotonic_s();
     if (long_group_is(s, built)) {
         long_pass(run, built, gradients);
         arena_reset(&run->arena, mark);
@@ -107,11 +100,11 @@ static void pack_pass(struct running *run, const struct batch_pack *built, float
     float *reward = arena_array(&run->arena, float, built->pack.row_count);
     float *dreward = arena_array(&run->arena, float, built->pack.row_count);
     float *nll = arena_array(&run->arena, float, built->reading.lm_count);
-    double staged = now_seconds();
+    double staged = monotonic_s();
     float lm_scale = s->loss->language_model ? 1 : (float)s->loss->lm_loss_coeff;
     transformer_forward(s->model, s->acts, &built->reading, lm_scale, gradients, reward, nll);
     pack_losses(run, built, reward, nll, dreward);
-    double forward = now_seconds();
+    double forward = monotonic_s();
     bool watched = run->last && run->overlap != NULL;
     struct backward_watch watch =
         watched ? overlap_watch(run->overlap) : (struct backward_watch){0};
@@ -119,7 +112,7 @@ static void pack_pass(struct running *run, const struct batch_pack *built, float
                          watched ? &watch : NULL);
     run->result->data_seconds += staged - start;
     run->result->forward_seconds += forward - staged;
-    run->result->backward_seconds += now_seconds() - forward;
+    run->result->backward_seconds += monotonic_s() - forward;
     arena_reset(&run->arena, mark);
 }
 
@@ -244,9 +237,9 @@ static enum status slices_pass(struct running *run, struct error *error)
     if (run->overlap != NULL) {
         TRY(overlap_end(run->overlap, run->result, error));
     }
-    double start = now_seconds();
+    double start = monotonic_s();
     TRY(gang_gather(s->gang, mine, bytes, all, error));
-    run->result->reduce_seconds += now_seconds() - start;
+    run->result->reduce_seconds += monotonic_s() - start;
     TRY(recheck_judge(run, all, bytes, error));
     add_slices(run, all, bytes);
     losses_total(s->loss, &run->portion->batch, run->result);
@@ -298,12 +291,12 @@ enum status stepper_step_portion(const struct stepper *stepper, const struct por
                                  struct step_result *result_out, struct error *error)
 {
     TRY(gradients_of(stepper, portion, NULL, result_out, error));
-    double start = now_seconds();
+    double start = monotonic_s();
     float *gradients = slice_tree_sum(stepper->tree);
     if (!overlaps(stepper)) {
         TRY(optimizer_reduce(stepper->optimizer, gradients, &portion->deal.order, error));
     }
-    double reduced = now_seconds();
+    double reduced = monotonic_s();
     TRY(optimizer_gradient_norm(stepper->optimizer, gradients, &result_out->gradient_norm, error));
     result_out->learning_rate = schedule_rate(stepper->schedule, portion->step);
     result_out->skipped = !isfinite(result_out->loss) || !isfinite(result_out->gradient_norm);
@@ -313,7 +306,7 @@ enum status stepper_step_portion(const struct stepper *stepper, const struct por
         kept_weights_changed(stepper->model);
     }
     result_out->reduce_seconds += reduced - start;
-    result_out->optimizer_seconds = now_seconds() - reduced;
+    result_out->optimizer_seconds = monotonic_s() - reduced;
     return STATUS_OK;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -140,7 +141,7 @@ static enum status checkpoint_now(struct training *t, struct error *error)
 {
     TRY(compare_weights(t, error));
     TRY(resume_save(t->session, &t->state, error));
-    t->checkpoint_at = monotonic_seconds();
+    t->checkpoint_at = monotonic_s();
     if (gang_keeps(t->session->gang) && !gang_leads(t->session->gang)) {
         relay_checkpoint(t->state.step);
     }
@@ -158,10 +159,10 @@ static enum status turn_decide(struct training *t, struct turn *turn_out, struct
     double every_s = t->session->spec->checkpoint.every;
     int64_t every_steps = t->session->spec->checkpoint.every_steps;
     bool last = t->state.step == t->session->sampler.steps;
-    struct turn turn = {
-        .stop = stop_requested() && !last,
-        .checkpoint = last || (every_s > 0 && monotonic_seconds() - t->checkpoint_at >= every_s) ||
-                      (every_steps > 0 && t->state.step % every_steps == 0)};
+    struct turn turn = {.stop = stop_requested() && !last,
+                        .checkpoint =
+                            last || (every_s > 0 && monotonic_s() - t->checkpoint_at >= every_s) ||
+                            (every_steps > 0 && t->state.step % every_steps == 0)};
     TRY(gang_broadcast(t->session->gang, &turn, sizeof(turn), 0, error));
     *turn_out = turn;
     return STATUS_OK;
@@ -292,12 +293,12 @@ static enum status one_step(struct training *t, struct error *error)
 {
     struct session *s = t->session;
     struct step_result result;
-    double start = monotonic_seconds();
+    double start = monotonic_s();
     const struct portion *portion = ahead_take(t->ahead, t->state.step);
-    double taken = monotonic_seconds();
+    double taken = monotonic_s();
     TRY(stepper_step_portion(&s->stepper, portion, &result, error));
     result.data_seconds += taken - start;
-    double seconds = monotonic_seconds() - start;
+    double seconds = monotonic_s() - start;
     enum status status = STATUS_OK;
     t->state.nonfinite_in_a_row = result.skipped ? t->state.nonfinite_in_a_row + 1 : 0;
     t->state.nonfinite += result.skipped;
@@ -333,7 +334,7 @@ static enum status steps_take(struct training *t, struct error *error)
     int64_t steps = t->session->sampler.steps;
     struct turn turn;
     progress_start(&t->progress, "train", t->state.step, steps, t->options->quiet);
-    t->checkpoint_at = monotonic_seconds();
+    t->checkpoint_at = monotonic_s();
     relay_running(t->state.step, steps);
     while (t->state.step < steps) {
         TRY(one_step(t, error));

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/limits.h"
@@ -55,7 +56,7 @@ const char *measure_part_path(struct measure *m, int64_t shard, const char *name
 
 enum status measure_step(struct measure *m, int64_t rows, struct error *error)
 {
-    double now = monotonic_seconds();
+    double now = monotonic_s();
     m->done += rows;
     if (now - m->told >= TELL_SECONDS) {
         json_t *fields = json_object();
