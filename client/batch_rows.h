@@ -9,8 +9,8 @@
 #ifndef TAILOR_CLIENT_BATCH_ROWS_H
 #define TAILOR_CLIENT_BATCH_ROWS_H
 
+#include "client/csv.h"
 #include "client/upload.h"
-#include "lib/csv.h"
 
 struct batch_rows {
     const struct service *service;

@@ -11,8 +11,8 @@
  * Blanks belong to a cell; empty lines are no rows. Every row has a cell for each column, and
  * columns have names that differ. What breaks this is STATUS_FORMAT, with up to a few lines of it.
  */
-#ifndef TAILOR_LIB_CSV_H
-#define TAILOR_LIB_CSV_H
+#ifndef TAILOR_CLIENT_CSV_H
+#define TAILOR_CLIENT_CSV_H
 
 #include <stddef.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "lib/csv.h"
+#include "client/csv.h"
 #include "tests/test.h"
 
 static struct arena arena;

@@ -3,7 +3,7 @@
  * csv: one pass over the bytes. Rejected: a dialect that is guessed; a file with semicolons or tabs
  * is told so, and nothing is read wrongly in silence.
  */
-#include "lib/csv.h"
+#include "client/csv.h"
 
 #include <stdbool.h>
 #include <stdio.h>
