@@ -46,27 +46,16 @@ static void put_text(struct buf *out, const char *before, const char *text)
     buf_append_json_string(out, text, strlen(text));
 }
 
-/* A name for reports: what a spec's label may hold of the file's. */
-static const char *label_of(struct exchange *exchange, const char *file)
-{
-    char *label = arena_strndup(&exchange->arena, file, 63);
-    for (char *c = label; *c != '\0'; c++) {
-        bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
-                     (*c >= '0' && *c <= '9') || *c == '.' || *c == '-' || *c == '_';
-        *c = plain ? *c : '_';
-    }
-    return label;
-}
-
 static enum status spec_make(struct exchange *exchange, const Api__DatasetAddRequest *request,
                              const char *from, struct spec **spec_out, struct error *error)
 {
     struct buf text = {0};
-    const char *file = request->file != NULL ? request->file : request->name;
+    char label[NAME_BYTES_MAX + 1]; /* for reports */
+    label_make(request->file != NULL ? request->file : request->name, label);
     put_text(&text, "{\"stage\":\"admit\",\"name\":", request->name);
     put_text(&text, ",\"from\":", from);
     buf_printf(&text, ",\"data\":{\"eval\":[{\"dataset\":\"sha256:%s\"", request->digest);
-    put_text(&text, ",\"name\":", label_of(exchange, file));
+    put_text(&text, ",\"name\":", label);
     if (request->domain != NULL)
         put_text(&text, ",\"domain\":", request->domain);
     if (request->columns != NULL)

@@ -137,5 +137,7 @@ expect "and so are its shards" await all_cancelled
 refuses "a base gives no rewards" 2 "tiny is a base" tailor submit evaluate.yaml --set from=tiny
 refuses "a shard's failure is the job's, in its words" 1 "): broken.jsonl:5" tailor submit evaluate.yaml --wait \
     --set resources.shards=2 --set data.eval=./broken.jsonl
+cp data/general.test.jsonl .hidden.jsonl
+says "a file whose name is no label" "accepted" tailor data add hidden ./.hidden.jsonl
 says "down" "the service is down" tailor down --data "$work/service"
 finish
