@@ -150,17 +150,17 @@ static enum status write_spec(struct arena *arena, const struct spec *spec, stru
     return status;
 }
 
-/* A resumed run must be the run that was begun; by how many ranks may change. */
+/* A resumed run must be the run that was begun; how many ranks compute it and where it lies may
+ * change. */
 static enum status check_same(struct arena *arena, struct spec *spec, struct error *error)
 {
     struct spec *begun;
     struct difference difference;
     TRY(spec_read(arena, in_run(arena, spec, "spec.json"), NULL, 0, &begun, error));
-    begun->output.dir = spec->output.dir;       /* a run's directory may have moved */
     if (spec->train.dtype == SPEC_DTYPE_AUTO) { /* the trainer has resolved it when the run began */
         spec->train.dtype = begun->train.dtype;
     }
-    struct spec sides[2] = {spec_without_ranks(begun), spec_without_ranks(spec)};
+    struct spec sides[2] = {spec_comparable(begun), spec_comparable(spec)};
     if (spec_first_difference(arena, &sides[0], &sides[1], &difference)) {
         return error_set(error, STATUS_CONFLICT,
                          "%s was begun with %s %s, not %s: resume it without changes (tailor run "

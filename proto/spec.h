@@ -133,9 +133,10 @@ enum status spec_parse_row(struct arena *arena, const char *name, const char *te
  * set or the stage has no use for it. */
 void spec_json(const struct spec *spec, struct buf *out);
 void spec_digest(const struct spec *spec, char hex_out[SHA256_HEX_SIZE]); /* of spec_json */
-/* The spec as if for one rank: what attempts of one run must agree in, since on how many ranks it
- * is computed changes no bit of its result. Borrows what `spec` does. */
-struct spec spec_without_ranks(const struct spec *spec);
+/* What attempts of one run must agree in: the spec as if for one rank and into no directory, since
+ * neither on how many ranks it is computed nor where it is kept changes a bit of its result.
+ * Borrows what `spec` does. */
+struct spec spec_comparable(const struct spec *spec);
 
 /* The text of a choice: spec_choice_name("stage", SPEC_STAGE_LM) is "lm"; NULL for …_UNSET. The
  * name is the field's ("train.lr_scheduler_type"). */

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# kill -9 at ten random moments, then resume: the same bits of loss and weights as never killed.
+# kill -9 at ten random moments, the run moved after the fifth, then resume: the same bits of loss and weights as never killed.
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 python3 "$root/deploy/sample_data.py" --out "$work/data"
@@ -24,7 +24,7 @@ for line in open(sys.argv[1]):
     print(json.dumps(row))
 PY
 }
-lines() { cat "$work/killed/metrics.jsonl" 2>/dev/null | wc -l; }
+lines() { cat "$out/metrics.jsonl" 2>/dev/null | wc -l; }
 # Waits for a random moment of the run: every other time while it starts, else some steps further on.
 await_moment() { # await_moment PID KILLS
     local target=$(($(lines) + 2 + RANDOM % 20))
@@ -36,32 +36,36 @@ await_moment() { # await_moment PID KILLS
     fi
 }
 expect "a run that is never killed" whole "$work/whole"
-kills=0
+kills=0 out=$work/killed
 for attempt in $(seq 1 100); do
-    run "$work/killed" $([ -e "$work/killed/spec.json" ] && echo --resume) >"$work/log" 2>&1 &
+    run "$out" $([ -e "$out/spec.json" ] && echo --resume) >"$work/log" 2>&1 &
     pid=$!
     if [ "$kills" -lt 10 ]; then
         await_moment "$pid" "$kills"
         kill -9 "$pid" 2>/dev/null && kills=$((kills + 1)) # only one that still ran counts
         wait "$pid" 2>/dev/null
-        [ -e "$work/killed/model/tailor.json" ] && break
-        [ -e "$work/killed/spec.json" ] || rm -rf "$work/killed" # before there was anything to resume
+        [ -e "$out/model/tailor.json" ] && break
+        if [ "$kills" -ge 5 ] && [ -e "$work/killed/spec.json" ]; then
+            mv "$work/killed" "$work/moved" && out=$work/moved
+        fi
+        [ -e "$out/spec.json" ] || rm -rf "$out" # before there was anything to resume
         continue
     fi
     wait "$pid" && break
     sed 's/^/    /' "$work/log" | tail -5
 done
 echo "killed $kills times"
+expect "the run was moved on its way" test "$out" = "$work/moved"
 expect "all ten kills came before the end" test "$kills" -eq 10
 losses "$work/whole" >"$work/a"
-losses "$work/killed" >"$work/b"
+losses "$out" >"$work/b"
 expect "losses, norms and evaluations have the same bits" diff "$work/a" "$work/b"
-expect "weights have the same bits" cmp "$work/whole/model/model.safetensors" "$work/killed/model/model.safetensors"
+expect "weights have the same bits" cmp "$work/whole/model/model.safetensors" "$out/model/model.safetensors"
 expect "a checkpoint that was damaged is passed over" bash -c "
-    store='$work/killed/store'; blob=\$(find \$store -type f | head -1)
+    store='$out/store'; blob=\$(find \$store -type f | head -1)
     test -n \"\$blob\" && printf 'x' | dd of=\"\$blob\" bs=1 seek=100 conv=notrunc 2>/dev/null
-    rm -rf '$work/killed/model'
-    tailor run --resume --out '$work/killed' -q"
-expect "and the result is still the same" cmp "$work/whole/model/model.safetensors" "$work/killed/model/model.safetensors"
-refuses "resuming with another spec is refused" 5 "was begun with train.seed 42" whole "$work/killed" --resume --set train.seed=8
+    rm -rf '$out/model'
+    tailor run --resume --out '$out' -q"
+expect "and the result is still the same" cmp "$work/whole/model/model.safetensors" "$out/model/model.safetensors"
+refuses "resuming with another spec is refused" 5 "was begun with train.seed 42" whole "$out" --resume --set train.seed=8
 finish

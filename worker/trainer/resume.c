@@ -36,7 +36,7 @@ static void held_parts(const struct session *s, struct held held[PARTS])
 static json_t *state_json(const struct session *s, const struct train_state *state)
 {
     char digest[SHA256_HEX_SIZE];
-    struct spec spec = spec_without_ranks(s->spec);
+    struct spec spec = spec_comparable(s->spec);
     spec_digest(&spec, digest);
     json_t *json = json_object();
     json_object_set_new(json, "spec", json_string(digest));
@@ -147,7 +147,7 @@ static enum status state_read(const struct session *s, const json_t *json,
                               struct train_state *state, struct error *error)
 {
     char digest[SHA256_HEX_SIZE];
-    struct spec spec = spec_without_ranks(s->spec);
+    struct spec spec = spec_comparable(s->spec);
     spec_digest(&spec, digest);
     TRY(refuse_other(json, "spec", digest, "another spec", error));
     TRY(refuse_other(json, "data", s->part[MIX_OWN]->digest, "other data", error));
