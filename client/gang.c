@@ -129,6 +129,25 @@ static sigset_t watched_signals(void)
     return set;
 }
 
+/* In the child of rank r: of the GPUs that are seen here it sees the r-th alone; behind the last none,
+ * and says so. */
+static void see_one_gpu(int32_t r)
+{
+    enum { NAME_BYTES = 128 };
+    char name[NAME_BYTES] = "";
+    const char *seen = getenv("CUDA_VISIBLE_DEVICES");
+    if (seen == NULL) {
+        snprintf(name, sizeof(name), "%d", r);
+    } else {
+        for (; r > 0 && *seen != '\0'; r--) {
+            seen += strcspn(seen, ",");
+            seen += *seen == ',';
+        }
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(seen, ","), seen);
+    }
+    setenv("CUDA_VISIBLE_DEVICES", name, 1);
+}
+
 /* In the child; never returns. */
 static _Noreturn void become_rank(pid_t parent, int printed, const char *const *words)
 {
@@ -168,6 +187,9 @@ static enum status rank_start(struct gang *gang, int32_t r, struct arena *arena,
         return error_set(error, STATUS_IO, "cannot start rank %d: %s", r, strerror(errno));
     }
     if (pid == 0) {
+        if (trainer->cuda) {
+            see_one_gpu(r);
+        }
         become_rank(self, rank->printed, words);
     }
     setpgid(pid, pid); /* also here: a signal sent below must find the group */

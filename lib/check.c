@@ -26,7 +26,7 @@ static void write_fully(const char *text, size_t length)
     }
 }
 
-_Noreturn void check_failed(const char *condition, const char *file, int line, const char *function)
+void check_failed(const char *condition, const char *file, int line, const char *function)
 {
     char text[512];
     int length = snprintf(text, sizeof(text), "%s: bug: %s:%d: %s: CHECK(%s) failed\n",
@@ -37,7 +37,7 @@ _Noreturn void check_failed(const char *condition, const char *file, int line, c
     abort();
 }
 
-_Noreturn void fatal(int code, const char *format, ...)
+void fatal(int code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);

@@ -13,11 +13,11 @@
 #define CHECK(condition)                                                                           \
     ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__, __func__))
 
-_Noreturn void check_failed(const char *condition, const char *file, int line,
-                            const char *function);
+void check_failed(const char *condition, const char *file, int line, const char *function)
+    __attribute__((noreturn));
 
 /* Prints "program: sentence" to standard error and exits with `code`. main.c only. */
-_Noreturn void fatal(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void fatal(int code, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 
 /* Size arithmetic that must not wrap: CHECKs on overflow. Use the _try forms on untrusted
  * sizes; they return 0 on overflow and leave *out alone. */

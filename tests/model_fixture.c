@@ -80,6 +80,13 @@ struct device *fixture_device(void)
     return device;
 }
 
+float *fixture_host(struct device *device, const float *block, size_t count)
+{
+    float *host = mem_alloc(size_mul(count, sizeof(*host)));
+    device->ops->copy_out(device, host, block, count * sizeof(*host));
+    return host;
+}
+
 struct model_config fixture_config(enum architecture architecture)
 {
     return (struct model_config){
@@ -160,17 +167,23 @@ struct model *model_fixture_random(struct device *device, const struct model_con
     CHECK(device->ops->block_alloc(device, m->table.elements * sizeof(float), "test", &block,
                                    &error) == STATUS_OK);
     m->weights = block;
+    float *host = mem_alloc(m->table.elements * sizeof(float));
     for (int32_t i = 0; i < m->table.count; i++) {
         const struct tensor_place *p = &m->table.places[i];
         for (size_t e = 0; e < p->elements; e++) {
-            m->weights[p->offset + e] =
+            host[p->offset + e] =
                 (float)(0.12 * rng_normal(11, (uint64_t)i, e)) + (p->columns == 0 ? 1.0f : 0);
         }
     }
+    device->ops->copy_in(device, m->weights, host, m->table.elements * sizeof(float));
+    mem_free(host);
     m->rope_positions = positions;
-    CHECK(device->ops->block_alloc(device, sizeof(float) * (size_t)positions * (size_t)m->config.D,
-                                   "test", &block, &error) == STATUS_OK);
+    const size_t bytes = sizeof(float) * (size_t)positions * (size_t)m->config.D;
+    CHECK(device->ops->block_alloc(device, bytes, "test", &block, &error) == STATUS_OK);
     m->rope = block;
-    model_rope_table(&m->config, positions, m->rope);
+    host = mem_alloc(bytes);
+    model_rope_table(&m->config, positions, host);
+    device->ops->copy_in(device, m->rope, host, bytes);
+    mem_free(host);
     return m;
 }

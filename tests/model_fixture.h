@@ -23,6 +23,9 @@ json_t *fixture_read(const char *dir, const char *name); /* CHECKs that it is th
 /* The reference device, one for the program. */
 struct device *fixture_device(void);
 
+/* What lies in a device's block, for the host; freed with mem_free. */
+float *fixture_host(struct device *device, const float *block, size_t count);
+
 /* L 2, C 12, H 4, G 2, D 4 (C is not H·D), F 20, V 24; untied. */
 struct model_config fixture_config(enum architecture architecture);
 /* config.json and model.safetensors (F32), values from `seed`. */

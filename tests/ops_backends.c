@@ -8,15 +8,19 @@
 #include "lib/check.h"
 #include "tests/test.h"
 
-static const char *const isas[] = {"ref", "avx2", "avx512", "amx"};
+static const char *const isas[] = {"ref", "avx2", "avx512", "amx", "cuda"};
 
-enum { ISAS = 4, THREADS_MAX = 3, RUNS_MAX = 1 + (ISAS - 1) * THREADS_MAX };
+enum { ISAS = 5, THREADS_MAX = 3, RUNS_MAX = 1 + (ISAS - 1) * THREADS_MAX };
 
-/* Devices are opened once for all tests of a process. NULL: not on this machine. */
+/* Devices are opened once for all tests of a process. NULL: not on this machine, or not in this
+ * executable. */
 static struct device *backend(int isa, int threads)
 {
     static struct device *devices[ISAS][THREADS_MAX + 1];
     struct device **device = &devices[isa][threads];
+    if (strcmp(isas[isa], "cuda") == 0 && !device_gpu_is_linked()) {
+        return NULL;
+    }
     if (!*device) {
         struct device_options options = {.isa = isas[isa], .threads = threads};
         struct error error;
@@ -43,6 +47,7 @@ struct run {
     struct device *device;
     struct fixture fixture;
     bool rounds; /* the trial's products were bf16 by instructions: bits of their own */
+    bool on_gpu; /* as are all of a GPU */
 };
 
 /* Between products of rounded factors and of whole ones, relative to the largest entry; which bits
@@ -79,8 +84,9 @@ static void compare(const struct run *expected, const struct run *got, enum agre
         const struct matrix a = result->values;
         const struct matrix b = got->fixture.results[r].values;
         CHECK(a.rows == b.rows && a.width == b.width && a.ld == b.ld);
-        const bool rounded = expected->rounds != got->rounds;
-        const bool bits = result->agreement <= bits_up_to && !rounded;
+        const bool rounded = expected->rounds || got->rounds;
+        const bool alike = expected->rounds == got->rounds && expected->on_gpu == got->on_gpu;
+        const bool bits = result->agreement <= bits_up_to && alike;
         /* Inputs are about 1. Where all terms cancel, what is left of them is rounding. */
         const double scale = fmax(matrix_largest(a), 0.1);
         const double tolerance = rounded ? BF16_TOLERANCE : result->tolerance;
@@ -132,6 +138,7 @@ void expect_backends_agree(ops_trial *trial, int trials)
             runs[i] = (struct run){.device = devices[i], .fixture = {.seed = (uint64_t)t}};
             trial(devices[i], &runs[i].fixture);
             runs[i].rounds = device_multiplies_bf16(devices[i]);
+            runs[i].on_gpu = !device_shares_memory(devices[i]);
         }
         compare_runs(runs, count);
         for (int i = 0; i < count; i++) {

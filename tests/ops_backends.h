@@ -11,10 +11,10 @@
  *         expect_backends_agree(add, 50);
  *     }
  *
- * A trial is run for the reference and for each vector implementation of this machine with 1, 2 and
+ * A trial is run for the reference and for each other implementation of this machine with 1, 2 and
  * 3 threads. It must draw the same for every device. What the bits of each result have to do, the
- * result says (enum agreement); products in bf16 on AMX have to be close to the others'. An
- * implementation that cannot run here is skipped by name.
+ * result says (enum agreement); what a GPU computes, and products in bf16 on AMX, have to be close
+ * to the others'. An implementation that cannot run here is skipped by name.
  */
 #ifndef TAILOR_TESTS_OPS_BACKENDS_H
 #define TAILOR_TESTS_OPS_BACKENDS_H
@@ -26,7 +26,7 @@ typedef void ops_trial(struct device *device, struct fixture *fixture);
 void expect_backends_agree(ops_trial *trial, int trials);
 
 /* For what is claimed of each implementation by itself: "ref", "avx2", "avx512",
- * "amx". */
+ * "amx", "cuda". */
 void for_each_backend(ops_trial *trial, int trials);
 
 void backend_reserve(struct device *device, const struct scratch_shape *shape);

@@ -35,7 +35,7 @@ build_in() { # build_in DIR CMAKE-OPTION…
 }
 
 formatted() { # clang-format decides layout
-    git -C "$root" ls-files -co --exclude-standard '*.c' '*.h' | sed "s|^|$root/|" |
+    git -C "$root" ls-files -co --exclude-standard '*.c' '*.h' '*.cu' | sed "s|^|$root/|" |
         xargs clang-format-14 --dry-run --Werror 2>&1 | head -20
     return "${PIPESTATUS[2]}"
 }

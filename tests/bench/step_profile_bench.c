@@ -10,7 +10,9 @@
  * lets through. The first step warms up.
  *
  * An op's bound is the longer of its FLOPs at the best rate of products and its bytes at the rate
- * of memory; `of bound` is that over its time (above 100 %: its data lay in the cache). GFLOPS is
+ * of memory; `of bound` is that over its time (above 100 %: its data lay in the cache). On a GPU
+ * every op is waited for, which a step does not do: the sum of their times is more than a step's.
+ * GFLOPS is
  * the best rate measured on this machine (gemm_peers.sh); without it, that of our own product.
  */
 #include <stdio.h>
@@ -54,13 +56,31 @@ static void book(enum op op, double begin, double floats, double flops)
     ledger[op].flops += flops;
 }
 
+/* The number `at` on the device. */
+static int32_t number_at(struct device *device, const int32_t *at)
+{
+    int32_t number;
+    inner->copy_out(device, &number, at, sizeof(number));
+    return number;
+}
+
 /* Keys that the queries see: a token sees those of its row up to itself. */
-static double visible_keys(const struct layout *layout, const int32_t *queries, int32_t count)
+static double visible_keys(struct device *device, const struct layout *layout,
+                           const int32_t *queries, int32_t count)
 {
     double keys = 0;
-    for (int32_t i = 0; i < count; i++) {
-        keys += layout->position[queries ? queries[i] : i] + 1;
+    const size_t tokens = (size_t)layout->tokens;
+    int32_t *position = mem_alloc(tokens * sizeof(*position));
+    int32_t *queried = mem_alloc(tokens * sizeof(*queried));
+    inner->copy_out(device, position, layout->position, tokens * sizeof(*position));
+    if (queries) {
+        inner->copy_out(device, queried, queries, (size_t)count * sizeof(*queried));
     }
+    for (int32_t i = 0; i < count; i++) {
+        keys += position[queries ? queried[i] : i] + 1;
+    }
+    mem_free(position);
+    mem_free(queried);
     return keys;
 }
 
@@ -105,6 +125,7 @@ static double lora_flops(const struct lora *lora, int32_t K, double of_K, double
     {                                                                                              \
         double begin = now_s();                                                                    \
         inner->op arguments;                                                                       \
+        device_wait(d);                                                                            \
         book(OP_##op, begin, floats, flops);                                                       \
     }
 
@@ -162,14 +183,14 @@ TIMED(attention_forward, (struct device *d, real *o, float *lse, const real *q, 
                           int32_t count, const struct attention_shape *s),
       (d, o, lse, q, ldq, k, v, ldkv, layout, queries, count, s),
       2.0 * count * s->H * s->D + 2.0 * layout->tokens * s->G * s->D,
-      4.0 * visible_keys(layout, queries, count) * s->H * s->D)
+      4.0 * visible_keys(d, layout, queries, count) * s->H * s->D)
 TIMED(attention_backward, (struct device *d, real *dq, int32_t lddq, real *dk, real *dv, int32_t lddkv,
                            const real *d_o, const real *o, const float *lse, const real *q, int32_t ldq,
                            const real *k, const real *v, int32_t ldkv, const struct layout *layout,
                            const int32_t *queries, int32_t count, const struct attention_shape *s),
       (d, dq, lddq, dk, dv, lddkv, d_o, o, lse, q, ldq, k, v, ldkv, layout, queries, count, s),
       4.0 * count * s->H * s->D + 4.0 * layout->tokens * s->G * s->D,
-      10.0 * visible_keys(layout, queries, count) * s->H * s->D)
+      10.0 * visible_keys(d, layout, queries, count) * s->H * s->D)
 TIMED(swiglu_forward, (struct device *d, real *h, const real *gate_up, int32_t rows, int32_t F),
       (d, h, gate_up, rows, F), 3.0 * rows * F, 0)
 TIMED(swiglu_backward, (struct device *d, real *dgate_up, real *h, const real *dh, const real *gate_up, int32_t rows,
@@ -189,13 +210,13 @@ TIMED(cross_entropy, (struct device *d, float *nll, real *dx, float *dw, const r
       (2.0 + (dx ? 2.0 : 0.0) + (dw ? 2.0 : 0.0)) * count * C * V)
 TIMED(pool_mean_forward, (struct device *d, real *pooled, const real *x, const int32_t *offset, const int32_t *token,
                           int32_t R, int32_t C),
-      (d, pooled, x, offset, token, R, C), 1.0 * (offset[R] + R) * C, 0)
+      (d, pooled, x, offset, token, R, C), 1.0 * (number_at(d, offset + R) + R) * C, 0)
 TIMED(pool_mean_backward, (struct device *d, real *dx, const real *dpooled, const int32_t *offset,
                            const int32_t *token, int32_t R, int32_t C),
-      (d, dx, dpooled, offset, token, R, C), (2.0 * offset[R] + R) * C, 0)
+      (d, dx, dpooled, offset, token, R, C), (2.0 * number_at(d, offset + R) + R) * C, 0)
 TIMED(pool_max_forward, (struct device *d, real *pooled, int32_t *argmax, const real *x, const int32_t *offset,
                          const int32_t *token, int32_t R, int32_t C),
-      (d, pooled, argmax, x, offset, token, R, C), (offset[R] + 2.0 * R) * C, 0)
+      (d, pooled, argmax, x, offset, token, R, C), (number_at(d, offset + R) + 2.0 * R) * C, 0)
 TIMED(pool_max_backward, (struct device *d, real *dx, const real *dpooled, const int32_t *argmax, int32_t R,
                           int32_t C),
       (d, dx, dpooled, argmax, R, C), 4.0 * R * C, 0)
@@ -249,6 +270,7 @@ static double memory_rate(struct device *device)
     for (int round = 0; round < ROUNDS; round++) {
         double begin = now_s();
         device->ops->add(device, y, x, COUNT);
+        device_wait(device);
         double rate = 3.0 * sizeof(float) * COUNT / (now_s() - begin);
         best = rate > best ? rate : best;
     }
@@ -267,6 +289,7 @@ static double product_rate(struct device *device)
     for (int round = 0; round < ROUNDS; round++) {
         double begin = now_s();
         device->ops->linear_forward(device, y, N, x, K, w, NULL, ROWS, N, K, false);
+        device_wait(device);
         double rate = 2.0 * ROWS * N * K / (now_s() - begin);
         best = rate > best ? rate : best;
     }
@@ -340,7 +363,8 @@ int main(int argc, char **argv)
         session_open(spec, ".", NULL, (int)threads, NULL, &session, &error) != STATUS_OK) {
         fatal(1, "%s", error.text);
     }
-    clock_id = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+    const bool ours = threads == 1 && device_shares_memory(session->device);
+    clock_id = ours ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
     session_plan(session);
     if (session_allocate(session, &error) != STATUS_OK) {
         fatal(1, "%s", error.text);

@@ -5,7 +5,7 @@
 
 BATCH groups go through the model at once, BATCH_GROUPS make a step. What a careful person writes in an afternoon: no
 pair computes a response twice, but the prompt is computed once a response, and rows are padded to the longest.
-Prints one JSON object, its figures, as the last line.
+DEVICE=cuda runs it on a GPU. Prints one JSON object, its figures, as the last line.
 """
 import json
 import os
@@ -14,13 +14,10 @@ import time
 
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 import torch  # noqa: E402
-from peft import get_peft_model  # noqa: E402
 from torch.nn.functional import softplus  # noqa: E402
 from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: E402
 
-from lora import lora_config  # noqa: E402
-
-
+DEVICE = os.environ.get("DEVICE", "cpu")
 clock = time.process_time if os.environ["CLOCK"] == "processor" else time.perf_counter
 
 
@@ -28,8 +25,10 @@ def model_open(base, adapter, pad):
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
     model.config.pad_token_id = pad
     if adapter == "lora":
+        from peft import get_peft_model
+        from lora import lora_config
         model = get_peft_model(model, lora_config())
-    return model.train()
+    return model.to(DEVICE).train()
 
 
 def ranking_loss(rewards, scores):
@@ -56,20 +55,22 @@ def main():
         for micro in range(0, len(step), int(batch)):
             some = step[micro:micro + int(batch)]
             texts = [g["prompt"] + r + tokenizer.eos_token for g in some for r in g["responses"]]
-            inputs = tokenizer(texts, padding=True, return_tensors="pt")
+            inputs = tokenizer(texts, padding=True, return_tensors="pt").to(DEVICE)
             report["tokens"] += int(inputs["attention_mask"].sum())
             report["computed"] += inputs["attention_mask"].numel()
-            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=dtype == "bf16"):
                 rewards = model(**inputs).logits.float().squeeze(-1)
             loss, row = 0.0, 0
             for g in some:
                 count = len(g["scores"])
-                part = ranking_loss(rewards[row:row + count], torch.tensor(g["scores"]))
+                part = ranking_loss(rewards[row:row + count], torch.tensor(g["scores"], device=DEVICE))
                 loss, row = loss + part / pairs, row + count
             loss.backward()
         torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
         report["pairs"] += pairs
         report["steps"].append(clock() - begun)
     print(json.dumps(report))

@@ -9,6 +9,7 @@
 #include "lib/check.h"
 #include "lib/file.h"
 #include "tests/golden/golden.h"
+#include "tests/model_fixture.h"
 #include "tests/test.h"
 #include "worker/trainer/scorer.h"
 
@@ -180,7 +181,10 @@ static void check_losses(const struct golden_case *c, const struct golden_poolin
                       "%s/%s lm loss %s", c->model_name, c->name, where);
     }
     if (json_object_get(json_object_get(c->json, "grads"), label) != NULL) {
-        check_gradients(c, slice_tree_sum(g->stepper.tree), label);
+        float *gradients = fixture_host(c->model->device, slice_tree_sum(g->stepper.tree),
+                                        model_trained_table(c->model)->elements);
+        check_gradients(c, gradients, label);
+        mem_free(gradients);
     }
     arena_release(&arena);
     golden_stepper_free(g);

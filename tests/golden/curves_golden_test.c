@@ -8,6 +8,7 @@
 #include "lib/check.h"
 #include "lib/file.h"
 #include "tests/golden/golden.h"
+#include "tests/model_fixture.h"
 #include "tests/test.h"
 #include "worker/trainer/scorer.h"
 
@@ -87,8 +88,7 @@ struct curve {
 
 /* One step's gradients: the four groups as one batch, or each alone and averaged (the golden's
  * accumulation divides every micro-batch's loss by their number). */
-static const float *curve_gradients(struct curve *curve, const json_t *order,
-                                    struct step_result *result)
+static float *curve_gradients(struct curve *curve, const json_t *order, struct step_result *result)
 {
     struct stepper *s = &curve->g->stepper;
     struct batch_group groups[64];
@@ -102,21 +102,25 @@ static const float *curve_gradients(struct curve *curve, const json_t *order,
         CHECK(stepper_gradients(s, groups, count, NULL, result, NULL) == STATUS_OK);
         return slice_tree_sum(s->tree);
     }
+    struct device *device = s->model->device;
     size_t elements = model_trained_table(s->model)->elements;
     memset(curve->sum, 0, sizeof(float) * elements);
     *result = (struct step_result){0};
     for (int32_t i = 0; i < count; i++) {
         struct step_result one;
         CHECK(stepper_gradients(s, &groups[i], 1, NULL, &one, NULL) == STATUS_OK);
-        const float *g = slice_tree_sum(s->tree);
+        float *g = fixture_host(device, slice_tree_sum(s->tree), elements);
         for (size_t e = 0; e < elements; e++) {
             curve->sum[e] += g[e] / (float)count;
         }
+        mem_free(g);
         result->loss += one.loss / count;
         result->rank_loss += one.rank_loss / count;
         result->lm_loss += one.lm_loss / count;
     }
-    return curve->sum;
+    float *sum = slice_tree_sum(s->tree);
+    device->ops->copy_in(device, sum, curve->sum, sizeof(float) * elements);
+    return sum;
 }
 
 static void curve_run(struct curve *curve, const json_t *order, const json_t *steps)
@@ -150,7 +154,7 @@ static void curve_run(struct curve *curve, const json_t *order, const json_t *st
 static void expect_weights(const char *what, const struct model *model, const char *path)
 {
     const struct params_table *table = model_trained_table(model);
-    const float *weights = model_trained_weights(model);
+    float *weights = fixture_host(model->device, model_trained_weights(model), table->elements);
     for (int32_t i = 0; i < table->count; i++) {
         const struct tensor_place *place = &table->places[i];
         char name[128];
@@ -174,6 +178,7 @@ static void expect_weights(const char *what, const struct model *model, const ch
                       name);
         mem_free(values);
     }
+    mem_free(weights);
 }
 
 static struct optimizer_config optimizer_from(const json_t *settings)
@@ -328,8 +333,9 @@ static void lora_expect_gradients(struct golden_stepper *g, const struct dataset
                   "lora/%s %s", name, label);
     snprintf(path, sizeof(path), "%s",
              golden_path("lora/%s/grads.last.%g.safetensors", name, coefficient));
-    const float *gradients = slice_tree_sum(g->stepper.tree);
     const struct params_table *table = model_trained_table(g->stepper.model);
+    float *gradients =
+        fixture_host(g->stepper.model->device, slice_tree_sum(g->stepper.tree), table->elements);
     for (int32_t i = 0; i < table->count && file_exists(path); i++) {
         const struct tensor_place *place = &table->places[i];
         char tensor[128];
@@ -353,6 +359,7 @@ static void lora_expect_gradients(struct golden_stepper *g, const struct dataset
                       "lora/%s %s worst entry of d %s", name, label, tensor);
         mem_free(values);
     }
+    mem_free(gradients);
     arena_release(&arena);
 }
 

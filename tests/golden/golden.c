@@ -14,6 +14,7 @@
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/limits.h"
+#include "tests/model_fixture.h"
 #include "tests/test.h"
 #include "worker/model/safetensors.h"
 
@@ -215,9 +216,13 @@ struct model *golden_model(const char *name)
         model_free(head);
         return NULL;
     }
-    memcpy(params_at(&model->table, model->weights, TENSOR_SCORE, -1),
-           params_at(&head->table, head->weights, TENSOR_SCORE, -1),
-           sizeof(float) * (size_t)model->config.C);
+    struct device *device = golden_device();
+    const size_t C = (size_t)model->config.C;
+    float *score =
+        fixture_host(device, params_at(&head->table, head->weights, TENSOR_SCORE, -1), C);
+    device->ops->copy_in(device, params_at(&model->table, model->weights, TENSOR_SCORE, -1), score,
+                         sizeof(float) * C);
+    mem_free(score);
     model_free(head);
     return model;
 }

@@ -20,6 +20,7 @@
 #include "lib/limits.h"
 #include "lib/sha256.h"
 #include "tests/golden/golden.h"
+#include "tests/model_fixture.h"
 #include "tests/test.h"
 #include "worker/trainer/scorer.h"
 
@@ -52,8 +53,8 @@ static struct model *smollm2_model(struct device *device)
         model_free(model);
         return NULL;
     }
-    memcpy(params_at(&model->table, model->weights, TENSOR_SCORE, -1), head,
-           elements * sizeof(float));
+    device->ops->copy_in(device, params_at(&model->table, model->weights, TENSOR_SCORE, -1), head,
+                         elements * sizeof(float));
     mem_free(head);
     return model;
 }
@@ -166,7 +167,11 @@ static void check_losses(struct model *model, const struct dataset *dataset, con
     golden_expect(number(loss, "rank_last"), result.rank_loss, GOLDEN_LOSS, "smollm2 rank loss");
     golden_expect(number(loss, "lm"), result.lm_loss, GOLDEN_LOSS, "smollm2 lm loss");
     golden_expect(number(loss, "total_0.1_last"), result.loss, GOLDEN_LOSS, "smollm2 total");
-    check_gradient_norms(model_trained_table(model), slice_tree_sum(g->stepper.tree), json);
+    const struct params_table *table = model_trained_table(model);
+    float *gradients =
+        fixture_host(model->device, slice_tree_sum(g->stepper.tree), table->elements);
+    check_gradient_norms(table, gradients, json);
+    mem_free(gradients);
     arena_release(&arena);
     golden_stepper_free(g);
 }

@@ -2,7 +2,7 @@
  *
  * A text's reward depends on the text alone: scored by itself, in batches of 7 and of 64, among
  * strangers, in any order and so at any offset of a pack, on 1, 2 and 8 threads, by AVX2 and by
- * AVX-512, it has the same bits; in bf16 on AMX too, which are others.
+ * AVX-512, it has the same bits; in bf16 on AMX too, which are others, and on a GPU in either.
  *
  *     TAILOR_TEXTS=1000 batch_invariance_test     more than the 60 of everyday
  *     TAILOR_MODEL=DIR  batch_invariance_test     a real model instead of two small random ones
@@ -26,6 +26,7 @@ enum {
 
 static const char *const ISAS_FP32[] = {"avx2", "avx512", "amx", NULL};
 static const char *const ISAS_BF16[] = {"amx", NULL};
+static const char *const ISAS_GPU[] = {"cuda", NULL};
 static const int THREADS[] = {1, 2, 8};
 static const int32_t BATCHES[] = {7, BATCH_MAX};
 static const enum pooling POOLINGS[] = {POOLING_LAST_TOKEN, POOLING_MEAN};
@@ -256,13 +257,16 @@ static void compare_device(struct device_options options, bool qwen3, enum pooli
     device_close(device);
 }
 
-static void compare_all(enum dtype dtype, bool qwen3, enum pooling pooling)
+static void compare_all(const char *const *isas, enum dtype dtype, bool qwen3, enum pooling pooling)
 {
-    const char *const *isas = dtype == DTYPE_BF16 ? ISAS_BF16 : ISAS_FP32;
     struct texts texts = {0};
     float *alone = mem_alloc((size_t)texts_wanted() * sizeof(float));
     bool filled = false;
+    const char *only = getenv("TAILOR_ISA");
     for (; *isas != NULL; isas++) {
+        if (only != NULL && strcmp(only, *isas) != 0) {
+            continue;
+        }
         for (size_t t = 0; t < COUNT(THREADS); t++) {
             struct device_options options = {.isa = *isas, .threads = THREADS[t], .dtype = dtype};
             compare_device(options, qwen3, pooling, &texts, alone, &filled);
@@ -282,24 +286,40 @@ static void compare_all(enum dtype dtype, bool qwen3, enum pooling pooling)
 TEST(a_text_alone_in_any_batch_and_at_any_offset_has_the_same_reward)
 {
     for (size_t p = 0; p < COUNT(POOLINGS); p++) {
-        compare_all(DTYPE_FP32, false, POOLINGS[p]);
+        compare_all(ISAS_FP32, DTYPE_FP32, false, POOLINGS[p]);
     }
 }
 
 TEST(so_it_is_with_normalised_queries_and_odd_sizes)
 {
     if (getenv("TAILOR_MODEL") == NULL) {
-        compare_all(DTYPE_FP32, true, POOLING_LAST_TOKEN);
+        compare_all(ISAS_FP32, DTYPE_FP32, true, POOLING_LAST_TOKEN);
     }
 }
 
 TEST(so_it_is_in_bf16_on_amx)
 {
     for (size_t p = 0; p < COUNT(POOLINGS); p++) {
-        compare_all(DTYPE_BF16, false, POOLINGS[p]);
+        compare_all(ISAS_BF16, DTYPE_BF16, false, POOLINGS[p]);
     }
     if (getenv("TAILOR_MODEL") == NULL) {
-        compare_all(DTYPE_BF16, true, POOLING_LAST_TOKEN);
+        compare_all(ISAS_BF16, DTYPE_BF16, true, POOLING_LAST_TOKEN);
+    }
+}
+
+TEST(so_it_is_on_a_gpu)
+{
+    if (!device_gpu_is_linked()) {
+        test_skip("this executable has no GPU");
+        return;
+    }
+    for (enum dtype dtype = DTYPE_FP32; dtype <= DTYPE_BF16; dtype++) {
+        for (size_t p = 0; p < COUNT(POOLINGS); p++) {
+            compare_all(ISAS_GPU, dtype, false, POOLINGS[p]);
+        }
+        if (getenv("TAILOR_MODEL") == NULL) {
+            compare_all(ISAS_GPU, dtype, true, POOLING_LAST_TOKEN);
+        }
     }
 }
 

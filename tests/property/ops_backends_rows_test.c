@@ -304,8 +304,8 @@ static void rows_alone(struct device *device, struct fixture *fixture)
     struct matrix y_alone = blank_block(fixture, 1, C);
     struct matrix h_alone = blank_block(fixture, 1, C);
     struct matrix reward_alone = blank_block(fixture, 1, 1);
-    float rstd;
-    device->ops->rmsnorm_forward(device, y_alone.at, &rstd, NULL, t.x.at + (size_t)i * C, NULL,
+    struct matrix rstd = blank_block(fixture, 1, 1);
+    device->ops->rmsnorm_forward(device, y_alone.at, rstd.at, NULL, t.x.at + (size_t)i * C, NULL,
                                  t.w.at, 1, C, 1e-6f);
     device->ops->reward_forward(device, reward_alone.at, y_alone.at, t.w.at, 1, C);
     device->ops->swiglu_forward(device, h_alone.at, gate_up.at + (size_t)i * 2 * C, 1, C);
@@ -327,6 +327,7 @@ static void sumsq(struct device *device, struct fixture *fixture)
     const int32_t count =
         draw_bool(fixture) ? draw_size(fixture, 300) : draw_int(fixture, 0, 80000);
     struct matrix x = draw_block(fixture, 1, count);
+    backend_reserve(device, &(struct scratch_shape){0});
     const double sum = device->ops->sumsq(device, x.at, (size_t)count);
     struct matrix parts = blank_block(fixture, 1, 2);
     parts.at[0] = (float)sum;

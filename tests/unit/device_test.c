@@ -18,7 +18,8 @@ TEST(an_unknown_instruction_set_is_refused_with_the_known_ones)
     struct device *device = NULL;
     struct error error;
     EXPECT_I64(STATUS_USAGE, open_isa("sse9", &device, &error));
-    EXPECT_STR("unknown instruction set \"sse9\": use auto, amx, avx512, avx2 or ref", error.text);
+    EXPECT_STR("unknown instruction set \"sse9\": use auto, cpu, cuda, amx, avx512, avx2 or ref",
+               error.text);
     EXPECT(device == NULL);
 }
 
@@ -55,6 +56,21 @@ TEST(auto_takes_the_best_that_can_be_forced)
         }
     }
     device_close(chosen);
+}
+
+TEST(cpu_is_the_best_processor_and_cuda_is_refused_where_it_is_not_linked_in)
+{
+    struct device *best, *cpu, *gpu = NULL;
+    struct error error;
+    REQUIRE(open_isa("auto", &best, &error) == STATUS_OK);
+    REQUIRE(open_isa("cpu", &cpu, &error) == STATUS_OK);
+    EXPECT_STR(best->ops->name, cpu->ops->name);
+    EXPECT(device_shares_memory(cpu));
+    EXPECT_I64(STATUS_UNSUPPORTED, open_isa("cuda", &gpu, &error));
+    EXPECT_CONTAINS("run tailor-trainer-cuda", error.text);
+    EXPECT(gpu == NULL);
+    device_close(best);
+    device_close(cpu);
 }
 
 TEST(the_environment_decides_where_nobody_asked)

@@ -288,16 +288,16 @@ TEST(every_flipped_bit_changes_the_fingerprint)
     for (size_t i = 0; i < COUNT; i++) {
         x[i] = value_at(2, i);
     }
-    uint64_t whole = gang_fingerprint(x, COUNT);
+    uint64_t whole = gang_fingerprint(fixture_device(), x, COUNT);
     for (size_t i = 0; i < COUNT; i++) {
         for (int bit = 0; bit < 32; bit++) {
             flip(x, i, bit);
-            EXPECT(gang_fingerprint(x, COUNT) != whole);
+            EXPECT(gang_fingerprint(fixture_device(), x, COUNT) != whole);
             flip(x, i, bit);
         }
     }
-    EXPECT(gang_fingerprint(x, COUNT) == whole);
-    EXPECT(gang_fingerprint(x, COUNT - 1) != whole);
+    EXPECT(gang_fingerprint(fixture_device(), x, COUNT) == whole);
+    EXPECT(gang_fingerprint(fixture_device(), x, COUNT - 1) != whole);
 }
 
 /* Rank *argument has one bit of its weights flipped. */
@@ -314,11 +314,11 @@ static void compare_body(const struct comm_options *options, struct ranks_board 
     for (size_t i = 0; i < COUNT; i++) {
         x[i] = value_at(3, i);
     }
-    EXPECT_I64(STATUS_OK, gang_compare(&gang, x, COUNT, 11, &error));
+    EXPECT_I64(STATUS_OK, gang_compare(&gang, fixture_device(), x, COUNT, 11, &error));
     if (gang.rank == wrong) {
         flip(x, 4321, 0);
     }
-    EXPECT_I64(STATUS_NUMERIC, gang_compare(&gang, x, COUNT, 12, &error));
+    EXPECT_I64(STATUS_NUMERIC, gang_compare(&gang, fixture_device(), x, COUNT, 12, &error));
     if (gang.world == 2) {
         EXPECT_CONTAINS("rank 0 and rank 1 have different weights after step 12", error.text);
     } else {

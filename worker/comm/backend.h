@@ -63,6 +63,7 @@ struct comm_ops {
      */
     void (*poison)(struct comm *comm, struct comm_failure *failure);
     void (*close)(struct comm *comm);
+    bool on_device; /* spans and blocks are memory of a GPU */
 };
 
 extern const struct comm_ops comm_local_ops, comm_shm_ops, comm_tcp_ops;

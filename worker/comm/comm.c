@@ -83,6 +83,11 @@ void comm_close(struct comm *comm)
     mem_free(comm);
 }
 
+bool comm_on_device(const struct comm *comm)
+{
+    return comm->ops->on_device;
+}
+
 int32_t comm_rank(const struct comm *comm)
 {
     return comm->rank;

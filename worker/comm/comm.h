@@ -31,6 +31,7 @@
 #ifndef TAILOR_WORKER_COMM_COMM_H
 #define TAILOR_WORKER_COMM_COMM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -83,6 +84,8 @@ enum status comm_open(const struct comm_options *options, struct comm **comm_out
  */
 void comm_close(struct comm *comm); /* NULL is allowed */
 
+/* Whether what it sums and gathers is memory of a GPU; the bytes of its messages never are. */
+bool comm_on_device(const struct comm *comm);
 int32_t comm_rank(const struct comm *comm);
 int32_t comm_world(const struct comm *comm);
 /* Rank `rank` owns elements [*begin, *end) of `count`: blocks are ascending, disjoint, together

@@ -33,4 +33,5 @@ static void local_close(struct comm *comm)
     (void)comm;
 }
 
-const struct comm_ops comm_local_ops = {local_open, local_exchange, local_poison, local_close};
+const struct comm_ops comm_local_ops = {
+    .open = local_open, .exchange = local_exchange, .poison = local_poison, .close = local_close};

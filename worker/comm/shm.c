@@ -227,4 +227,5 @@ static bool exchange_shm(struct comm *comm, struct comm_exchange *exchange,
     return true;
 }
 
-const struct comm_ops comm_shm_ops = {open_shm, exchange_shm, poison, close_shm};
+const struct comm_ops comm_shm_ops = {
+    .open = open_shm, .exchange = exchange_shm, .poison = poison, .close = close_shm};

@@ -429,4 +429,5 @@ static void close_tcp(struct comm *comm)
     mem_free(tcp);
 }
 
-const struct comm_ops comm_tcp_ops = {open_tcp, exchange_tcp, poison, close_tcp};
+const struct comm_ops comm_tcp_ops = {
+    .open = open_tcp, .exchange = exchange_tcp, .poison = poison, .close = close_tcp};

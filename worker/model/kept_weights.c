@@ -65,10 +65,11 @@ static struct kept_list list_of(const struct model *model, bool pruned, unsigned
     return list;
 }
 
-unsigned kept_weights_uses(int32_t pack_tokens, bool backward)
+unsigned kept_weights_uses(const struct device *device, int32_t pack_tokens, bool backward)
 {
     const unsigned uses = backward ? WEIGHT_FORWARD | WEIGHT_BACKWARD_INPUT : WEIGHT_FORWARD;
-    return pack_tokens <= KEPT_PACK_TOKENS_MAX ? uses : 0;
+    const bool pays = !device_shares_memory(device) || pack_tokens <= KEPT_PACK_TOKENS_MAX;
+    return pays ? uses : 0;
 }
 
 size_t kept_weights_bytes(const struct model *model, bool pruned, unsigned uses)

@@ -7,10 +7,11 @@
  *     … optimizer_step …
  *     kept_weights_changed(model);        model_free forgets them
  *
- * It costs another copy of the layers' weights for each use and saves the packing of every product.
- * How much that is depends on the rows of a product alone, so short packs gain and long ones do
- * not: there a copy of the weights would be memory for nothing. The embedding and the heads are not
- * kept: a step reads them once.
+ * On a processor it costs another copy of the layers' weights for each use and saves the packing of
+ * every product. How much that is depends on the rows of a product alone, so short packs gain and
+ * long ones do not: there a copy of the weights would be memory for nothing. A GPU rounds weights
+ * to bf16 for products whose time is a hundredth of a processor's: there it always pays. The
+ * embedding and the heads are not kept: a step reads them once.
  */
 #ifndef TAILOR_WORKER_MODEL_KEPT_WEIGHTS_H
 #define TAILOR_WORKER_MODEL_KEPT_WEIGHTS_H
@@ -21,7 +22,7 @@
 enum { KEPT_PACK_TOKENS_MAX = 256 };
 
 /* The uses that pay when packs hold at most so many tokens. */
-unsigned kept_weights_uses(int32_t pack_tokens, bool backward);
+unsigned kept_weights_uses(const struct device *device, int32_t pack_tokens, bool backward);
 
 /* `pruned`: the last layer is computed only where it is read (pass_pruned). `uses`: bits of enum
  * weight_use. */

@@ -7,7 +7,9 @@
  *     device->ops->linear_forward(device, y, N, x, w, NULL, S, N, K, false);
  *
  * Implementations: ops/ref (readable C, the oracle), ops/cpu (the same source compiled for AVX2,
- * AVX-512 and AVX-512 with AMX), chosen at run time; TAILOR_ISA or device_options.isa forces one.
+ * AVX-512 and AVX-512 with AMX) and, in executables for GPUs, ops_cuda; chosen at run time, where
+ * TAILOR_ISA or device_options.isa forces one. Memory from block_alloc is the device's: on a GPU
+ * the host reaches it through copy_in and copy_out alone.
  *
  * The alphabet (also model/shapes.h): S packed tokens, C channels, H query heads, G key/value
  * heads, D head size, F feed-forward width, V vocabulary, R rewards read. Tensors are row-major,
@@ -18,20 +20,20 @@
  * micro-batches just follow one another; gradients of *activations* are overwritten (=), except
  * where the name of the parameter says `accumulate` or the comment says +=.
  *
- * THE NUMERIC CONTRACT of fp32. Every output of a matrix product is one chain of fused
- * multiply-adds in ascending k, beginning at 0 (or at the old value when accumulating):
- *     for k in 0 … K-1:  acc = fma(a[k], b[k], acc)
- * No split of K, no partial sums. Hence: the same bits from the reference, AVX2 and AVX-512; for
- * any number of threads; for any number of rows at any offset (scores are batch-invariant); and a
- * weight gradient accumulated over two packs has the bits of one pack that holds both.
- * Every other reduction that reaches a reward (norms, softmax, pooling, head) has an order that
- * depends on the logical row alone: reductions over channels or keys use 16 partial sums, element j
- * into partial j mod 16, then the tree (0+8, 1+9, …), (0+4, …), (0+2, …), (0+1); tails are masked,
- * never computed by a scalar variant. Attention's PV is a chain in logical key order.
- * Transcendentals are one polynomial, the same in every lane. No reduction crosses threads except
- * in fixed blocks whose order does not depend on the number of threads. The rejected alternative,
- * blocks of K summed in order (what oneDNN does), gains a little accuracy and loses all of the
- * above, since the block size then depends on shape and version.
+ * THE NUMERIC CONTRACT of fp32 on processors (worker/ops_cuda/cuda.h has the GPU's). Every output
+ * of a matrix product is one chain of fused multiply-adds in ascending k, beginning at 0 (or at the
+ * old value when accumulating): for k in 0 … K-1:  acc = fma(a[k], b[k], acc) No split of K, no
+ * partial sums. Hence: the same bits from the reference, AVX2 and AVX-512; for any number of
+ * threads; for any number of rows at any offset (scores are batch-invariant); and a weight gradient
+ * accumulated over two packs has the bits of one pack that holds both. Every other reduction that
+ * reaches a reward (norms, softmax, pooling, head) has an order that depends on the logical row
+ * alone: reductions over channels or keys use 16 partial sums, element j into partial j mod 16,
+ * then the tree (0+8, 1+9, …), (0+4, …), (0+2, …), (0+1); tails are masked, never computed by a
+ * scalar variant. Attention's PV is a chain in logical key order. Transcendentals are one
+ * polynomial, the same in every lane. No reduction crosses threads except in fixed blocks whose
+ * order does not depend on the number of threads. The rejected alternative, blocks of K summed in
+ * order (what oneDNN does), gains a little accuracy and loses all of the above, since the block
+ * size then depends on shape and version.
  *
  * dtype bf16 without native instructions: the factors of linear_* (x, w, dy) are rounded to bf16
  * (nearest even), the accumulation stays the fp32 chain; bias and dbias are no factors. LoRA,
@@ -50,7 +52,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/pool.h"
 #include "lib/status.h"
 #include "worker/ops/layout.h"
 #include "worker/ops/list.h"
@@ -60,7 +61,7 @@ struct device;
 struct ops;
 
 struct ops {
-    const char *name; /* "ref", "avx2", "avx512", "amx" */
+    const char *name; /* "ref", "avx2", "avx512", "amx", "cuda" */
 
     /* ---- memory ------------------------------------------------------------------------------ */
     enum status (*block_alloc)(struct device *device, size_t bytes, const char *purpose,
@@ -225,41 +226,6 @@ struct ops {
 
 enum { SUMSQ_BLOCK = 16384, NORM_WEIGHT_BLOCK_ROWS = 64 };
 
-struct device_options {
-    const char *isa; /* "auto", "ref", "avx2", "avx512", "amx"; NULL: TAILOR_ISA or auto */
-    int threads;     /* 0: cpu_count() */
-    enum dtype dtype;
-};
-
-struct device {
-    const struct ops *ops;
-    struct pool *pool;
-    enum dtype dtype;
-    void *scratch; /* from block_alloc; what lies where is the implementation's affair */
-    size_t scratch_size;
-    void *packed; /* of weights_keep; likewise the implementation's affair */
-};
-
-/* STATUS_UNSUPPORTED names the missing instructions when a forced isa is not on this machine. */
-enum status device_open(const struct device_options *options, struct device **device_out,
-                        struct error *error);
-void device_close(struct device *device);
-
-/* The implementations, always linked; device_open asks the processor which of them can run. */
-extern const struct ops ops_ref;
-extern const struct ops ops_avx2;
-extern const struct ops ops_avx512;
-extern const struct ops ops_amx; /* AVX-512, and bf16 products by matrix instructions */
-
-/* "fp32-chain-2", "bf16-emulated-chain-2" or "bf16-amx-1": what the bits of a run depend on. All of
- * ref, AVX2, AVX-512 and (in fp32) AMX share one id for the products; the other ops of ref differ
- * from the vector ones, hence "…/ref". */
-const char *device_numerics(const struct device *device);
-
-/* The dtype in a numerics id. */
-enum dtype numerics_dtype(const char *numerics);
-
-/* Whether the device's dtype is bf16 and it has instructions for that. */
-bool device_multiplies_bf16(const struct device *device);
+#include "worker/ops/device.h"
 
 #endif

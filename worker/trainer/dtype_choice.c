@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/trainer/dtype_choice.h"
 
-#include <cpuid.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -40,6 +39,7 @@ static double product_seconds(struct device *device, const struct product *p, en
         const double begin = monotonic_s();
         device->ops->linear_forward(device, p->y, p->N, p->x, p->K, p->w, NULL, ROWS, p->N, p->K,
                                     false);
+        device_wait(device);
         const double seconds = monotonic_s() - begin;
         best = round > 0 && seconds < best ? seconds : best; /* the first warms up */
     }
@@ -70,28 +70,16 @@ static enum status measure(struct session *s, double *ratio_out, struct error *e
 
 /* ---- remembering ----------------------------------------------------------------------------- */
 
-/* The processor's name, as it says itself. */
-static void processor_name(char name[49])
-{
-    unsigned words[12] = {0};
-    for (unsigned i = 0; i < 3; i++) {
-        __get_cpuid(0x80000002u + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2],
-                    &words[4 * i + 3]);
-    }
-    memcpy(name, words, 48);
-    name[48] = '\0';
-}
-
 /* NULL: there is no cache. */
 static const char *note_path(struct session *s)
 {
     const char *dir = token_cache_dir(&s->arena);
-    char name[49], digest[SHA256_HEX_SIZE];
+    char name[DEVICE_NAME_BYTES], digest[SHA256_HEX_SIZE];
     struct buf what = {0};
     if (dir == NULL) {
         return NULL;
     }
-    processor_name(name);
+    device_hardware(s->device, name);
     buf_printf(&what, "tailor dtype 1\n%s\n%s\nthreads %d\nC %d\nF %d\n", name,
                s->device->ops->name, pool_threads(s->device->pool), s->model->config.C,
                s->model->config.F);

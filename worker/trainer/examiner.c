@@ -8,7 +8,6 @@
 
 #include <string.h>
 
-#include "lib/memory.h"
 #include "worker/model/card.h"
 #include "worker/model/kept_weights.h"
 #include "worker/model/tokenizer_dir.h"
@@ -85,8 +84,8 @@ static enum status keep_weights(const struct examiner *e, const struct pass_capa
 {
     enum { SHARE = 4 }; /* of what is available */
     const bool pruned = !capacity->all_tokens;
-    unsigned uses = kept_weights_uses(capacity->S, false);
-    if (kept_weights_bytes(e->model, pruned, uses) > memory_available("") / SHARE) {
+    unsigned uses = kept_weights_uses(e->device, capacity->S, false);
+    if (kept_weights_bytes(e->model, pruned, uses) > device_memory_available(e->device) / SHARE) {
         uses = 0;
     }
     return kept_weights_keep(e->model, pruned, uses, error);

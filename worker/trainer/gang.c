@@ -161,12 +161,6 @@ enum status gang_gather(const struct gang *gang, const void *mine, size_t bytes,
     return comm_all_gather_bytes(gang->comm, mine, bytes, all, error);
 }
 
-enum status gang_share_blocks(const struct gang *gang, float *data, size_t count,
-                              struct error *error)
-{
-    return alone(gang) ? STATUS_OK : comm_all_gather(gang->comm, data, count, error);
-}
-
 enum status gang_barrier(const struct gang *gang, struct error *error)
 {
     return alone(gang) ? STATUS_OK : comm_barrier(gang->comm, error);
@@ -183,12 +177,9 @@ static uint64_t mixed(uint64_t hash, uint64_t word)
     return hash ^ (hash >> 29);
 }
 
-uint64_t gang_fingerprint(const float *block, size_t count)
+/* Whole groups of words, each to its lane; what is left goes to the first. */
+static void lanes_take(uint64_t lane[FINGERPRINT_LANES], const float *block, size_t count)
 {
-    uint64_t lane[FINGERPRINT_LANES];
-    for (int j = 0; j < FINGERPRINT_LANES; j++) {
-        lane[j] = (uint64_t)j + 1;
-    }
     size_t i = 0;
     for (; i + 2 * FINGERPRINT_LANES <= count; i += 2 * FINGERPRINT_LANES) {
         uint64_t word[FINGERPRINT_LANES];
@@ -201,6 +192,26 @@ uint64_t gang_fingerprint(const float *block, size_t count)
         uint32_t word;
         memcpy(&word, block + i, sizeof(word));
         lane[0] = mixed(lane[0], word);
+    }
+}
+
+uint64_t gang_fingerprint(struct device *device, const float *block, size_t count)
+{
+    uint64_t lane[FINGERPRINT_LANES];
+    for (int j = 0; j < FINGERPRINT_LANES; j++) {
+        lane[j] = (uint64_t)j + 1;
+    }
+    if (device_shares_memory(device)) {
+        lanes_take(lane, block, count);
+    } else { /* piece by piece: all but the last are whole groups */
+        float *piece = mem_alloc(DEVICE_PIECE_FLOATS * sizeof(*piece));
+        for (size_t at = 0; at < count; at += DEVICE_PIECE_FLOATS) {
+            const size_t left = count - at;
+            const size_t floats = left < DEVICE_PIECE_FLOATS ? left : DEVICE_PIECE_FLOATS;
+            device->ops->copy_out(device, piece, block + at, floats * sizeof(*piece));
+            lanes_take(lane, piece, floats);
+        }
+        mem_free(piece);
     }
     uint64_t hash = count;
     for (int j = 0; j < FINGERPRINT_LANES; j++) {
@@ -227,13 +238,13 @@ static uint64_t most_common(const uint64_t *all, int32_t world, int32_t *votes_o
     return all[best];
 }
 
-enum status gang_compare(const struct gang *gang, const float *weights, size_t count, int64_t step,
-                         struct error *error)
+enum status gang_compare(const struct gang *gang, struct device *device, const float *weights,
+                         size_t count, int64_t step, struct error *error)
 {
     if (alone(gang)) {
         return STATUS_OK;
     }
-    uint64_t mine = gang_fingerprint(weights, count), all[COMM_WORLD_MAX];
+    uint64_t mine = gang_fingerprint(device, weights, count), all[COMM_WORLD_MAX];
     TRY(gang_gather(gang, &mine, sizeof(mine), all, error));
     int32_t votes, other = 0;
     uint64_t common = most_common(all, gang->world, &votes);

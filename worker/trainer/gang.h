@@ -22,6 +22,7 @@
 
 #include "lib/status.h"
 #include "worker/comm/comm.h"
+#include "worker/ops/ops.h"
 
 /* As proto/rendezvous.h says; the secret is in the environment. */
 struct gang_options {
@@ -56,16 +57,14 @@ enum status gang_broadcast(const struct gang *gang, void *data, size_t bytes, in
 /* `all` (world · bytes) gets every rank's `mine`, by rank. */
 enum status gang_gather(const struct gang *gang, const void *mine, size_t bytes, void *all,
                         struct error *error);
-/* Every rank's own block of `data` (count floats, as gang_block cuts it) to all. */
-enum status gang_share_blocks(const struct gang *gang, float *data, size_t count,
-                              struct error *error);
 enum status gang_barrier(const struct gang *gang, struct error *error);
 
-/* 64 bits of a block: two blocks of different bits have different ones but for 2^-64. */
-uint64_t gang_fingerprint(const float *block, size_t count);
+/* 64 bits of a block on the device: two blocks of different bits have different ones but for 2^-64.
+ */
+uint64_t gang_fingerprint(struct device *device, const float *block, size_t count);
 /* Has every rank the same bits? STATUS_NUMERIC names the rank (of two: both) and `step`, the steps
  * done so far. */
-enum status gang_compare(const struct gang *gang, const float *weights, size_t count, int64_t step,
-                         struct error *error);
+enum status gang_compare(const struct gang *gang, struct device *device, const float *weights,
+                         size_t count, int64_t step, struct error *error);
 
 #endif

@@ -27,14 +27,14 @@ static size_t first_block(size_t begin, size_t end)
     return first < end ? first : end;
 }
 
-/* The block from `start` on: so much of it as is here, then the others' heads. */
+/* The block from `start` on, in `joined`: so much of it as is here, then the others' heads. */
 static double finish_block(struct device *device, const struct gang *gang, const struct head *heads,
-                           const float *x, size_t start, size_t end, size_t count)
+                           float *joined, const float *x, size_t start, size_t end, size_t count)
 {
     float block[SUMSQ_BLOCK];
     size_t have = end - start;
     size_t want = count - start < SUMSQ_BLOCK ? count - start : SUMSQ_BLOCK;
-    memcpy(block, x + start, have * sizeof(float));
+    device->ops->copy_out(device, block, x + start, have * sizeof(float));
     for (int32_t r = gang->rank + 1; have < want; r++) {
         size_t begin, other_end;
         CHECK(r < gang->world);
@@ -44,26 +44,27 @@ static double finish_block(struct device *device, const struct gang *gang, const
         have += size;
     }
     CHECK(have == want);
-    return device->ops->sumsq(device, block, want);
+    device->ops->copy_in(device, joined, block, want * sizeof(float));
+    return device->ops->sumsq(device, joined, want);
 }
 
-/* Sums of the blocks that begin here; `sums` has room for all. */
+/* Sums of the blocks that begin here; `sums` has room for all, `joined` for a block. */
 static size_t sum_own(struct device *device, const struct gang *gang, const struct head *heads,
-                      const float *x, size_t count, double *sums)
+                      float *joined, const float *x, size_t count, double *sums)
 {
     size_t begin, end, blocks = 0;
     gang_block(gang, count, &begin, &end);
     for (size_t start = first_block(begin, end); start < end; start += SUMSQ_BLOCK) {
         bool whole = start + SUMSQ_BLOCK <= end;
         sums[blocks++] = whole ? device->ops->sumsq(device, x + start, SUMSQ_BLOCK)
-                               : finish_block(device, gang, heads, x, start, end, count);
+                               : finish_block(device, gang, heads, joined, x, start, end, count);
     }
     return blocks;
 }
 
 static enum status sum_over_ranks(struct arena *arena, struct device *device,
-                                  const struct gang *gang, const float *x, size_t count,
-                                  double *sum_out, struct error *error)
+                                  const struct gang *gang, float *joined, const float *x,
+                                  size_t count, double *sum_out, struct error *error)
 {
     size_t begin, end, most = count / SUMSQ_BLOCK / (size_t)gang->world + 3;
     struct head *mine = arena_new(arena, struct head);
@@ -71,9 +72,10 @@ static enum status sum_over_ranks(struct arena *arena, struct device *device,
     double *own = arena_array(arena, double, most);
     double *all = arena_array(arena, double, most *(size_t)gang->world);
     gang_block(gang, count, &begin, &end);
-    memcpy(mine->x, x + begin, (first_block(begin, end) - begin) * sizeof(float));
+    device->ops->copy_out(device, mine->x, x + begin,
+                          (first_block(begin, end) - begin) * sizeof(float));
     TRY(gang_gather(gang, mine, sizeof(*mine), heads, error));
-    CHECK(sum_own(device, gang, heads, x, count, own) <= most);
+    CHECK(sum_own(device, gang, heads, joined, x, count, own) <= most);
     TRY(gang_gather(gang, own, most * sizeof(*own), all, error));
     double sum = 0;
     for (int32_t r = 0; r < gang->world; r++) {
@@ -95,7 +97,11 @@ enum status norm_sumsq_of_blocks(struct device *device, const struct gang *gang,
         return STATUS_OK;
     }
     struct arena arena = {0};
-    enum status status = sum_over_ranks(&arena, device, gang, x, count, sum_out, error);
+    void *joined;
+    TRY(device->ops->block_alloc(device, sizeof(struct head), "a block of several ranks", &joined,
+                                 error));
+    enum status status = sum_over_ranks(&arena, device, gang, joined, x, count, sum_out, error);
+    device->ops->block_free(device, joined, sizeof(struct head));
     arena_release(&arena);
     return status;
 }

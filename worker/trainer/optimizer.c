@@ -10,6 +10,7 @@
 #include "lib/arena.h"
 #include "lib/check.h"
 #include "worker/trainer/norm.h"
+#include "worker/trainer/share.h"
 
 enum status optimizer_create(struct device *device, const struct params_table *table,
                              const struct optimizer_config *config, const struct gang *gang,
@@ -51,22 +52,16 @@ void optimizer_free(struct optimizer *optimizer)
     mem_free(optimizer);
 }
 
-static bool alone(const struct optimizer *optimizer)
+static enum comm_sum_to sums_to(const struct optimizer *optimizer)
 {
-    return gang_world(optimizer->gang) == 1;
+    return optimizer->config.cut_state ? COMM_TO_OWNERS : COMM_TO_ALL;
 }
 
 enum status optimizer_reduce(const struct optimizer *optimizer, float *gradients,
                              const struct comm_order *order, struct error *error)
 {
-    if (alone(optimizer)) {
-        return STATUS_OK;
-    }
-    struct comm *comm = optimizer->gang->comm;
-    size_t count = optimizer->table->elements;
-    struct comm_span all = {gradients, count, 0, count};
-    return optimizer->config.cut_state ? comm_reduce_scatter(comm, all, order, error)
-                                       : comm_all_reduce(comm, gradients, count, order, error);
+    return share_sum(optimizer->gang, optimizer->device, gradients, optimizer->table->elements,
+                     sums_to(optimizer), order, error);
 }
 
 enum status optimizer_reduce_start(const struct optimizer *optimizer, float *gradients,
@@ -74,8 +69,8 @@ enum status optimizer_reduce_start(const struct optimizer *optimizer, float *gra
                                    struct error *error)
 {
     struct comm_span span = {gradients, optimizer->table->elements, begin, end};
-    return comm_sum_start(optimizer->gang->comm, span,
-                          optimizer->config.cut_state ? COMM_TO_OWNERS : COMM_TO_ALL, order, error);
+    device_wait(optimizer->device);
+    return comm_sum_start(optimizer->gang->comm, span, sums_to(optimizer), order, error);
 }
 
 enum status optimizer_gradient_norm(const struct optimizer *optimizer, const float *gradients,
@@ -133,8 +128,9 @@ enum status optimizer_step(struct optimizer *optimizer, float *weights, const fl
         .gradient_scale = (float)fmin(1, scale),
     };
     update_own(optimizer, weights, gradients, &step);
-    if (alone(optimizer) || !config->cut_state) {
+    if (!config->cut_state) {
         return STATUS_OK;
     }
-    return comm_all_gather(optimizer->gang->comm, weights, optimizer->table->elements, error);
+    return share_blocks(optimizer->gang, optimizer->device, weights, optimizer->table->elements,
+                        error);
 }

@@ -15,10 +15,14 @@
 #include "lib/log.h"
 #include "storage/files/checkpoint.h"
 #include "worker/model/kept_weights.h"
+#include "worker/trainer/share.h"
 
 enum { PARTS = 3, WEIGHTS_ONLY = 1 };
 
-/* One of the blocks of a checkpoint, as this rank holds it. CPU blocks are host memory. */
+/* Of a block in a GPU's memory the host sees so many bytes at a time; each are a blob. */
+static const size_t STRETCH_BYTES = (size_t)1 << 30;
+
+/* One of the blocks of a checkpoint, as this rank holds it: memory of the device. */
 struct held {
     const char *name;
     float *data;
@@ -65,22 +69,49 @@ static json_t *state_json(const struct session *s, const struct train_state *sta
     return json;
 }
 
-/* Puts this rank's block of the first `parts` parts into the store. */
-static enum status put_own(const struct session *s, const char *dir, int parts,
+/* In how many stretches every rank puts its own block of a part. */
+static size_t stretches_of(const struct session *s)
+{
+    const size_t world = (size_t)gang_world(s->gang);
+    const size_t block = model_trained_table(s->model)->elements / world + COMM_BLOCK_FLOATS;
+    return device_shares_memory(s->device) ? 1 : block * sizeof(float) / STRETCH_BYTES + 1;
+}
+
+/* Elements [begin, end) of what is held; `stage` is NULL where the host reads them as they lie. */
+static enum status put_stretch(const struct session *s, const char *dir, const struct held *held,
+                               size_t begin, size_t end, float *stage,
+                               struct checkpoint_blob *blob_out, struct error *error)
+{
+    float *data = held->data + (begin - held->begin);
+    struct checkpoint_part part = {.name = held->name,
+                                   .data = stage != NULL ? stage : data,
+                                   .size = (end - begin) * sizeof(float),
+                                   .offset = begin * sizeof(float)};
+    if (stage != NULL) {
+        s->device->ops->copy_out(s->device, stage, data, part.size);
+    }
+    return checkpoint_put(dir, &part, gang_rank(s->gang), blob_out, error);
+}
+
+/* Puts this rank's block of the first `parts` parts into the store. blobs (parts · stretches). */
+static enum status put_own(const struct session *s, const char *dir, int parts, size_t stretches,
                            struct checkpoint_blob *blobs, struct error *error)
 {
     struct held held[PARTS];
     size_t begin, end;
+    enum status status = STATUS_OK;
     held_parts(s, held);
     gang_block(s->gang, model_trained_table(s->model)->elements, &begin, &end);
-    for (int i = 0; i < parts; i++) {
-        struct checkpoint_part part = {.name = held[i].name,
-                                       .data = held[i].data + (begin - held[i].begin),
-                                       .size = (end - begin) * sizeof(float),
-                                       .offset = begin * sizeof(float)};
-        TRY(checkpoint_put(dir, &part, gang_rank(s->gang), &blobs[i], error));
+    const size_t length = (end - begin) / stretches + 1;
+    float *stage = device_shares_memory(s->device) ? NULL : mem_alloc(length * sizeof(*stage));
+    for (size_t i = 0; status == STATUS_OK && i < (size_t)parts * stretches; i++) {
+        const size_t at = begin + i % stretches * length;
+        const size_t first = at < end ? at : end;
+        const size_t behind = end - first < length ? end : first + length;
+        status = put_stretch(s, dir, &held[i / stretches], first, behind, stage, &blobs[i], error);
     }
-    return STATUS_OK;
+    mem_free(stage);
+    return status;
 }
 
 /* Ranks agree on the state to the byte: of the clock, it is the leader's. */
@@ -109,15 +140,18 @@ static enum status commit(struct session *s, const char *dir, const struct train
 static enum status save(struct session *s, const char *dir, const struct train_state *state,
                         int parts, int keep_last, int64_t keep_step, struct error *error)
 {
-    struct checkpoint_blob own[PARTS], *all;
-    int32_t world = gang_world(s->gang);
-    TRY(put_own(s, dir, parts, own, error));
-    size_t bytes = sizeof(*own) * (size_t)parts;
-    all = mem_alloc(bytes * (size_t)world);
-    enum status status = gang_gather(s->gang, own, bytes, all, error);
+    const size_t stretches = stretches_of(s), blobs = (size_t)parts * stretches;
+    const size_t world = (size_t)gang_world(s->gang),
+                 bytes = blobs * sizeof(struct checkpoint_blob);
+    struct checkpoint_blob *own = mem_alloc(bytes), *all = mem_alloc(bytes * world);
+    enum status status = put_own(s, dir, parts, stretches, own, error);
     if (status == STATUS_OK) {
-        status = commit(s, dir, state, all, parts * world, error);
+        status = gang_gather(s->gang, own, bytes, all, error);
     }
+    if (status == STATUS_OK) {
+        status = commit(s, dir, state, all, (int)(blobs * world), error);
+    }
+    mem_free(own);
     mem_free(all);
     if (status == STATUS_OK && gang_keeps(s->gang)) {
         status = checkpoint_prune(dir, keep_last, keep_step, error);
@@ -173,6 +207,31 @@ static enum status state_read(const struct session *s, const json_t *json,
     return json_get_f64(json, "seconds", &state->seconds, error);
 }
 
+/* `count` elements from `begin` on of what `name` names, of `whole`, to the device. */
+static enum status read_block(const struct session *s, const struct checkpoint *checkpoint,
+                              const char *name, size_t whole, size_t begin, float *to, size_t count,
+                              struct error *error)
+{
+    const size_t bytes = whole * sizeof(float);
+    enum status status = STATUS_OK;
+    if (device_shares_memory(s->device)) {
+        return checkpoint_read_range(checkpoint, name, bytes, begin * sizeof(float), to,
+                                     count * sizeof(float), error);
+    }
+    float *piece = mem_alloc(DEVICE_PIECE_FLOATS * sizeof(*piece));
+    for (size_t at = 0; status == STATUS_OK && at < count; at += DEVICE_PIECE_FLOATS) {
+        const size_t left = count - at;
+        const size_t floats = left < DEVICE_PIECE_FLOATS ? left : DEVICE_PIECE_FLOATS;
+        status = checkpoint_read_range(checkpoint, name, bytes, (begin + at) * sizeof(float), piece,
+                                       floats * sizeof(float), error);
+        if (status == STATUS_OK) {
+            s->device->ops->copy_in(s->device, to + at, piece, floats * sizeof(float));
+        }
+    }
+    mem_free(piece);
+    return status;
+}
+
 /* What this rank holds of all parts. */
 static enum status read_parts(struct session *s, const struct checkpoint *checkpoint,
                               struct error *error)
@@ -182,9 +241,8 @@ static enum status read_parts(struct session *s, const struct checkpoint *checkp
     held_parts(s, held);
     for (int i = 0; i < PARTS; i++) {
         size_t count = i == 0 ? whole : s->optimizer->end - s->optimizer->begin;
-        TRY(checkpoint_read_range(checkpoint, held[i].name, whole * sizeof(float),
-                                  held[i].begin * sizeof(float), held[i].data,
-                                  count * sizeof(float), error));
+        TRY(read_block(s, checkpoint, held[i].name, whole, held[i].begin, held[i].data, count,
+                       error));
     }
     kept_weights_changed(s->model);
     return STATUS_OK;
@@ -257,8 +315,11 @@ enum status best_load(struct session *s, const struct train_state *state, struct
     gang_block(s->gang, whole, &begin, &end);
     TRY(checkpoint_open_held(dir, state->best_step, &checkpoint, error));
     enum status status =
-        checkpoint_read_range(checkpoint, "weights", whole * sizeof(float), begin * sizeof(float),
-                              weights + begin, (end - begin) * sizeof(float), error);
+        read_block(s, checkpoint, "weights", whole, begin, weights + begin, end - begin, error);
     checkpoint_close(checkpoint);
-    return status == STATUS_OK ? gang_share_blocks(s->gang, weights, whole, error) : status;
+    if (status == STATUS_OK) {
+        status = share_blocks(s->gang, s->device, weights, whole, error);
+    }
+    kept_weights_changed(s->model);
+    return status;
 }

@@ -232,6 +232,16 @@ static enum status open_data_in_turn(struct session *s, FILE *notes, struct erro
     return gang_barrier(s->gang, error);
 }
 
+/* The spec decides between processor and GPU; TAILOR_ISA among what a processor can be asked for,
+ * and in tests for a GPU. */
+static const char *isa_of(const struct spec *spec)
+{
+    if (spec->resources.device == SPEC_DEVICE_CUDA) {
+        return "cuda";
+    }
+    return getenv("TAILOR_ISA") != NULL ? NULL : "cpu";
+}
+
 enum status session_open(const struct spec *spec, const char *run, const struct gang *gang,
                          int threads, FILE *notes, struct session **session_out,
                          struct error *error)
@@ -240,7 +250,8 @@ enum status session_open(const struct spec *spec, const char *run, const struct 
     s->spec = spec;
     s->run = run;
     s->gang = gang;
-    struct device_options options = {.threads = threads,
+    struct device_options options = {.isa = isa_of(spec),
+                                     .threads = threads,
                                      .dtype = spec->train.dtype == SPEC_DTYPE_BF16 ? DTYPE_BF16
                                                                                    : DTYPE_FP32};
     enum status status = device_open(&options, &s->device, error);

@@ -51,6 +51,7 @@ struct ledger {
     } rows[LEDGER_ROWS_MAX];
     int count;
     size_t total;
+    size_t held;      /* of the total, by now */
     size_t available; /* that this process may still take; 0: not known */
     int32_t ranks;    /* that take from it together */
     bool recompute;   /* layers are computed again in the backward pass */

@@ -144,21 +144,25 @@ static void session_plan_ledger(struct session *s)
     ledger_add(ledger, "scratch of the ops", s->device->ops->scratch_bytes(s->device, &s->scratch));
     size_t rotary = sizeof(float) * (size_t)m->rope_positions * (size_t)m->config.D;
     ledger_add(ledger, "rotary tables", rotary);
-    /* What is there by now: the model, and all that is not a big block. */
-    size_t held = m->table.elements * sizeof(float) + rotary + (m->adapter != NULL ? block : 0);
-    size_t anonymous = memory_anonymous("");
-    ledger_add(ledger, "program, tokenizer, data", anonymous > held ? anonymous - held : 0);
-    ledger->available = memory_available("");
-    ledger->ranks = gang_world(s->gang);
+    /* What is there by now: the model, and in the host's memory all that is not a big block. */
+    ledger->held = m->table.elements * sizeof(float) + rotary + (m->adapter != NULL ? block : 0);
+    ledger->ranks = 1;
+    if (device_shares_memory(s->device)) {
+        size_t anonymous = memory_anonymous("");
+        size_t others = anonymous > ledger->held ? anonymous - ledger->held : 0;
+        ledger_add(ledger, "program, tokenizer, data", others);
+        ledger->held = anonymous;
+        ledger->ranks = gang_world(s->gang);
+    }
+    ledger->available = device_memory_available(s->device);
     ledger->recompute = s->capacity.recompute;
 }
 
 /* Does what is not yet allocated, by every rank here, exceed what may still be taken? */
 static bool ledger_exceeds(const struct ledger *ledger)
 {
-    size_t anonymous = memory_anonymous("");
-    return ledger->available > 0 && ledger->total > anonymous &&
-           ledger->total - anonymous > ledger->available / (size_t)ledger->ranks;
+    return ledger->available > 0 && ledger->total > ledger->held &&
+           ledger->total - ledger->held > ledger->available / (size_t)ledger->ranks;
 }
 
 void session_plan(struct session *s)
@@ -197,7 +201,7 @@ void session_plan(struct session *s)
                                         .lora_rank = s->model->lora.r,
                                         .backward = true,
                                         .cross_entropy = capacity->imitation};
-    s->packed_uses = kept_weights_uses(capacity->S, true);
+    s->packed_uses = kept_weights_uses(s->device, capacity->S, true);
     memory_trim();
     session_plan_ledger(s);
     if (ledger_exceeds(&s->ledger)) { /* it saves little: the first thing to go */

@@ -19,6 +19,7 @@
 #include "worker/trainer/long_group.h"
 #include "worker/trainer/overlap.h"
 #include "worker/trainer/portion.h"
+#include "worker/trainer/share.h"
 
 /* What one slice adds to the losses. */
 struct slice_sums {
@@ -141,7 +142,7 @@ static uint64_t recheck_pass(struct running *run, size_t elements)
     run->reward_out = NULL;
     slice_pass(run, run->portion->recheck.slice, false, &sums, gradients);
     run->reward_out = reward_out;
-    return gang_fingerprint(gradients, elements);
+    return gang_fingerprint(run->stepper->model->device, gradients, elements);
 }
 
 /* With overlap the last slice is left to overlap_end. What a rank alone sums in place is gone then,
@@ -162,7 +163,8 @@ static void own_slices(struct running *run, struct report *report)
         float *gradients = slice_tree_begin(s->tree);
         slice_pass(run, slice, last && !rechecked, &report->slices[i], gradients);
         if (rechecked) {
-            report->fingerprint = gang_fingerprint(gradients, elements);
+            report->fingerprint =
+                gang_fingerprint(run->stepper->model->device, gradients, elements);
         }
         if (!last || run->overlap == NULL) {
             slice_tree_end(s->tree);
@@ -248,7 +250,8 @@ static enum status slices_pass(struct running *run, struct error *error)
 
 static bool overlaps(const struct stepper *stepper)
 {
-    return stepper->overlap_floats > 0 && gang_world(stepper->gang) > 1;
+    return stepper->overlap_floats > 0 && gang_world(stepper->gang) > 1 &&
+           share_is_direct(stepper->gang, stepper->model->device);
 }
 
 /* A portion of no step (−1) is not summed over ranks. */

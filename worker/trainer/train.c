@@ -132,7 +132,7 @@ static bool evaluation_due(const struct training *t)
 static enum status compare_weights(struct training *t, struct error *error)
 {
     const struct model *model = t->session->model;
-    return gang_compare(t->session->gang, model_trained_weights(model),
+    return gang_compare(t->session->gang, model->device, model_trained_weights(model),
                         model_trained_table(model)->elements, t->state.step, error);
 }
 
