@@ -83,7 +83,7 @@ static void print_values(void)
         fputs("'; options='' ;;\n", stdout);
     }
     fputs("    explain) words=\"$fields\" ;;\n    init|run) words=\"$words", stdout);
-    for (int stage = SPEC_STAGE_LM; stage <= SPEC_STAGE_ADMIT; stage++) {
+    for (int stage = SPEC_STAGE_LM; stage <= SPEC_STAGE_SERVE; stage++) {
         printf(" %s", spec_choice_name("stage", stage));
     }
     fputs("\" ;;\n"

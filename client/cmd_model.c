@@ -1,30 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tailor model: the rewards of a model, two models side by side, and the way out.
+ * tailor model: two models of this machine side by side, and the way out. (cmd_score.c: rewards.)
  */
 #include <string.h>
 
 #include "client/commands.h"
 #include "client/offline.h"
-
-static const struct option_row score_rows[] = {
-    OFFLINE_DATA_ROWS,
-    OFFLINE_FORMAT_ROWS,
-    OFFLINE_COMPUTE_ROWS,
-};
-
-const struct command cmd_model_score = {
-    .noun = "model",
-    .verb = "score",
-    .summary = "Give texts their rewards, one line each",
-    .details =
-        "Lines of JSON: {\"prompt\", \"response\"} or any form of preference data. The same text "
-        "gets the\nsame bits whatever else is in the file.",
-    .example = "tailor model score ./support/model answers.jsonl -o jsonl",
-    .arguments = {{.placeholder = "MODEL"}, {.placeholder = "FILE|-", .optional = true}},
-    OPTION_ROWS(score_rows),
-    .trainer_verb = "score",
-    OFFLINE_COMMAND};
 
 static const struct option_row compare_rows[] = {
     OFFLINE_ROW("data", 'd', OPTION_LIST, data, "FILE", "preference data; may repeat"),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tailor submit: a spec becomes a job of the service; job clone: the spec of a job becomes another.
+ * tailor submit: a spec becomes a job of the service; job clone: the spec of a job becomes another;
+ * serve: a spec of two lines does.
  *
  * Files and directories that the spec names are uploaded and named by their digests; other names
  * are the service's (datasets, models, bases). What is there on this machine is a path, and so is
@@ -65,6 +66,26 @@ static enum status read_job(const struct call *call, const struct service *servi
     json_decref(job);
     enum status status = spec_parse(service->arena, call->arguments[0], text.data, text.length,
                                     overrides, options->set.count, spec_out, error);
+    buf_release(&text);
+    return status;
+}
+
+static enum status make_serve(struct arena *arena, const struct call *call, struct spec **spec_out,
+                              struct error *error)
+{
+    const struct remote_options *options = call->options;
+    struct spec_override *overrides;
+    struct buf text = {0};
+    json_t *json = json_object();
+    json_object_set_new(json, "stage", json_string("serve"));
+    json_object_set_new(json, "from", json_string(call->arguments[0]));
+    json_append(&text, json);
+    json_decref(json);
+    enum status status = read_overrides(arena, call, &overrides, error);
+    if (status == STATUS_OK) {
+        status = spec_parse(arena, "tailor serve", text.data, text.length, overrides,
+                            options->set.count, spec_out, error);
+    }
     buf_release(&text);
     return status;
 }
@@ -189,6 +210,20 @@ static enum status submit_run(const struct call *call, struct error *error)
     return remote_within(submit_in, call, error);
 }
 
+static enum status serve_in(struct arena *arena, const struct call *call, struct error *error)
+{
+    struct service service;
+    struct spec *spec;
+    TRY(remote_open(arena, call, &service, error));
+    TRY(make_serve(arena, call, &spec, error));
+    return submit(call, &service, spec, error);
+}
+
+static enum status serve_run(const struct call *call, struct error *error)
+{
+    return remote_within(serve_in, call, error);
+}
+
 static enum status clone_in(struct arena *arena, const struct call *call, struct error *error)
 {
     struct service service;
@@ -238,3 +273,20 @@ const struct command cmd_job_clone = {
     OPTION_ROWS(submit_rows),
     .options_size = sizeof(struct remote_options),
     .run = clone_run};
+
+const struct command cmd_serve = {
+    .noun = "serve",
+    .summary = "Keep a model and the adapters over it ready to score texts",
+    .details =
+        "MODEL stays in the memory of one slot: a model of the service, or a base. It scores MODEL "
+        "itself,\nif it is no adapter, and every adapter that was customized from it, of any "
+        "tenant "
+        "that may use its\nown: these are fetched when they are first asked for. It runs until it "
+        "is "
+        "cancelled.",
+    .example = "tailor serve general/hh@prod --set serve.adapters_mib=4096\n"
+               "       tailor model score acme/support@prod answers.jsonl",
+    .arguments = {{.placeholder = "NAME"}},
+    OPTION_ROWS(submit_rows),
+    .options_size = sizeof(struct remote_options),
+    .run = serve_run};

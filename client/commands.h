@@ -14,9 +14,9 @@ extern const struct command cmd_run, cmd_explain, cmd_job_init, cmd_job_validate
 
 /* of the service */
 extern const struct command cmd_up, cmd_down, cmd_login, cmd_submit, cmd_ls, cmd_show, cmd_logs,
-    cmd_wait, cmd_cancel, cmd_top, cmd_job_submit, cmd_job_clone, cmd_job_list, cmd_job_show,
-    cmd_job_why, cmd_job_logs, cmd_job_metrics, cmd_job_events, cmd_job_wait, cmd_job_watch,
-    cmd_job_cancel, cmd_job_pause, cmd_job_resume, cmd_job_retry, cmd_job_priority,
+    cmd_wait, cmd_cancel, cmd_top, cmd_serve, cmd_job_submit, cmd_job_clone, cmd_job_list,
+    cmd_job_show, cmd_job_why, cmd_job_logs, cmd_job_metrics, cmd_job_events, cmd_job_wait,
+    cmd_job_watch, cmd_job_cancel, cmd_job_pause, cmd_job_resume, cmd_job_retry, cmd_job_priority,
     cmd_job_attempts, cmd_job_checkpoints;
 extern const struct command cmd_base_add, cmd_base_list, cmd_base_show, cmd_base_rm, cmd_data_add,
     cmd_data_list, cmd_data_show, cmd_data_rm;

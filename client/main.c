@@ -11,8 +11,8 @@ int main(int argc, char **argv)
         /* training, without a service */
         &cmd_run, &cmd_evaluate, &cmd_explain,
         /* a service: on this machine, and a job on it */
-        &cmd_up, &cmd_down, &cmd_login, &cmd_submit, &cmd_ls, &cmd_show, &cmd_logs, &cmd_wait,
-        &cmd_cancel, &cmd_top,
+        &cmd_up, &cmd_down, &cmd_login, &cmd_submit, &cmd_serve, &cmd_ls, &cmd_show, &cmd_logs,
+        &cmd_wait, &cmd_cancel, &cmd_top,
         /* specs, runs and jobs */
         &cmd_job_init, &cmd_job_validate, &cmd_job_schema, &cmd_job_report, &cmd_job_rows,
         &cmd_job_diff, &cmd_job_submit, &cmd_job_clone, &cmd_job_list, &cmd_job_show, &cmd_job_why,

@@ -74,7 +74,8 @@ static struct ask ask_from_row(struct coordinator *coordinator, const Api__Job *
                      : cluster_batch(&coordinator->cluster, (uint64_t)row->batch_id),
         .submitted_ms = row->created_ms,
         .not_before_ms = row->not_before_ms,
-        .whole = (uint64_t)row->shard_of};
+        .whole = (uint64_t)row->shard_of,
+        .serves = row->stage == API__STAGE__STAGE_SERVE};
 }
 
 enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, const Api__Job *row,
@@ -87,6 +88,7 @@ enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, 
     job->shard = row->shard;
     job->shards = row->shards;
     text_replace(&job->output_model, row->output_model);
+    text_replace(&job->serves, row->stage == API__STAGE__STAGE_SERVE ? row->from_digest : NULL);
     *ask_out = ask_from_row(coordinator, row);
     if (row->spec == NULL)
         return error_set(error, STATUS_USAGE, "a job needs its spec");

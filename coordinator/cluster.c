@@ -221,6 +221,10 @@ void cluster_attempt_failed(struct cluster *cluster, struct cluster_job *job, en
                             uint64_t worker, int64_t now_ms)
 {
     enum job_state from = job->run.state;
+    if (job->ask.serves && from == JOB_STATE_RUNNING &&
+        now_ms - job->run.since_ms >= CLUSTER_PROVED_MS) {
+        job_proved(&job->run); /* or a server that lives for months would use up its attempts */
+    }
     enum job_event event = job_attempt_failed(&job->run, failure, now_ms);
     record(cluster, job, event, from);
     job->yielded = event == JOB_EVENT_REQUEUE;

@@ -7,6 +7,8 @@
 
 #include "coordinator/cluster.h"
 
+enum { CLUSTER_PROVED_MS = 60000 }; /* a job that served so long was no mistake */
+
 /* Room for one more job at the end, not initialized. */
 struct cluster_job *cluster_job_add(struct cluster *cluster);
 /* Queued, recovering or paused, and counted against the tenant's quota: a shard is not. */

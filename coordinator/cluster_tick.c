@@ -89,6 +89,22 @@ static void halts(struct cluster *cluster, int64_t now_ms)
     }
 }
 
+/* What has no end of its own would keep a worker from being drained. */
+static void leave_draining(struct cluster *cluster, int64_t now_ms)
+{
+    for (uint32_t i = 0; i < cluster->job_count; i++) {
+        struct cluster_job *job = &cluster->jobs[i];
+        bool leaves = false;
+        for (int32_t m = 0; job->ask.serves && m < job->member_count; m++) {
+            leaves |= cluster->registry.workers[job->members[m].worker].draining;
+        }
+        if (leaves && job->run.state == JOB_STATE_RUNNING) {
+            cluster_move(cluster, job, JOB_EVENT_YIELD, now_ms);
+            cluster_command_all(cluster, COMMAND_YIELD, job);
+        }
+    }
+}
+
 static void charge(struct cluster *cluster, int64_t now_ms)
 {
     for (uint32_t i = 0; i < cluster->tenant_count; i++) {
@@ -319,6 +335,7 @@ void cluster_tick(struct cluster *cluster, int64_t now_ms)
     leases(cluster, now_ms);
     deadlines(cluster, now_ms);
     halts(cluster, now_ms);
+    leave_draining(cluster, now_ms);
     charge(cluster, now_ms);
     if (cluster->dirty || now_ms >= cluster->wake_ms) {
         cycle(cluster, now_ms);

@@ -18,6 +18,7 @@
 
 #include "coordinator/change.h"
 #include "coordinator/join.h"
+#include "coordinator/scores.h"
 #include "coordinator/series.h"
 #include "coordinator/state.h"
 #include "coordinator/store.h"
@@ -182,6 +183,7 @@ static enum status open_all(struct coordinator *coordinator, struct error *error
     coordinator->keys = keys_create();
     TRY(boot_from_records(coordinator, error));
     coordinator->joins = joins_open(coordinator);
+    coordinator->scores = scores_open(coordinator);
     path_join(path, sizeof(path), coordinator->data, "store");
     coordinator->store = store_create(path);
     space_init(&coordinator->space, coordinator->store);
@@ -222,6 +224,8 @@ void coordinator_close(struct coordinator *coordinator)
 {
     cycle_stop(coordinator);
     coordinator->closing = true;
+    if (coordinator->scores != NULL)
+        scores_close(coordinator->scores);
     if (coordinator->store_thread != NULL)
         background_stop(coordinator->store_thread);
     if (coordinator->database != NULL)

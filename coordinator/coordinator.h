@@ -229,6 +229,33 @@ void coordinator_blob_read(struct coordinator *coordinator, const char *tenant, 
                            int64_t offset, size_t length, struct buf *out, int64_t *size_out,
                            coordinator_done *done, void *argument);
 
+/* ---- scoring: by a running job of stage serve ------------------------------------------------ */
+
+struct score_query {
+    const char *tenant, *model;           /* whose; "acme/support@7" */
+    const char *manifest;                 /* of the version */
+    const char *parent, *parent_manifest; /* of what it is an adapter over, or NULL */
+    bool adapter;
+    char **rows; /* each a JSON object; no longer needed once the call returns */
+    size_t row_count;
+    struct arena *arena; /* of the answer */
+};
+
+struct score_reply {
+    Api__Score **results; /* as the worker gave them */
+    size_t result_count;
+    const char *numerics;
+    int retry_after_s; /* of a refusal: it may be asked again then; 0: not as it is */
+    const char *hint;  /* of a refusal: what to type, or NULL */
+};
+
+/* STATUS_OK: it is on its way, and `done` comes within SCORE_PATIENCE_MS. Else `done` does not
+ * come: STATUS_CONFLICT (nothing serves it), STATUS_LIMIT (too many wait), STATUS_CANCELLED (not
+ * now). `done` may say STATUS_USAGE (of the rows) and STATUS_CANCELLED. */
+enum status coordinator_score(struct coordinator *coordinator, const struct score_query *query,
+                              struct score_reply *reply, coordinator_done *done, void *argument,
+                              struct error *error);
+
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 void coordinator_status(struct coordinator *coordinator, struct arena *arena,

@@ -26,8 +26,9 @@ struct job *job_create(uint64_t id, const char *tenant)
 
 void job_free(struct job *job)
 {
-    char *const texts[] = {job->output_model,    job->output_alias, job->gate_figures,
-                           job->failure_message, job->failure_hint, job->failure_log};
+    char *const texts[] = {job->output_model, job->output_alias,    job->serves,
+                           job->gate_figures, job->failure_message, job->failure_hint,
+                           job->failure_log};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         mem_free(texts[i]);
     mem_free(job);

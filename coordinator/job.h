@@ -22,6 +22,7 @@ struct job {
     uint64_t shard_of;                 /* 0: it is no shard */
     int64_t shard, shards;             /* which, from 1, of how many; of a whole: 0, of how many */
     char *output_model, *output_alias; /* NULL: none */
+    char *serves;                      /* of stage serve: the manifest of its model; else NULL */
     int64_t keep_last;                 /* checkpoints */
     bool pause_wanted, cancel_wanted;  /* by a person */
 

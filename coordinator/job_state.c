@@ -146,6 +146,12 @@ enum job_event job_attempt_ended(struct job_run *run, int64_t now_ms)
     return apply(run, run->yields ? JOB_EVENT_REQUEUE : JOB_EVENT_PARK, now_ms);
 }
 
+void job_proved(struct job_run *run)
+{
+    run->charged = 0;
+    run->fruitless = 0;
+}
+
 void job_progressed(struct job_run *run, int64_t step)
 {
     if (step > run->progress) {

@@ -95,6 +95,10 @@ enum job_event job_attempt_failed(struct job_run *run, enum failure failure, int
 /* All ranks of an attempt that was told to end are gone: PARK, REQUEUE or STOP. */
 enum job_event job_attempt_ended(struct job_run *run, int64_t now_ms);
 
+/* It did for a while what it is there for (a job without an end): what failed before is forgiven.
+ */
+void job_proved(struct job_run *run);
+
 /* A checkpoint of this step was registered. */
 void job_progressed(struct job_run *run, int64_t step);
 

@@ -12,6 +12,7 @@
 
 #include "coordinator/change.h"
 #include "coordinator/join.h"
+#include "coordinator/scores.h"
 #include "lib/check.h"
 #include "lib/log.h"
 #include "proto/worker_message.h"
@@ -305,6 +306,9 @@ void on_message(void *argument, struct identity from, const struct worker_messag
         break;
     case WORKER_ASSIGN_REPLY:
         on_assign_reply(coordinator, member, message);
+        break;
+    case WORKER_SCORE_ANSWER:
+        scores_answered(coordinator->scores, member->id, message);
         break;
     case WORKER_BLOB_GET:
     case WORKER_BLOB_CHUNK:

@@ -162,6 +162,7 @@ static void enter(struct submitting *it)
         job->shards = shards;
         text_replace(&job->output_model, it->job->output_model);
         text_replace(&job->output_alias, it->job->output_alias);
+        text_replace(&job->serves, it->job->serves);
         job_list_add(&coordinator->jobs, job);
     }
     if (shards > 0)

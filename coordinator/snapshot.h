@@ -38,6 +38,7 @@ struct ask {
     int32_t after_count;
     uint32_t batch;       /* index; 0: of none */
     uint64_t whole;       /* the job that it is a shard of (cluster_whole.c); 0: of none */
+    bool serves;          /* it has no end of its own: it leaves a worker that drains */
     bool numerics_strict; /* never moves to other numerics, even if those are gone */
 };
 

@@ -95,6 +95,7 @@ struct coordinator {
     struct series *series;   /* the store thread's */
     struct background *database, *store_thread;
     struct joins *joins;
+    struct scores *scores;
 
     struct cluster cluster;
     struct job_list jobs;

@@ -67,4 +67,13 @@
 #define TERM_MAX           1000000
 #define STEPS_MAX          1000000000
 
+/* Requests for rewards. */
+#define SCORE_BYTES_MAX      (1 * MIB)  /* of one: 256 texts of 4 KiB */
+#define SCORE_RESPONSES_MAX  256        /* of one: their answer fits a line of a report */
+#define SCORES_MAX           512        /* on their way through the coordinator … */
+#define SCORES_BYTES_MAX     (64 * MIB) /* … and of these the rows */
+#define SCORES_OF_JOB_MAX    128        /* of these by one serve job … */
+#define SCORES_OF_TENANT_MAX 32         /* … and for one tenant's models */
+#define SCORE_PATIENCE_MS    30000      /* until who asked is told that no answer came */
+
 #endif

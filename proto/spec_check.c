@@ -45,7 +45,7 @@ enum status spec_check_stage(const struct spec *spec, const struct spec_given *g
 {
     if (spec->stage == SPEC_STAGE_UNSET) {
         return bad(given, error, "stage",
-                   "is missing: write lm, general, customize, evaluate, score or admit");
+                   "is missing: write lm, general, customize, evaluate, score, admit or serve");
     }
     const char *stage = spec_choice_name("stage", (int)spec->stage);
     if ((spec->preset == SPEC_PRESET_PAPER_GENERAL && spec->stage != SPEC_STAGE_GENERAL) ||
@@ -108,10 +108,11 @@ static enum status check_data(const struct spec *spec, const struct spec_given *
         }
     }
     bool trains = SPEC_IN_TRAINING & 1u << spec->stage;
+    bool serves = spec->stage == SPEC_STAGE_SERVE; /* texts come with requests */
     if (trains && spec->data.train.count == 0) {
         return bad(given, error, "data.train", "is missing: name the data to train on");
     }
-    if (!trains && spec->data.eval.count == 0) {
+    if (!trains && !serves && spec->data.eval.count == 0) {
         return bad(given, error, "data.eval", "is missing: name the data to %s",
                    spec->stage == SPEC_STAGE_SCORE   ? "score"
                    : spec->stage == SPEC_STAGE_ADMIT ? "judge"

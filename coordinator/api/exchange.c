@@ -100,6 +100,10 @@ static void send_answer(struct exchange *exchange)
     header(exchange, "X-Content-Type-Options", "nosniff");
     if (exchange->code == 401)
         header(exchange, "WWW-Authenticate", "Bearer");
+    if (exchange->retry_after_s > 0) {
+        snprintf(length, sizeof(length), "%d", exchange->retry_after_s);
+        header(exchange, "Retry-After", length);
+    }
     snprintf(length, sizeof(length), "%zu", exchange->text.length);
     header(exchange, "Content-Length", length);
     if (!exchange->head)
@@ -140,12 +144,14 @@ static void on_audited(void *argument, enum status status, const struct error *e
     mem_free(audit);
 }
 
-/* Everything that may change something, and was not only a chunk of a file. */
+/* Everything that may change something, and was not only a chunk of a file. To score changes
+ * nothing. */
 static void audit_answer(const struct exchange *exchange)
 {
     const struct route *route = exchange->match.route;
     if (route == NULL || route->method == ROUTE_GET || route->id == ROUTE_UPLOAD_PUT ||
-        exchange->caller.name[0] == '\0' || exchange->api->stopping)
+        route->id == ROUTE_MODEL_SCORE || exchange->caller.name[0] == '\0' ||
+        exchange->api->stopping)
         return;
     struct audit *audit = mem_alloc(sizeof(*audit));
     Api__AuditEntry *entry = message_new(&audit->arena, &api__audit_entry__descriptor);

@@ -72,7 +72,8 @@ struct exchange {
     const char *content_type; /* of the text */
     int code;                 /* 0: by the status */
     const char *hint;
-    void *state; /* the handler's, in the arena */
+    int retry_after_s; /* of a refusal: header Retry-After; 0: none */
+    void *state;       /* the handler's, in the arena */
 };
 
 typedef enum status exchange_run(struct records *records, struct exchange *exchange,

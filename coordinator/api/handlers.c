@@ -41,6 +41,7 @@ static const struct handler HANDLERS[ROUTE_COUNT] = {
     [ROUTE_MODEL_VERSIONS] = {.read = versions_read},
     [ROUTE_MODEL_VERSION] = {.read = version_read},
     [ROUTE_MODEL_PROMOTE] = {.write = model_promote},
+    [ROUTE_MODEL_SCORE] = {.read = score_read, .start = score_start},
     [ROUTE_SHARE_LIST] = {.read = shares_read},
     [ROUTE_SHARE_PUT] = {.write = share_put},
     [ROUTE_SHARE_REMOVE] = {.write = share_remove},

@@ -42,6 +42,14 @@ exchange_start dataset_add;
 exchange_run models_read, model_read, model_history, versions_read, version_read;
 exchange_run model_add, model_promote, model_remove, shares_read, share_put, share_remove;
 
+enum status model_version_find(struct records *records, struct exchange *exchange,
+                               Api__ShareRight need, const char *tenant, const char *name,
+                               const char *version, Api__ModelVersion **version_out,
+                               struct error *error);
+/* ---- on_score.c ---- */
+exchange_run score_read;
+exchange_start score_start;
+
 /* ---- on_tenants.c: tenants, tokens, usage ---- */
 exchange_run tenants_read, tenant_read, tokens_read, token_create, token_rotate, token_revoke;
 exchange_run usage_check;

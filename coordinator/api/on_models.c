@@ -58,16 +58,17 @@ enum status versions_read(struct records *records, struct exchange *exchange, st
                                  &exchange->arena, exchange_reply(exchange), error);
 }
 
-static enum status find_version(struct records *records, struct exchange *exchange,
-                                const char *tenant, const char *name, const char *version,
-                                Api__ModelVersion **version_out, struct error *error)
+enum status model_version_find(struct records *records, struct exchange *exchange,
+                               Api__ShareRight need, const char *tenant, const char *name,
+                               const char *version, Api__ModelVersion **version_out,
+                               struct error *error)
 {
     struct reference reference = {.version = 0};
     if (version != NULL)
         TRY(version_parse(version, &reference, error));
     snprintf(reference.tenant, sizeof(reference.tenant), "%s", tenant);
     snprintf(reference.name, sizeof(reference.name), "%s", name);
-    return model_record_version(records, exchange_scope(exchange), READ, &reference,
+    return model_record_version(records, exchange_scope(exchange), need, &reference,
                                 &exchange->arena, version_out, error);
 }
 
@@ -75,8 +76,8 @@ enum status version_read(struct records *records, struct exchange *exchange, str
 {
     const Api__ObjectRequest *request = exchange->request;
     Api__ModelVersion *version;
-    TRY(find_version(records, exchange, request->tenant, request->name, request->version, &version,
-                     error));
+    TRY(model_version_find(records, exchange, READ, request->tenant, request->name,
+                           request->version, &version, error));
     exchange->reply = version;
     return STATUS_OK;
 }
@@ -104,8 +105,8 @@ enum status model_promote(struct records *records, struct exchange *exchange, st
     if (request->alias == NULL)
         return error_set(error, STATUS_USAGE, "alias: say which shall point at this version");
     TRY(exchange_own(exchange, request->tenant, error));
-    TRY(find_version(records, exchange, request->tenant, request->name, request->version, &version,
-                     error));
+    TRY(model_version_find(records, exchange, READ, request->tenant, request->name,
+                           request->version, &version, error));
     alias.name = request->alias;
     alias.by = exchange->caller.name;
     alias.has_version = alias.has_moved_ms = true;

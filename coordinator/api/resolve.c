@@ -323,7 +323,8 @@ void resolve_row(struct resolution *it)
     job->name = (char *)spec->name;
     job->has_stage = job->has_priority = job->has_ranks = job->has_min_ranks = true;
     job->has_preemptible = job->has_max_attempts = true;
-    job->stage = (Api__Stage)spec->stage; /* the same order in both */
+    job->stage = (Api__Stage)enum_parse(&api__stage__descriptor,
+                                        spec_choice_name("stage", (int)spec->stage));
     job->queue = (char *)spec->schedule.queue;
     job->pool = (char *)spec->resources.pool;
     job->priority = spec->schedule.priority;

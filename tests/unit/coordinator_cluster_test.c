@@ -531,4 +531,61 @@ TEST(shards_are_not_counted_against_the_quota_of_queued_jobs)
     EXPECT_I64(STATUS_LIMIT, cluster_admit(&scene->cluster, &ask, 0, &scene->error));
 }
 
+/* ---- jobs without an end --------------------------------------------------------------------- */
+
+/* A serve job that runs on worker 1. */
+static struct scene *serving(void)
+{
+    struct scene *scene = scene_make();
+    struct ask ask = {.pool = 1, .ranks = 1, .min_ranks = 1, .serves = true};
+    uint64_t id = 0;
+    beat(scene, 1, 0, 0);
+    EXPECT_I64(STATUS_OK,
+               cluster_submit(&scene->cluster, &ask, 3, scene->now_ms, &id, &scene->error));
+    EXPECT_I64(1, turns(scene, 1, COMMAND_BEGIN));
+    EXPECT_I64(FENCE_ACCEPT, tell(scene, 1, REPORT_STARTED, 1, 1));
+    EXPECT_STR("running", state(scene, 1));
+    return scene;
+}
+
+TEST(a_job_without_an_end_leaves_a_worker_that_drains)
+{
+    struct scene *scene = serving();
+    cluster_drain(&scene->cluster, 0, true);
+    EXPECT_I64(1, turns(scene, 1, COMMAND_YIELD));
+    EXPECT_STR("pausing", state(scene, 1));
+    EXPECT_I64(FENCE_ACCEPT, tell(scene, 1, REPORT_GONE, 1, 1));
+    EXPECT_STR("queued", state(scene, 1));
+    beat(scene, 2, 0, 0);
+    EXPECT_I64(1, turns(scene, 1, COMMAND_BEGIN)); /* elsewhere */
+    EXPECT_I64(2, (int64_t)cluster_job(&scene->cluster, 1)->run.term);
+}
+
+TEST(a_job_that_served_for_a_minute_does_not_use_up_its_attempts)
+{
+    struct scene *scene = serving();
+    for (uint64_t term = 1; term <= 5; term++) {
+        for (int i = 0; i < 13; i++) {
+            turns(scene, 5, COMMAND_BEGIN);
+            beat(scene, 1, 1, term);
+        }
+        EXPECT_I64(FENCE_ACCEPT, tell(scene, 1, REPORT_FAILED, 1, term));
+        EXPECT_STR("recovering", state(scene, 1));
+        beat(scene, 1, 0, 0);
+        turns(scene, 4, COMMAND_BEGIN);
+        scene->sequence[1] = 0;
+        EXPECT_I64(FENCE_ACCEPT, tell(scene, 1, REPORT_STARTED, 1, term + 1));
+        EXPECT_STR("running", state(scene, 1));
+    }
+    /* At once after its start, twice more: with the last of the good ones that is three. */
+    EXPECT_I64(FENCE_ACCEPT, tell(scene, 1, REPORT_FAILED, 1, 6));
+    EXPECT_STR("recovering", state(scene, 1));
+    beat(scene, 1, 0, 0);
+    turns(scene, 8, COMMAND_BEGIN);
+    scene->sequence[1] = 0;
+    EXPECT_I64(FENCE_ACCEPT, tell(scene, 1, REPORT_STARTED, 1, 7));
+    EXPECT_I64(FENCE_ACCEPT, tell(scene, 1, REPORT_FAILED, 1, 7));
+    EXPECT_STR("failed", state(scene, 1));
+}
+
 TEST_MAIN()

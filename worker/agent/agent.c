@@ -180,6 +180,8 @@ static void on_up(void *argument)
     arena_release(&arena);
     for (struct attempt *it = agent->attempts; it != NULL; it = it->next) {
         transfer_again(&it->transfer);
+        if (it->serving != NULL)
+            transfer_again(serving_transfer(it->serving));
         outbox_again(
             &it->outbox); /* before any newer one: a coordinator takes the first for the oldest */
     }
@@ -277,11 +279,24 @@ static void on_ack(struct agent *agent, const Wire__Ack *ack)
 static void on_blob(struct agent *agent, const struct worker_message *row, const void *message)
 {
     for (struct attempt *it = agent->attempts; it != NULL; it = it->next) {
-        if (row->id == WORKER_BLOB_CHUNK)
-            transfer_on_chunk(&it->transfer, message);
-        else
-            transfer_on_ack(&it->transfer, message);
+        struct transfer *both[] = {&it->transfer,
+                                   it->serving != NULL ? serving_transfer(it->serving) : NULL};
+        for (int i = 0; i < 2 && both[i] != NULL; i++) {
+            if (row->id == WORKER_BLOB_CHUNK)
+                transfer_on_chunk(both[i], message);
+            else
+                transfer_on_ack(both[i], message);
+        }
     }
+}
+
+static void on_score(struct agent *agent, const Wire__ScoreAsk *ask)
+{
+    struct attempt *it = find(agent, ask->job, ask->term);
+    if (it != NULL && it->serving != NULL)
+        serving_take(it->serving, it, ask);
+    else
+        serving_refuse(&agent->link, ask, "the serve job does not run here any more");
 }
 
 static void on_message(void *argument, const struct worker_message *row, void *message)
@@ -313,6 +328,9 @@ static void on_message(void *argument, const struct worker_message *row, void *m
     case WORKER_BLOB_CHUNK:
     case WORKER_BLOB_ACK:
         on_blob(agent, row, message);
+        break;
+    case WORKER_SCORE_ASK:
+        on_score(agent, message);
         break;
     case WORKER_BLOB_FORGET:
         for (size_t i = 0; i < forget->n_digests; i++)
@@ -409,12 +427,12 @@ void agent_close(struct agent *agent)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-enum { POLL_MAX = 2 * RANKS_MAX + 1 };
+enum { POLL_MAX = 3 * RANKS_MAX + 1 };
 
-static int add_pipe(zmq_pollitem_t *items, int count, int fd)
+static int add_pipe(zmq_pollitem_t *items, int count, int fd, short events)
 {
     if (fd >= 0 && count < POLL_MAX)
-        items[count++] = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
+        items[count++] = (zmq_pollitem_t){.fd = fd, .events = events};
     return count;
 }
 
@@ -425,8 +443,10 @@ static void await(struct agent *agent, int64_t wait_ms)
     items[count++] = (zmq_pollitem_t){.socket = agent->link.socket, .events = ZMQ_POLLIN};
     for (const struct attempt *it = agent->attempts; it != NULL; it = it->next) {
         for (int i = 0; i < it->rank_count; i++) {
-            count = add_pipe(items, count, it->ranks[i].process.printed);
-            count = add_pipe(items, count, it->ranks[i].process.reports);
+            count = add_pipe(items, count, it->ranks[i].process.printed, ZMQ_POLLIN);
+            count = add_pipe(items, count, it->ranks[i].process.reports, ZMQ_POLLIN);
+            if (it->serving != NULL && serving_writes(it->serving))
+                count = add_pipe(items, count, it->ranks[i].process.requests, ZMQ_POLLOUT);
         }
     }
     zmq_poll(items, count, (long)wait_ms); /* woken by a signal too */

@@ -35,7 +35,7 @@ static enum status ranks_make(struct attempt *it, const Wire__Assign *assign, st
         struct rank *rank = &it->ranks[i];
         *rank = (struct rank){.number = assign->ranks[i],
                               .slot = assign->slots[i],
-                              .process = {.printed = -1, .reports = -1},
+                              .process = {.printed = -1, .reports = -1, .requests = -1},
                               .printed = {.size_max = LOG_LINE_BYTES},
                               .reports = {.size_max = 1 << 16},
                               .attempt = it};
@@ -147,6 +147,7 @@ void attempt_free(struct attempt *it)
     dir_remove(it->dir, NULL);
     transfer_release(&it->transfer);
     outbox_close(&it->outbox);
+    serving_free(it->serving);
     mem_free(it->ranks);
     mem_free(it->inputs);
     mem_free(it->parts);
@@ -297,7 +298,9 @@ static void reap(struct attempt *it)
         signal_ranks(it, SIGKILL, false);
     }
     if (all) {
-        it->succeeded = well;
+        if (it->serving != NULL)
+            serving_end(it->serving, it);
+        it->succeeded = well && it->serving == NULL; /* to serve has no end of its own */
         it->phase = ATTEMPT_ENDING;
     }
 }
@@ -385,6 +388,8 @@ static void turn_running(struct attempt *it, int mark)
     if (it->checkpoint_step > it->published_step && may)
         attempt_publish_checkpoint(it);
     give_up_checkpoints(it);
+    if (it->serving != NULL)
+        serving_turn(it->serving, it);
     reap(it);
 }
 

@@ -31,6 +31,7 @@
 #include "worker/agent/link.h"
 #include "worker/agent/outbox.h"
 #include "worker/agent/process.h"
+#include "worker/agent/serving.h"
 #include "worker/agent/transfer.h"
 
 enum attempt_phase { ATTEMPT_FETCHING, ATTEMPT_RUNNING, ATTEMPT_ENDING, ATTEMPT_REPORTED };
@@ -76,7 +77,8 @@ struct attempt {
     int64_t shard, shards; /* of how many; 0 of some: it puts them together; 0, 0: no shards */
     char (*parts)[SHA256_HEX_SIZE]; /* what the shards left, in order */
     int part_count;
-    bool measures; /* its stage trains nothing: it leaves a result, and no model */
+    bool measures;           /* its stage trains nothing: it leaves a result, and no model */
+    struct serving *serving; /* of stage serve: the requests for its trainer; else NULL */
     struct rank *ranks;
     int rank_count;
     enum attempt_phase phase;

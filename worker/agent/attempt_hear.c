@@ -183,6 +183,8 @@ static void on_reported(void *argument, const char *text, size_t length)
         on_running(it, rank, line);
     else if (strcmp(type, "failure") == 0)
         on_failure(it, rank, line);
+    else if (strcmp(type, "scores") == 0 && it->serving != NULL)
+        serving_answer(it->serving, it, line);
     json_decref(line);
 }
 

@@ -154,6 +154,8 @@ static enum status spec_write(struct attempt *it, struct error *error)
     TRY(json_read("the spec", it->spec, strlen(it->spec), &spec, error));
     path_join(path, sizeof(path), it->dir, SPEC_FILE);
     const char *stage = json_string_value(json_object_get(spec, "stage"));
+    if (stage != NULL && strcmp(stage, "serve") == 0 && it->serving == NULL)
+        it->serving = serving_create(it->place->cache);
     it->measures = stage != NULL && (strcmp(stage, "evaluate") == 0 ||
                                      strcmp(stage, "score") == 0 || strcmp(stage, "admit") == 0);
     enum status status = spec_resolve(it, spec, error);
@@ -192,7 +194,9 @@ static void words_make(const struct attempt *it, const struct rank *rank, struct
 {
     int count = 0;
     const char *const common[] = {it->place->trainer,
-                                  it->measures ? "measure" : "train",
+                                  it->serving != NULL ? "serve"
+                                  : it->measures      ? "measure"
+                                                      : "train",
                                   "--spec",
                                   SPEC_FILE,
                                   "--out",
@@ -237,7 +241,8 @@ static enum status rank_start(struct attempt *it, struct rank *rank, struct erro
         .dir = it->dir,
         .secret = it->world > 1 ? it->secret : NULL,
         .cache = tokens,
-        .cpus = slots_cpus(it->place->slots, rank->slot, &cpus) ? &cpus : NULL};
+        .cpus = slots_cpus(it->place->slots, rank->slot, &cpus) ? &cpus : NULL,
+        .asked = it->serving != NULL};
     enum status status = process_start(&options, &rank->process, error);
     arena_release(&arena);
     return status;

@@ -19,9 +19,9 @@ static const int WATCHED[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
 
 /* In the child; never returns. */
 static _Noreturn void become(const struct process_options *options, pid_t parent, int printed,
-                             int reports)
+                             int reports, int requests)
 {
-    int empty = open("/dev/null", O_RDONLY);
+    int input = requests >= 0 ? requests : open("/dev/null", O_RDONLY);
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
@@ -33,7 +33,7 @@ static _Noreturn void become(const struct process_options *options, pid_t parent
     if (options->secret != NULL)
         setenv(RENDEZVOUS_SECRET_VARIABLE, options->secret, 1);
     setenv("TAILOR_CACHE", options->cache, 1);
-    if (dup2(empty, STDIN_FILENO) < 0 || dup2(printed, STDOUT_FILENO) < 0 ||
+    if (dup2(input, STDIN_FILENO) < 0 || dup2(printed, STDOUT_FILENO) < 0 ||
         dup2(printed, STDERR_FILENO) < 0 || dup2(reports, PROCESS_REPORT_FD) < 0 ||
         chdir(options->dir) != 0) {
         dprintf(STDERR_FILENO, "%s: %s\n", options->dir, strerror(errno));
@@ -56,21 +56,37 @@ static bool pipe_make(int ends[2])
     return high >= 0;
 }
 
+/* The other way round: the child reads, we write. */
+static bool request_pipe_make(int ends[2])
+{
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return false;
+    int high = fcntl(ends[0], F_DUPFD_CLOEXEC, 16);
+    close(ends[0]);
+    ends[0] = high;
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    return high >= 0;
+}
+
 enum status process_start(const struct process_options *options, struct process *process_out,
                           struct error *error)
 {
-    int printed[2] = {-1, -1}, reports[2] = {-1, -1};
+    int printed[2] = {-1, -1}, reports[2] = {-1, -1}, requests[2] = {-1, -1};
     pid_t self = getpid(), pid = -1;
-    if (pipe_make(printed) && pipe_make(reports))
+    if (pipe_make(printed) && pipe_make(reports) &&
+        (!options->asked || request_pipe_make(requests)))
         pid = fork();
     if (pid == 0)
-        become(options, self, printed[1], reports[1]);
+        become(options, self, printed[1], reports[1], requests[0]);
     int saved = errno;
+    if (requests[0] >= 0)
+        close(requests[0]);
     if (printed[1] >= 0)
         close(printed[1]);
     if (reports[1] >= 0)
         close(reports[1]);
-    *process_out = (struct process){.pid = pid, .printed = printed[0], .reports = reports[0]};
+    *process_out = (struct process){
+        .pid = pid, .printed = printed[0], .reports = reports[0], .requests = requests[1]};
     if (pid < 0) {
         process_out->pid = 0;
         process_close(process_out);
@@ -117,5 +133,7 @@ void process_close(struct process *process)
         close(process->printed);
     if (process->reports >= 0)
         close(process->reports);
-    process->printed = process->reports = -1;
+    if (process->requests >= 0)
+        close(process->requests);
+    process->printed = process->reports = process->requests = -1;
 }

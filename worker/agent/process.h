@@ -3,7 +3,8 @@
  * process: one rank's trainer: started, heard, ended.
  *
  * It is a process group of its own, dies with this process (SIGKILL), is bound to the CPUs of its
- * slot, and has two pipes to us: what it prints, and its reports (worker/trainer/relay.h).
+ * slot, and has two pipes to us: what it prints, and its reports (worker/trainer/relay.h). One that
+ * serves has a third: requests.
  */
 #ifndef TAILOR_WORKER_AGENT_PROCESS_H
 #define TAILOR_WORKER_AGENT_PROCESS_H
@@ -22,12 +23,14 @@ struct process_options {
     const char *secret;       /* hex; in its environment. NULL: none */
     const char *cache;        /* TAILOR_CACHE */
     const cpu_set_t *cpus;    /* NULL: all */
+    bool asked;               /* its standard input is a pipe of ours */
 };
 
 struct process {
     pid_t pid;       /* 0: none, or reaped */
     int printed;     /* −1: at its end */
     int reports;     /* likewise */
+    int requests;    /* its standard input, to write to without waiting; −1: none */
     int wait_status; /* once reaped */
 };
 

@@ -48,16 +48,9 @@ static const struct column_row {
     [COLUMN_MARGIN] = {"margin", true, offsetof(struct data_columns, margin)},
 };
 
-enum status record_reader_open(const struct data_source *source, struct record_reader **reader_out,
-                               struct error *error)
+void record_reader_open_objects(const struct data_source *source, struct record_reader **reader_out)
 {
-    struct source_file *file;
-    TRY(source_file_open(source->path, &file, error));
-    if (source->name != NULL) {
-        source_file_rename(file, source->name);
-    }
     struct record_reader *reader = mem_alloc(sizeof(*reader));
-    reader->file = file;
     reader->context.source = source;
     arena_alloc(&reader->context.arena, 1); /* the first chunk is kept from record to record */
     reader->empty = arena_mark(&reader->context.arena);
@@ -69,6 +62,18 @@ enum status record_reader_open(const struct data_source *source, struct record_r
         reader->context.names[i] = name != NULL ? name : column_rows[i].name;
     }
     *reader_out = reader;
+}
+
+enum status record_reader_open(const struct data_source *source, struct record_reader **reader_out,
+                               struct error *error)
+{
+    struct source_file *file;
+    TRY(source_file_open(source->path, &file, error));
+    if (source->name != NULL) {
+        source_file_rename(file, source->name);
+    }
+    record_reader_open_objects(source, reader_out);
+    (*reader_out)->file = file;
     return STATUS_OK;
 }
 
@@ -79,7 +84,9 @@ void record_reader_close(struct record_reader *reader)
     }
     json_decref(reader->root);
     arena_release(&reader->context.arena);
-    source_file_close(reader->file);
+    if (reader->file != NULL) {
+        source_file_close(reader->file);
+    }
     mem_free(reader);
 }
 
@@ -281,6 +288,18 @@ static void unknown_collect(struct record_reader *reader, const json_t *object,
     record->unknown = unknown;
 }
 
+static enum status record_understand(struct record_reader *reader, struct record *record,
+                                     struct error *error)
+{
+    if (!json_is_object(reader->root)) {
+        return error_set(error, STATUS_FORMAT, "a JSON object is expected");
+    }
+    TRY(form_detect(reader, reader->root, error));
+    unknown_collect(reader, reader->root, record);
+    record->is_text = reader->form->language_model;
+    return reader->form->read(&reader->context, reader->root, record, error);
+}
+
 static enum status record_parse(struct record_reader *reader, const struct source_text *text,
                                 struct record *record, struct error *error)
 {
@@ -289,13 +308,18 @@ static enum status record_parse(struct record_reader *reader, const struct sourc
         record->invalid_utf8 = true;
         return STATUS_OK;
     }
-    if (!json_is_object(reader->root)) {
-        return error_set(error, STATUS_FORMAT, "a JSON object is expected");
-    }
-    TRY(form_detect(reader, reader->root, error));
-    unknown_collect(reader, reader->root, record);
-    record->is_text = reader->form->language_model;
-    return reader->form->read(&reader->context, reader->root, record, error);
+    return record_understand(reader, record, error);
+}
+
+enum status record_reader_object(struct record_reader *reader, json_t *object,
+                                 struct record *record_out, struct error *error)
+{
+    json_decref(reader->root);
+    reader->root = json_incref(object);
+    reader->form = NULL;
+    arena_reset(&reader->context.arena, reader->empty);
+    *record_out = (struct record){.number = 1, .preferred = -1};
+    return record_understand(reader, record_out, error);
 }
 
 enum status record_reader_next(struct record_reader *reader, struct record *record_out,

@@ -14,6 +14,7 @@
 #ifndef TAILOR_WORKER_DATA_RECORD_H
 #define TAILOR_WORKER_DATA_RECORD_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -68,6 +69,12 @@ struct record_reader;
 /* `source` is borrowed until the reader is closed. */
 enum status record_reader_open(const struct data_source *source, struct record_reader **reader_out,
                                struct error *error);
+/* For objects that come from no file: each has the form that its own columns say. */
+void record_reader_open_objects(const struct data_source *source,
+                                struct record_reader **reader_out);
+/* The object is kept until the next call. Sentences name no place. */
+enum status record_reader_object(struct record_reader *reader, json_t *object,
+                                 struct record *record_out, struct error *error);
 void record_reader_close(struct record_reader *reader); /* NULL is fine */
 /* Everything in the record is borrowed until the next call. */
 enum status record_reader_next(struct record_reader *reader, struct record *record_out,

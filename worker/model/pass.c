@@ -5,6 +5,9 @@
  */
 #include "worker/model/pass.h"
 
+#include "lib/check.h"
+#include "worker/model/adapter_open.h"
+
 static real *moved(real *rows, int32_t first, int64_t columns)
 {
     return rows == NULL ? NULL : rows + (int64_t)first * columns;
@@ -114,11 +117,26 @@ void pass_weight_backward(const struct pass *pass, enum tensor_kind kind, int32_
 
 bool pass_lora_on(const struct pass *pass, enum tensor_kind kind)
 {
+    const struct reading_adapters *several = pass->reading->adapters;
+    if (several != NULL) {
+        return several->count > 0 && (several->items[0]->lora.targets & (1u << kind)) != 0;
+    }
     return pass->model->adapter != NULL && (pass->model->lora.targets & (1u << kind)) != 0;
 }
 
-static struct lora_factors lora_factors(const struct pass *pass, enum tensor_kind kind,
+/* Without gradients: those of an adapter that is only read. */
+static struct lora_factors read_factors(const struct adapter *adapter, enum tensor_kind kind,
                                         int32_t layer)
+{
+    return (struct lora_factors){
+        .A = params_at(&adapter->table, adapter->weights, TENSOR_LORA_A + kind, layer),
+        .B = params_at(&adapter->table, adapter->weights, TENSOR_LORA_B + kind, layer),
+        .r = adapter->lora.r,
+        .scale = lora_scale(&adapter->lora)};
+}
+
+static struct lora_factors own_factors(const struct pass *pass, enum tensor_kind kind,
+                                       int32_t layer)
 {
     const struct params_table *table = &pass->model->adapter_table;
     enum tensor_kind a = TENSOR_LORA_A + kind, b = TENSOR_LORA_B + kind;
@@ -132,11 +150,44 @@ static struct lora_factors lora_factors(const struct pass *pass, enum tensor_kin
 
 /* The adapters of a product, as its op takes them. */
 struct adapters {
-    struct lora_factors factors[LORA_PARTS_MAX];
+    struct lora_factors factors[LORA_PARTS_MAX * PASS_ADAPTERS_MAX];
     struct lora_part parts[LORA_PARTS_MAX];
     struct lora_range all;
     struct lora lora;
 };
+
+/* One part's factors, an entry for each adapter, at `factors`. */
+static void factors_fill(const struct pass *pass, enum tensor_kind kind, int32_t layer,
+                         struct lora_factors *factors)
+{
+    const struct reading_adapters *several = pass->reading->adapters;
+    if (several == NULL) {
+        factors[0] = own_factors(pass, kind, layer);
+        return;
+    }
+    for (int32_t i = 0; i < several->count; i++) {
+        factors[i] = read_factors(several->items[i], kind, layer);
+    }
+}
+
+/* The model's own adapter is every row's; of several each has its rows. In a pruned layer these are
+ * the queries, but for keys and values. */
+static void ranges_choose(const struct pass *pass, const struct pass_product *product,
+                          struct adapters *adapters)
+{
+    const struct reading_adapters *several = pass->reading->adapters;
+    if (several == NULL) {
+        adapters->all = (struct lora_range){.row0 = 0, .rows = product->rows, .adapter = 0};
+        adapters->lora.ranges = &adapters->all;
+        adapters->lora.range_count = 1;
+        return;
+    }
+    CHECK(pass->first == 0); /* packs are computed whole */
+    CHECK(several->count <= PASS_ADAPTERS_MAX);
+    const bool at_queries = product->first != TENSOR_K && pass_pruned(pass, product->layer);
+    adapters->lora.ranges = at_queries ? several->queries : several->tokens;
+    adapters->lora.range_count = at_queries ? several->query_ranges : several->token_ranges;
+}
 
 /* False where none of the product's matrices has one. */
 static bool adapters_of(const struct pass *pass, const struct pass_product *product,
@@ -148,12 +199,11 @@ static bool adapters_of(const struct pass *pass, const struct pass_product *prod
     const struct params_table *table = &pass->model->table;
     const struct tensor_place *first = params_place(table, product->first, product->layer);
     const size_t end = first->offset + (size_t)product->N * (size_t)first->columns;
-    const int32_t r = pass->model->lora.r;
-    *adapters = (struct adapters){.all = {.row0 = 0, .rows = product->rows, .adapter = 0},
-                                  .lora = {.parts = adapters->parts,
-                                           .ranges = &adapters->all,
-                                           .range_count = 1,
-                                           .ldu = LORA_TARGETS * r}};
+    const struct reading_adapters *several = pass->reading->adapters;
+    const int32_t r = several != NULL ? several->r_max : pass->model->lora.r;
+    const int32_t each = several != NULL ? several->count : 1;
+    adapters->lora = (struct lora){.parts = adapters->parts, .ldu = LORA_TARGETS * r};
+    ranges_choose(pass, product, adapters);
     int32_t *count = &adapters->lora.part_count;
     for (int32_t i = 0; i < LORA_TARGETS; i++) {
         const struct tensor_place *w = params_place(table, places[i], product->layer);
@@ -163,11 +213,12 @@ static bool adapters_of(const struct pass *pass, const struct pass_product *prod
         if (*count == 0) {
             adapters->lora.u = pass_layer(pass, product->layer).lora_u + i * r;
         }
-        adapters->factors[*count] = lora_factors(pass, places[i], product->layer);
+        struct lora_factors *factors = &adapters->factors[*count * each];
+        factors_fill(pass, places[i], product->layer, factors);
         adapters->parts[*count] = (struct lora_part){
             .column = (int32_t)((w->offset - first->offset) / (size_t)first->columns),
             .N = w->rows,
-            .adapters = &adapters->factors[*count]};
+            .adapters = factors};
         ++*count;
     }
     return *count > 0;

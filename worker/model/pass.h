@@ -47,6 +47,8 @@ float *pass_gradient(const struct pass *pass, enum tensor_kind kind, int32_t lay
 void pass_weight_backward(const struct pass *pass, enum tensor_kind kind, int32_t layer,
                           const real *dy, int32_t lddy, const real *x, int32_t rows, int32_t N);
 
+enum { PASS_ADAPTERS_MAX = 64 }; /* of several models in one pass */
+
 /* Has the matrix an adapter? */
 bool pass_lora_on(const struct pass *pass, enum tensor_kind kind);
 /* One matrix of a layer, or several that are adjacent in the table and multiplied as one: N rows

@@ -131,3 +131,70 @@ void reading_build(struct arena *arena, const struct pack *pack, enum pooling po
     }
     *reading_out = reading;
 }
+
+/* ---- adapters -------------------------------------------------------------------------------- */
+
+struct range_list {
+    struct lora_range *items;
+    int32_t count;
+};
+
+/* Rows [row0, row0 + rows) use `adapter` (−1: none), behind all that was said before. */
+static void range_add(struct range_list *list, int32_t row0, int32_t rows, int32_t adapter)
+{
+    struct lora_range *last = list->count > 0 ? &list->items[list->count - 1] : NULL;
+    if (adapter < 0) {
+        return;
+    }
+    if (last != NULL && last->adapter == adapter && last->row0 + last->rows == row0) {
+        last->rows += rows;
+        return;
+    }
+    list->items[list->count++] =
+        (struct lora_range){.row0 = row0, .rows = rows, .adapter = adapter};
+}
+
+/* A segment belongs to one group, so to one adapter. */
+static int32_t *segment_adapters(struct arena *arena, const struct pack *pack,
+                                 const int32_t *adapter_of_group)
+{
+    int32_t *adapters = arena_array(arena, int32_t, pack->layout.segment_count);
+    for (int32_t r = 0; r < pack->row_count; r++) {
+        for (int32_t s = pack->rows[r].leaf; s >= 0; s = pack->layout.segments[s].parent) {
+            adapters[s] = adapter_of_group[pack->rows[r].group];
+        }
+    }
+    return adapters;
+}
+
+void reading_adapt(struct arena *arena, const struct pack *pack, const struct adapter *const *items,
+                   int32_t count, int32_t r_max, const int32_t *adapter_of_group,
+                   struct reading *reading)
+{
+    const struct layout *layout = &pack->layout;
+    const int32_t *adapters = segment_adapters(arena, pack, adapter_of_group);
+    const int32_t queries = reading->queries != NULL ? reading->query_count : 0;
+    struct range_list tokens = {arena_array(arena, struct lora_range, layout->segment_count), 0};
+    struct range_list read = {arena_array(arena, struct lora_range, queries + 1), 0};
+    struct range_list rows = {arena_array(arena, struct lora_range, pack->row_count), 0};
+    for (int32_t s = 0; s < layout->segment_count; s++) {
+        range_add(&tokens, layout->segments[s].start, layout->segments[s].length, adapters[s]);
+    }
+    for (int32_t i = 0; i < queries; i++) {
+        range_add(&read, i, 1, adapters[layout->segment_of[reading->queries[i]]]);
+    }
+    for (int32_t r = 0; r < pack->row_count; r++) {
+        range_add(&rows, r, 1, adapter_of_group[pack->rows[r].group]);
+    }
+    struct reading_adapters *adapted = arena_new(arena, struct reading_adapters);
+    *adapted = (struct reading_adapters){.items = items,
+                                         .count = count,
+                                         .r_max = r_max,
+                                         .tokens = tokens.items,
+                                         .token_ranges = tokens.count,
+                                         .queries = read.items,
+                                         .query_ranges = read.count,
+                                         .rows = rows.items,
+                                         .row_ranges = rows.count};
+    reading->adapters = adapted;
+}

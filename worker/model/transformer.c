@@ -20,6 +20,7 @@
 #include "worker/model/transformer.h"
 
 #include "lib/check.h"
+#include "worker/model/adapter_open.h"
 #include "worker/model/attention_block.h"
 
 /* ---- feed-forward half ----------------------------------------------------------------------- */
@@ -168,6 +169,29 @@ static void imitation_forward(const struct pass *pass, float lm_scale, float *nl
     pass->ops->copy_out(pass->device, nll_out, a->nll, sizeof(float) * (size_t)reading->lm_count);
 }
 
+/* Rows of several models: each range by its adapter's head, what lies between by the parent's. */
+static void heads_forward(const struct pass *pass)
+{
+    const struct activations *a = &pass->view;
+    const struct reading_adapters *several = pass->reading->adapters;
+    int32_t C = pass->c->C, row = 0;
+    for (int32_t t = 0; t <= several->row_ranges; t++) {
+        const struct lora_range *range = t < several->row_ranges ? &several->rows[t] : NULL;
+        int32_t begin = range != NULL ? range->row0 : pass->reading->R;
+        if (begin > row) {
+            pass->ops->reward_forward(pass->device, a->reward + row, a->pooled + (size_t)row * C,
+                                      pass_weight(pass, TENSOR_SCORE, -1), begin - row, C);
+        }
+        if (range != NULL) {
+            const struct adapter *adapter = several->items[range->adapter];
+            pass->ops->reward_forward(
+                pass->device, a->reward + begin, a->pooled + (size_t)begin * C,
+                params_at(&adapter->table, adapter->weights, TENSOR_SCORE, -1), range->rows, C);
+            row = begin + range->rows;
+        }
+    }
+}
+
 static void reward_forward(const struct pass *pass, float *reward_out)
 {
     const struct activations *a = &pass->view;
@@ -183,7 +207,11 @@ static void reward_forward(const struct pass *pass, float *reward_out)
     } else {
         pass->ops->gather_rows(pass->device, a->pooled, hidden, a->query_of_row, R, C);
     }
-    pass->ops->reward_forward(pass->device, a->reward, a->pooled, score_weight(pass), R, C);
+    if (reading->adapters != NULL) {
+        heads_forward(pass);
+    } else {
+        pass->ops->reward_forward(pass->device, a->reward, a->pooled, score_weight(pass), R, C);
+    }
     pass->ops->copy_out(pass->device, reward_out, a->reward, sizeof(float) * (size_t)R);
 }
 

@@ -3,6 +3,9 @@
  * A directory without tailor.json (a classifier of Transformers) says nothing of its text format:
  * then the options do, and what they leave open is dsp or the recognised chat template, 512 tokens,
  * last_token.
+ *
+ * An adapter stays one over its parent's weights, as it was trained: its rewards are those that
+ * training computed, and those of the many adapters that are served over one parent.
  */
 #include "worker/trainer/examiner.h"
 
@@ -66,8 +69,7 @@ enum status examiner_open(const char *dir, const struct arguments *arguments,
         status = examiner_format(dir, arguments, &e, error);
     }
     if (status == STATUS_OK) {
-        struct model_open_options open = {
-            .merge_adapter = true, .need_score = true, .positions = e.format.max_length};
+        struct model_open_options open = {.need_score = true, .positions = e.format.max_length};
         status = model_open(e.device, dir, &open, &e.model, error);
     }
     if (status != STATUS_OK) {
@@ -95,7 +97,10 @@ enum status examiner_reserve(struct examiner *e, int32_t tokens, int32_t rows,
                              int32_t row_tokens_max, struct error *error)
 {
     const struct model_config *c = &e->model->config;
-    bool all = e->format.pooling == POOLING_MEAN || e->format.pooling == POOLING_MAX;
+    bool all =
+        e->any_pooling || e->format.pooling == POOLING_MEAN || e->format.pooling == POOLING_MAX;
+    const struct lora_config lora = {.r = e->model->lora.r > e->lora_rank ? e->model->lora.r
+                                                                          : e->lora_rank};
     struct pass_capacity capacity = {
         .S = tokens, .R = rows, .row_tokens_max = row_tokens_max, .all_tokens = all};
     struct scratch_shape shape = {.S = tokens,
@@ -106,12 +111,12 @@ enum status examiner_reserve(struct examiner *e, int32_t tokens, int32_t rows,
                                   .F = c->F,
                                   .V = c->V,
                                   .row_tokens_max = row_tokens_max,
-                                  .lora_rank = e->model->lora.r};
+                                  .lora_rank = lora.r};
     activations_free(e->acts);
     e->acts = NULL;
     TRY(e->device->ops->scratch_reserve(e->device, &shape, error));
     TRY(keep_weights(e, &capacity, error));
-    TRY(activations_create(e->device, c, &e->model->lora, &capacity, &e->acts, error));
+    TRY(activations_create(e->device, c, &lora, &capacity, &e->acts, error));
     e->scorer = (struct scorer){
         .model = e->model, .acts = e->acts, .pooling = e->format.pooling, .mode = PACK_SHARED};
     return STATUS_OK;

@@ -20,9 +20,12 @@ struct examiner {
     struct model *model;
     struct activations *acts;
     struct scorer scorer;
+    /* Of adapters that passes bring along beside the model's own (examiner_reserve heeds them). */
+    int32_t lora_rank;
+    bool any_pooling;
 };
 
-/* Opens device, tokenizer, text format and (merged) weights. Packs are allocated by
+/* Opens device, tokenizer, text format and weights. Packs are allocated by
  * examiner_reserve. `like`: take the device of another examiner; NULL: open one. */
 enum status examiner_open(const char *dir, const struct arguments *arguments,
                           const struct examiner *like, struct examiner *examiner_out,

@@ -21,6 +21,7 @@ static const struct verb {
     {"measure", verb_measure, "--spec FILE --out RUN [--shards N [--shard K]] [--report-fd N]"},
     {"compare", verb_compare, "DIR DIR --data FILE"},
     {"score", verb_score, "DIR [FILE|-]"},
+    {"serve", verb_serve, "--spec FILE --out RUN --report-fd N, requests on standard input"},
     {"admit", verb_admit, "FILE --from DIR [--rows FINDING]"},
     {"preview", verb_preview, "FILE --from DIR [--line N] [--ids]"},
     {"check", verb_check, "DIR"},

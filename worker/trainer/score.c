@@ -14,6 +14,7 @@
 #include "worker/data/pack.h"
 #include "worker/data/record.h"
 #include "worker/model/transformer.h"
+#include "worker/trainer/score_row.h"
 
 enum { SCORE_ROWS_MAX = 512 };
 
@@ -88,8 +89,7 @@ static void print_line(const struct waiting *first, int32_t K, FILE *out)
     json_object_set(line, "truncated", one ? json_array_get(truncated, 0) : truncated);
     if (dropped != NULL) {
         char text[96];
-        snprintf(text, sizeof(text), "%d tokens are more than max_length (overlong: drop)",
-                 dropped->tokens);
+        score_row_dropped(dropped->tokens, text);
         json_object_set_new(line, "error", json_string(text));
     }
     struct buf buf = {0};
@@ -148,56 +148,24 @@ static void flush_pack(struct scoring *s, int32_t waiting)
  * ------------------------------------------------------------------------------------------------
  */
 
-static enum status response_ids(struct scoring *s, const struct record *record,
-                                const struct response *response, const char *where, struct ids *ids,
-                                struct error *error)
-{
-    const struct examiner *e = s->examiner;
-    if (response->ids != NULL) {
-        for (int32_t i = 0; i < response->id_count; i++) {
-            if (response->ids[i] < 0 || response->ids[i] >= e->model->config.V) {
-                return error_set(error, STATUS_FORMAT, "%s: id %d is not in the vocabulary", where,
-                                 response->ids[i]);
-            }
-            ids_push(ids, response->ids[i]);
-        }
-        return STATUS_OK;
-    }
-    struct buf text = {0};
-    enum status status = record_render(record, response, &e->format, e->tokenizer, &text, error);
-    if (status == STATUS_OK) {
-        template_encode_text(&e->format, e->tokenizer, text.data, text.length, ids);
-    } else {
-        error_prefix(error, "%s", where);
-    }
-    buf_release(&text);
-    return status;
-}
-
 static enum status record_add(struct scoring *s, const struct record *record, const char *where,
                               struct error *error)
 {
+    const struct examiner *e = s->examiner;
     for (int32_t k = 0; k < record->response_count; k++) {
-        struct ids ids = {0};
-        TRY(response_ids(s, record, &record->responses[k], where, &ids, error));
-        if (ids.count == 0) {
-            ids_release(&ids);
-            return error_set(error, STATUS_FORMAT, "%s: response %d has no tokens", where, k + 1);
+        struct score_row row;
+        if (score_row_make(&e->format, e->tokenizer, e->model->config.V, record,
+                           &record->responses[k], &row, error) != STATUS_OK) {
+            return error_prefix(error, "%s", where);
         }
-        int64_t fits = row_fit(&s->examiner->format, ids.items, (int64_t)ids.count);
-        struct waiting *w = &s->waiting[s->count++];
-        *w = (struct waiting){.line = record->number,
-                              .response = k,
-                              .responses = record->response_count,
-                              .tokens = (int32_t)(fits < 0 ? (int64_t)ids.count : fits),
-                              .truncated = fits >= 0 && fits < (int64_t)ids.count,
-                              .dropped = fits < 0};
-        if (!w->dropped) {
-            w->ids = mem_alloc(sizeof(int32_t) * (size_t)w->tokens);
-            memcpy(w->ids, ids.items, sizeof(int32_t) * (size_t)w->tokens);
-            s->tokens += w->tokens;
-        }
-        ids_release(&ids);
+        s->waiting[s->count++] = (struct waiting){.line = record->number,
+                                                  .response = k,
+                                                  .responses = record->response_count,
+                                                  .ids = row.ids,
+                                                  .tokens = row.tokens,
+                                                  .truncated = row.truncated,
+                                                  .dropped = row.dropped};
+        s->tokens += row.dropped ? 0 : row.tokens;
     }
     return STATUS_OK;
 }

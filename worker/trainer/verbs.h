@@ -15,6 +15,7 @@ verb_run verb_evaluate; /* verb_evaluate.c */
 verb_run verb_compare;
 verb_run verb_measure; /* verb_measure.c */
 verb_run verb_score;   /* verb_score.c */
+verb_run verb_serve;   /* verb_serve.c */
 verb_run verb_admit;   /* verb_data.c */
 verb_run verb_preview;
 verb_run verb_check; /* verb_model.c */
