@@ -38,6 +38,34 @@ TEST(norms_of_rows_wider_than_a_warp_takes_agree)
     expect_backends_agree(wide_norm, TRIALS);
 }
 
+/* More columns than a block of threads takes at once, of everything that is cut so. */
+static void wide_rows(struct device *device, struct fixture *fixture)
+{
+    const int32_t rows = draw_int(fixture, 1, 9), S = draw_int(fixture, 1, 9);
+    const int32_t C = draw_bool(fixture) ? draw_int(fixture, 1020, 1200) : 4 * 300;
+    const int32_t *index = draw_indices(fixture, rows, S);
+    struct matrix x = draw_block(fixture, S, C), dx = draw_block(fixture, S, C);
+    struct matrix y = blank_block(fixture, rows, C), h = blank_block(fixture, S, C);
+    struct matrix gate_up = draw_block(fixture, S, 2 * C), again = blank_block(fixture, S, C);
+    struct matrix w = draw_block(fixture, 1, C), reward = blank_block(fixture, 1, S);
+    device->ops->gather_rows(device, y.at, x.at, index, rows, C);
+    device->ops->scatter_add_rows(device, dx.at, y.at, index, rows, C);
+    device->ops->reward_forward(device, reward.at, x.at, w.at, S, C);
+    device->ops->swiglu_forward(device, h.at, gate_up.at, S, C);
+    device->ops->swiglu_backward(device, gate_up.at, again.at, x.at, gate_up.at, S, C);
+    fixture_result(fixture, "y", y, SAME_AS_REFERENCE);
+    fixture_result(fixture, "dx", dx, SAME_AS_REFERENCE);
+    fixture_result(fixture, "reward", reward, SAME_AS_VECTOR);
+    fixture_result(fixture, "h", h, SAME_AS_VECTOR);
+    fixture_result(fixture, "dgate_up", gate_up, CLOSE);
+    expect_same_rows("h of swiglu_backward", device, fixture, h, 0, again, 0, S);
+}
+
+TEST(rows_wider_than_a_block_takes_at_once_agree)
+{
+    expect_backends_agree(wide_rows, TRIALS);
+}
+
 /* Few rows, which many entries share, or more rows than a GPU has blocks. */
 static void many_entries(struct device *device, struct fixture *fixture)
 {
@@ -203,6 +231,41 @@ static void places(struct device *device, struct fixture *fixture)
 TEST(where_operands_lie_changes_no_bit_and_neither_does_a_second_run)
 {
     for_each_backend(places, TRIALS);
+}
+
+/* Numbers lie behind the last, where others' begin: NaNs would hide a sum. */
+static void tails(struct device *device, struct fixture *fixture)
+{
+    const int32_t count = draw_int(fixture, 1, 70), more = 8;
+    const struct adamw_step step = {.learning_rate = 0.1f,
+                                    .beta1 = 0.9f,
+                                    .beta2 = 0.9f,
+                                    .epsilon = 1e-3f,
+                                    .correction1 = 0.1f,
+                                    .correction2 = 0.1f,
+                                    .gradient_scale = 1.0f};
+    struct matrix before[5], after[5];
+    for (int i = 0; i < 5; i++) {
+        const struct matrix drawn = draw_block(fixture, 1, count + more);
+        after[i] = lying_at(fixture, drawn, 0);
+        before[i] = lying_at(fixture, drawn, 0);
+        before[i].at += count;
+        before[i].width = more;
+    }
+    device->ops->add(device, after[0].at, after[1].at, (size_t)count);
+    device->ops->adamw(device, after[2].at, after[3].at, after[4].at, after[1].at, (size_t)count,
+                       &step);
+    for (int i = 0; i < 5; i++) {
+        struct matrix behind = after[i];
+        behind.at += count;
+        behind.width = more;
+        expect_same_rows("what lies behind", device, fixture, before[i], 0, behind, 0, 1);
+    }
+}
+
+TEST(what_lies_behind_the_last_number_stays)
+{
+    for_each_backend(tails, 4 * TRIALS);
 }
 
 TEST_MAIN()
