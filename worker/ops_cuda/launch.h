@@ -6,8 +6,7 @@
  *     __global__ static void scale_kernel(float *x, float by, int32_t count) { … }
  *     LAUNCH(scale_kernel, blocks, threads, shared_bytes, device, x, by, count);
  *
- * In a kernel: static shared memory is `__shared__ float tile[…];`, dynamic is
- * `DYNAMIC_SHARED(float, tile);`; warps communicate by __shfl_sync, __shfl_down_sync,
+ * In a kernel: shared memory is `__shared__ float tile[…];`; warps communicate by __shfl_sync,
  * __shfl_xor_sync, __ballot_sync and __syncwarp with the full mask, blocks by __syncthreads, and
  * every thread of a warp (block) reaches each of them. No device-side printf, assert or malloc; no
  * textures, no thread-block clusters, no cooperative groups. Tensor cores only through mma.h.
@@ -21,16 +20,13 @@
 #define FULL_WARP 0xffffffffu
 
 #ifdef TAILOR_EMULATE
-#include "tests/cuda/emulate.h" /* LAUNCH, DYNAMIC_SHARED and the built-ins by their definition */
+#include "tests/cuda/emulate.h" /* LAUNCH and the built-ins by their definition */
 #else
 #define LAUNCH(kernel, grid, block, shared_bytes, device, ...)                                     \
     do {                                                                                           \
         kernel<<<(grid), (block), (shared_bytes), cuda_context(device)->stream>>>(__VA_ARGS__);    \
         cuda_check(cudaGetLastError(), #kernel);                                                   \
     } while (0)
-#define DYNAMIC_SHARED(type, name)                                                                 \
-    extern __shared__ __align__(16) unsigned char name##_bytes[];                                  \
-    type *name = reinterpret_cast<type *>(name##_bytes)
 #endif
 
 /* How many blocks of `size` cover `count`. */

@@ -30,25 +30,9 @@ __device__ static inline uint32_t bf16_pair(float low, float high)
     return bf16_nearest(low) | bf16_nearest(high) << 16;
 }
 
-/* Half `k % 2` of the word that lane `lane` holds. */
-__device__ static inline float bf16_of(uint32_t word, int32_t lane, int32_t k)
-{
-    const uint32_t bits = __shfl_sync(FULL_WARP, word, lane);
-    return __uint_as_float(k % 2 == 0 ? bits << 16 : bits & 0xffff0000u);
-}
-
-/* d (16 x 8) += a (16 x 16) · b (16 x 8), in ascending k */
 __device__ static inline void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2])
 {
-    const int32_t g = (int32_t)threadIdx.x % WARP / 4, q = (int32_t)threadIdx.x % 4;
-    for (int32_t i = 0; i < 4; i++) {
-        for (int32_t k = 0; k < MMA_DEPTH; k++) {
-            const int32_t quad = k % 8 / 2, upper = k / 8;
-            const float x = bf16_of(a[i / 2 + 2 * upper], 4 * g + quad, k);
-            const float y = bf16_of(b[upper], 4 * (2 * q + i % 2) + quad, k);
-            d[i] = fmaf(x, y, d[i]);
-        }
-    }
+    emulated_product(d, a, b);
 }
 
 #else

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * runtime: CUDA's run time on a processor. Everything is done when it is queued; a stream and an
+ * event are what they must be for the order of calls to be checked: nothing is used before it was
+ * made or after it was destroyed, and no event is waited for that was never recorded.
+ */
+#include "tests/cuda/runtime.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cuda_runtime.h>
+
+#include "lib/arena.h"
+#include "lib/check.h"
+
+enum { REGIONS_MAX = 4096, PAGE = 4096, ALIGN = 256, ALIVE = 0x5afe };
+
+struct emulated_stream {
+    int alive;
+};
+
+struct emulated_event {
+    int alive;
+    bool recorded;
+};
+
+/* Pages of a block, and one behind them that is never opened. */
+static struct region {
+    char *pages;
+    size_t size;
+    void *block;
+} regions[REGIONS_MAX];
+static int region_count, open_depth;
+static cudaError_t last_error;
+
+/* ---- failures on demand ---------------------------------------------------------------------- */
+
+int emulated_failure(const char *call)
+{
+    static int seen;
+    const char *wanted = getenv("TAILOR_EMULATE_FAIL");
+    const size_t length = strlen(call);
+    if (wanted == NULL || strncmp(wanted, call, length) != 0 || wanted[length] != ':') {
+        return 0;
+    }
+    return ++seen == atoi(wanted + length + 1);
+}
+
+static cudaError_t result_of(const char *call)
+{
+    if (emulated_failure(call)) {
+        last_error = strcmp(call, "cudaMalloc") == 0           ? cudaErrorMemoryAllocation
+                     : strcmp(call, "cudaGetDeviceCount") == 0 ? cudaErrorNoDevice
+                                                               : cudaErrorIllegalAddress;
+        return last_error;
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    const cudaError_t error = last_error;
+    last_error = cudaSuccess;
+    return error;
+}
+
+const char *cudaGetErrorName(cudaError_t error)
+{
+    switch (error) {
+    case cudaSuccess:
+        return "cudaSuccess";
+    case cudaErrorMemoryAllocation:
+        return "cudaErrorMemoryAllocation";
+    case cudaErrorNoDevice:
+        return "cudaErrorNoDevice";
+    case cudaErrorIllegalAddress:
+        return "cudaErrorIllegalAddress";
+    }
+    return "unknown";
+}
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    return error == cudaErrorNoDevice ? "no CUDA-capable device is detected" : "emulated failure";
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void protect(int permissions)
+{
+    for (int i = 0; i < region_count; i++) {
+        if (regions[i].pages != NULL) {
+            CHECK(mprotect(regions[i].pages, regions[i].size, permissions) == 0);
+        }
+    }
+}
+
+void emulated_memory_open(void)
+{
+    if (open_depth++ == 0) {
+        protect(PROT_READ | PROT_WRITE);
+    }
+}
+
+void emulated_memory_shut(void)
+{
+    CHECK(open_depth > 0);
+    if (--open_depth == 0) {
+        protect(PROT_NONE);
+    }
+}
+
+/* Says whose memory was touched, then lets the process die of it. */
+static void on_fault(int signal_number, siginfo_t *information, void *context)
+{
+    const char *at = information->si_addr;
+    (void)context;
+    for (int i = 0; i < region_count; i++) {
+        if (regions[i].pages != NULL && at >= regions[i].pages &&
+            at < regions[i].pages + regions[i].size + PAGE) {
+            fprintf(stderr, "emulation: %s: byte %zd of a device block\n",
+                    open_depth > 0 ? "a kernel reaches over the end"
+                                   : "the host touches the device's memory",
+                    at - (const char *)regions[i].block);
+        }
+    }
+    signal(signal_number, SIG_DFL);
+}
+
+static void watch_faults(void)
+{
+    static bool watching;
+    if (!watching) {
+        struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+        watching = sigaction(SIGSEGV, &action, NULL) == 0;
+    }
+}
+
+cudaError_t cudaMalloc(void **block, size_t bytes)
+{
+    const size_t rounded = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    const size_t size = (rounded + PAGE - 1) / PAGE * PAGE;
+    const cudaError_t result = result_of("cudaMalloc");
+    int i = 0;
+    watch_faults();
+    CHECK(bytes > 0);
+    if (result != cudaSuccess) {
+        return result;
+    }
+    while (i < region_count && regions[i].pages != NULL) {
+        i++;
+    }
+    CHECK(i < REGIONS_MAX);
+    char *pages = mmap(NULL, size + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) {
+        return cudaErrorMemoryAllocation;
+    }
+    regions[i] = (struct region){pages, size, pages + size - rounded};
+    region_count = i == region_count ? i + 1 : region_count;
+    emulated_memory_open();
+    CHECK(mprotect(pages, size, PROT_READ | PROT_WRITE) == 0);
+    memset(pages, 0xff, size);
+    emulated_memory_shut();
+    CHECK(open_depth > 0 || mprotect(pages, size, PROT_NONE) == 0);
+    *block = regions[i].block;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *block)
+{
+    for (int i = 0; block != NULL && i < region_count; i++) {
+        if (regions[i].pages != NULL && regions[i].block == block) {
+            CHECK(munmap(regions[i].pages, regions[i].size + PAGE) == 0);
+            regions[i] = (struct region){0};
+            return cudaSuccess;
+        }
+    }
+    CHECK(block == NULL); /* freed twice, or never allocated */
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **block, size_t bytes)
+{
+    *block = mem_alloc(bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void *block)
+{
+    mem_free(block);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+                            cudaStream_t stream)
+{
+    CHECK(stream->alive == ALIVE);
+    CHECK(kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToHost);
+    emulated_memory_open();
+    memcpy(to, from, bytes);
+    emulated_memory_shut();
+    return result_of("cudaMemcpyAsync");
+}
+
+cudaError_t cudaMemsetAsync(void *block, int value, size_t bytes, cudaStream_t stream)
+{
+    CHECK(stream->alive == ALIVE);
+    emulated_memory_open();
+    memset(block, value, bytes);
+    emulated_memory_shut();
+    return result_of("cudaMemsetAsync");
+}
+
+/* ---- streams and events ---------------------------------------------------------------------- */
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
+{
+    (void)flags;
+    *stream = mem_alloc(sizeof(**stream));
+    (*stream)->alive = ALIVE;
+    return result_of("cudaStreamCreateWithFlags");
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    CHECK(stream->alive == ALIVE);
+    stream->alive = 0;
+    mem_free(stream);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    CHECK(stream->alive == ALIVE);
+    return result_of("cudaStreamSynchronize");
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
+{
+    (void)flags;
+    *event = mem_alloc(sizeof(**event));
+    (*event)->alive = ALIVE;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    CHECK(event->alive == ALIVE);
+    event->alive = 0;
+    mem_free(event);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    CHECK(event->alive == ALIVE && stream->alive == ALIVE);
+    event->recorded = true;
+    return cudaSuccess;
+}
+
+/* One that was never recorded is nothing to wait for, in CUDA too. */
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    CHECK(event->alive == ALIVE);
+    return result_of("cudaEventSynchronize");
+}
+
+/* ---- the device ------------------------------------------------------------------------------ */
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 1;
+    return result_of("cudaGetDeviceCount");
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+    CHECK(device == 0);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
+{
+    CHECK(device == 0);
+    *properties = (struct cudaDeviceProp){
+        .name = "an emulated GPU", .major = 9, .minor = 0, .multiProcessorCount = 4};
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
+{
+    *free_bytes = *total_bytes = (size_t)8 << 30;
+    return cudaSuccess;
+}
