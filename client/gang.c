@@ -129,8 +129,8 @@ static sigset_t watched_signals(void)
     return set;
 }
 
-/* In the child of rank r: of the GPUs that are seen here it sees the r-th alone; behind the last none,
- * and says so. */
+/* In the child of rank r: of the GPUs that are seen here it sees the r-th alone; behind the last
+ * none, and says so. */
 static void see_one_gpu(int32_t r)
 {
     enum { NAME_BYTES = 128 };
