@@ -5,6 +5,7 @@
 #
 # Each mutation replaces one piece of text, which must occur exactly once, in a copy of the tree, builds the test that
 # is to notice, and runs it. The same tests pass on the copy before it is touched, or nothing below would mean anything.
+# A test that is emulated_… runs on the emulated GPU (tests/cuda); a word behind its name picks tests of it.
 # PATTERN (of grep -E) picks mutations by their row. By hand: 15 minutes on two cores. Ends in "N passed, N failed".
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -43,11 +44,24 @@ norms that decay | curves_golden_test | worker/trainer/optimizer.c | decays ? (f
 moments without their correction | curves_golden_test | worker/trainer/optimizer.c | (float)(1 - pow(config->beta2, (double)optimizer->t)) | 1
 a gradient that is never clipped | curves_golden_test | worker/trainer/optimizer.c | (float)fmin(1, scale) | (float)fmax(1, 0 * scale)
 a tie that counts as right | metrics_golden_test | worker/trainer/figures.c | f->correct += d > 0; | f->correct += d >= 0;
+a GPU sum of squares without its barrier | emulated_ops_backends_rows_test | worker/ops_cuda/adamw.cu | __syncthreads(); | ;
+a GPU norm whose weight has no barrier | emulated_ops_backends_rows_test | worker/ops_cuda/norm.cu | __syncthreads(); | ;
+a GPU bias gradient without its barrier | emulated_ops_backends_test | worker/ops_cuda/bias.cu | __syncthreads(); | ;
+a GPU head norm that reads another row's root | emulated_ops_backends_rows_test | worker/ops_cuda/norm.cu | norm.rstd[(int64_t)row0 * norm.heads + at] | norm.rstd[(int64_t)row0 + at]
+a GPU gate with the wrong row's distance | emulated_ops_backends_rows_test | worker/ops_cuda/swiglu.cu | float *dgate = dgate_up + (int64_t)blockIdx.x * 2 * F | float *dgate = dgate_up + (int64_t)blockIdx.x * F
+a GPU gather that leaves columns out | emulated_ops_backends_bounds_test | worker/ops_cuda/gather.cu | c += THREADS * QUAD | c += 2 * THREADS * QUAD
+a GPU scatter that counts itself | emulated_ops_backends_bounds_test | worker/ops_cuda/scatter.cu | before += w < warp | before += w <= warp
+a GPU maximum that takes the last of equals | emulated_ops_backends_rows_test | worker/ops_cuda/pool.cu | value > best | value >= best
+a GPU optimizer that writes behind the end | emulated_ops_backends_bounds_test | worker/ops_cuda/adamw.cu | a.vector && n == QUAD | a.vector
+a GPU head's gradient in one long chain | emulated_ops_backends_test | worker/ops_cuda/cross_entropy.cu | VOCABULARY_BLOCK = 1024 | VOCABULARY_BLOCK = 65536
 TABLE
 }
 
-built() { cmake --build "$work/tree/build" --target "$1" >"$work/build.log" 2>&1; }
-runs() { "$work/tree/build/tests/$1" >"$work/test.log" 2>&1; }
+built() { cmake --build "$work/tree/build" --target "${1%% *}" >"$work/build.log" 2>&1; }
+runs() { # its words are split: a program and, maybe, which of its tests
+    case $1 in emulated_*) local -x TAILOR_ISA=cuda ;; esac
+    "$work/tree/build/tests/"$1 >"$work/test.log" 2>&1
+}
 replace() { # replace FILE TEXT BY: in the copy; false unless TEXT occurs exactly once
     local content=$(<"$work/tree/$1") before
     before=${content%%"$2"*}
@@ -67,7 +81,8 @@ broken() { # broken TEST FILE TEXT BY: prints why this shows nothing, if it does
 }
 
 mapfile -t rows < <(mutations | grep -E -- "$pattern")
-for test in $(printf '%s\n' "${rows[@]}" | sed 's/^[^|]*| *//; s/ *|.*//' | sort -u); do
+mapfile -t tests < <(printf '%s\n' "${rows[@]}" | sed 's/^[^|]*| *//; s/ *|.*//' | sort -u)
+for test in "${tests[@]}"; do
     built "$test" && runs "$test" || { echo "FAIL $test does not pass before anything is broken" && exit 1; }
 done
 for row in "${rows[@]}"; do
