@@ -126,11 +126,6 @@ static inline int __popc(uint32_t x)
     return __builtin_popcount(x);
 }
 
-static inline int __ffs(int x)
-{
-    return __builtin_ffs(x);
-}
-
 static inline uint32_t __float_as_uint(float x)
 {
     uint32_t bits;

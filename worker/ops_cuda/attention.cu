@@ -65,10 +65,8 @@ extern "C" void cuda_attention_forward(struct device *device, real *o, float *ls
     }
 }
 
-extern "C" size_t cuda_attention_scratch(const struct device *device,
-                                         const struct scratch_shape *shape)
+extern "C" size_t cuda_attention_scratch(const struct scratch_shape *shape)
 {
-    (void)device;
     const size_t heads = size_mul((size_t)shape->S, (size_t)shape->H);
     return shape->backward ? cuda_scratch_piece(size_mul(heads, sizeof(float))) : 0;
 }

@@ -14,8 +14,6 @@
  */
 #include "worker/ops_cuda/attention_tile.h"
 
-#define LOG2_E 1.4426950408889634f
-
 struct gradient_heads {
     struct heads q, k, v, d_o;
 };
@@ -29,22 +27,18 @@ __global__ static void __launch_bounds__(TILE_THREADS, 2)
     PAIRS_TILE(k_pairs, D);
     ROWS_TILE(v_rows, D);
     __shared__ int64_t row[TILE_DEPTH(D)];
-    const int32_t s = (int32_t)blockIdx.y, h = (int32_t)blockIdx.z;
-    const struct segment segment = of.layout.segments[s];
-    const int32_t first = query_from(&of, segment.start) + (int32_t)blockIdx.x * TILE_ROWS;
-    const int32_t behind = query_from(&of, segment.start + segment.length);
-    if (first >= behind) {
+    const struct query_block block = queries_of_block(of);
+    if (block.first >= block.end) {
         return; /* the whole block */
     }
-    const int32_t end = behind - first < TILE_ROWS ? behind : first + TILE_ROWS;
-    const int32_t lane = (int32_t)threadIdx.x % WARP, offset = segment.position0 - segment.start;
-    const int32_t last = token_of(&of, end - 1) + offset;
+    const int32_t h = (int32_t)blockIdx.z, lane = (int32_t)threadIdx.x % WARP;
+    const int32_t offset = block.segment.position0 - block.segment.start;
     int64_t row_q[2], row_o[2], row_dq[2];
     int32_t position[2];
     float lse[2], delta[2];
     for (int32_t r = 0; r < 2; r++) {
-        const int32_t query = first + (int32_t)threadIdx.x / WARP * MMA_ROWS + lane / 4 + 8 * r;
-        const bool there = query < end;
+        const int32_t query = query_of_row(block, r);
+        const bool there = query < block.end;
         const int64_t head = (int64_t)query * of.H + h;
         position[r] = there ? token_of(&of, query) + offset : -1; /* sees nothing */
         lse[r] = there ? to.lse[head] * LOG2_E : 0.0f;
@@ -57,14 +51,9 @@ __global__ static void __launch_bounds__(TILE_THREADS, 2)
     fragments_load<D>(a_q, heads.q, row_q);
     fragments_load<D>(a_o, heads.d_o, row_o);
     float sum[D / MMA_COLUMNS][4] = {{0}};
-    for (int32_t base = 0; base <= last; base += TILE_DEPTH(D)) {
+    for (int32_t base = 0; base <= block.last; base += TILE_DEPTH(D)) {
         __syncthreads();
-        if (threadIdx.x < TILE_DEPTH(D)) {
-            const int32_t at = base + (int32_t)threadIdx.x;
-            row[threadIdx.x] = at > last ? -1
-                                         : (int64_t)token_at(of.layout.segments, s, at) * of.ldkv +
-                                               (int64_t)(h / (of.H / of.G)) * of.D;
-        }
+        keys_find<TILE_DEPTH(D)>(row, block, of, base, h);
         __syncthreads();
         tile_load<D>(k_rows, k_pairs, heads.k, row);
         tile_load<D>(v_rows, NULL, heads.v, row);

@@ -11,8 +11,7 @@
  */
 #include "worker/ops_cuda/attention_tile.h"
 
-#define LOG2_E 1.4426950408889634f
-#define LN_2   0.6931471805599453f
+#define LN_2 0.6931471805599453f
 
 /* Scores in powers of two: s·scale·log2 e, or −∞ for a key behind the query's position. Returns
  * the largest of each row, of this lane. */
@@ -72,21 +71,17 @@ __global__ static void __launch_bounds__(TILE_THREADS, 2)
     ROWS_TILE(k_rows, D);
     PAIRS_TILE(v_pairs, D);
     __shared__ int64_t row[TILE_DEPTH(D)];
-    const int32_t s = (int32_t)blockIdx.y, h = (int32_t)blockIdx.z;
-    const struct segment segment = of.layout.segments[s];
-    const int32_t first = query_from(&of, segment.start) + (int32_t)blockIdx.x * TILE_ROWS;
-    const int32_t behind = query_from(&of, segment.start + segment.length);
-    if (first >= behind) {
+    const struct query_block block = queries_of_block(of);
+    if (block.first >= block.end) {
         return; /* the whole block */
     }
-    const int32_t end = behind - first < TILE_ROWS ? behind : first + TILE_ROWS;
-    const int32_t lane = (int32_t)threadIdx.x % WARP, offset = segment.position0 - segment.start;
-    const int32_t last = token_of(&of, end - 1) + offset; /* logical position */
+    const int32_t h = (int32_t)blockIdx.z, lane = (int32_t)threadIdx.x % WARP;
+    const int32_t offset = block.segment.position0 - block.segment.start;
     int64_t row_q[2], row_o[2];
     int32_t query[2], position[2];
     for (int32_t r = 0; r < 2; r++) {
-        query[r] = first + (int32_t)threadIdx.x / WARP * MMA_ROWS + lane / 4 + 8 * r;
-        const bool there = query[r] < end;
+        query[r] = query_of_row(block, r);
+        const bool there = query[r] < block.end;
         position[r] = there ? token_of(&of, query[r]) + offset : 0;
         row_q[r] = there ? (int64_t)query[r] * of.ldq + (int64_t)h * of.D : -1;
         row_o[r] = there ? ((int64_t)query[r] * of.H + h) * of.D : -1;
@@ -94,14 +89,9 @@ __global__ static void __launch_bounds__(TILE_THREADS, 2)
     uint32_t a[D / MMA_DEPTH][4];
     fragments_load<D>(a, q, row_q);
     float sum[D / MMA_COLUMNS][4] = {{0}}, max[2] = {-INFINITY, -INFINITY}, total[2] = {0};
-    for (int32_t base = 0; base <= last; base += TILE_DEPTH(D)) {
+    for (int32_t base = 0; base <= block.last; base += TILE_DEPTH(D)) {
         __syncthreads(); /* the tile before has been read */
-        if (threadIdx.x < TILE_DEPTH(D)) {
-            const int32_t at = base + (int32_t)threadIdx.x;
-            row[threadIdx.x] = at > last ? -1
-                                         : (int64_t)token_at(of.layout.segments, s, at) * of.ldkv +
-                                               (int64_t)(h / (of.H / of.G)) * of.D;
-        }
+        keys_find<TILE_DEPTH(D)>(row, block, of, base, h);
         __syncthreads();
         tile_load<D>(k_rows, NULL, k, row);
         tile_load<D>(NULL, v_pairs, v, row);

@@ -22,6 +22,51 @@
 #define ROWS_TILE(name, D)  __shared__ uint32_t name[TILE_DEPTH(D)][(D) / 2 + 4]
 #define PAIRS_TILE(name, D) __shared__ uint32_t name[TILE_DEPTH(D) / 2][(D) + 8]
 
+#define LOG2_E 1.4426950408889634f
+
+/* A block's queries: up to TILE_ROWS of one segment, that is of one list of keys. */
+struct query_block {
+    struct segment segment;
+    int32_t first, end; /* queries; none if first ≥ end, the same for the whole block */
+    int32_t last;       /* logical position of the last one */
+};
+
+__device__ static inline struct query_block queries_of_block(const struct attention &of)
+{
+    struct query_block block = {of.layout.segments[blockIdx.y], 0, 0, 0};
+    const struct segment &segment = block.segment;
+    const int32_t behind = query_from(&of, segment.start + segment.length);
+    block.first = query_from(&of, segment.start) + (int32_t)blockIdx.x * TILE_ROWS;
+    block.end = behind - block.first < TILE_ROWS ? behind : block.first + TILE_ROWS;
+    if (block.first < block.end) {
+        block.last = token_of(&of, block.end - 1) + segment.position0 - segment.start;
+    }
+    return block;
+}
+
+/* The query of result row 8·r + lane / 4 of the warp: at or behind block.end, it is none. */
+__device__ static inline int32_t query_of_row(const struct query_block &block, int32_t r)
+{
+    const int32_t lane = (int32_t)threadIdx.x % WARP;
+    return block.first + (int32_t)threadIdx.x / WARP * MMA_ROWS + lane / 4 + 8 * r;
+}
+
+/* Where the keys of a tile lie, row[0 … DEPTH − 1]: those at logical positions from `base` on, of
+ * the key/value head that query head h reads; −1 behind the block's last query. Between barriers.
+ */
+template <int32_t DEPTH>
+__device__ static inline void keys_find(int64_t *row, const struct query_block &block,
+                                        const struct attention &of, int32_t base, int32_t h)
+{
+    if (threadIdx.x < DEPTH) {
+        const int32_t at = base + (int32_t)threadIdx.x, s = (int32_t)blockIdx.y;
+        row[threadIdx.x] = at > block.last
+                               ? -1
+                               : (int64_t)token_at(of.layout.segments, s, at) * of.ldkv +
+                                     (int64_t)(h / (of.H / of.G)) * of.D;
+    }
+}
+
 /* A matrix of fp32 heads: row j lies at `from` + row[j]; a row before 0 is zeros. */
 struct heads {
     const float *from;

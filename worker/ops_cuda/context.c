@@ -248,9 +248,10 @@ void cuda_scratch_release(struct device *device, size_t mark)
  */
 size_t cuda_scratch_bytes(const struct device *device, const struct scratch_shape *shape)
 {
+    (void)device;
     const size_t families[] = {cuda_lora_scratch(shape), cuda_rows_scratch(shape),
-                               cuda_attention_scratch(device, shape),
-                               cuda_cross_entropy_scratch(device, shape), cuda_adamw_scratch()};
+                               cuda_attention_scratch(shape),
+                               cuda_cross_entropy_scratch(shape), cuda_adamw_scratch()};
     size_t most = 0;
     for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++) {
         most = families[i] > most ? families[i] : most;

@@ -76,10 +76,8 @@ static size_t chunk_bytes(int32_t width, int32_t V)
     return size_mul(size_mul((size_t)chunk_rows(V), (size_t)width), sizeof(float));
 }
 
-extern "C" size_t cuda_cross_entropy_scratch(const struct device *device,
-                                             const struct scratch_shape *shape)
+extern "C" size_t cuda_cross_entropy_scratch(const struct scratch_shape *shape)
 {
-    (void)device;
     return shape->cross_entropy ? size_add(cuda_scratch_piece(chunk_bytes(shape->V, shape->V)),
                                            cuda_scratch_piece(chunk_bytes(shape->C, shape->V)))
                                 : 0;

@@ -78,8 +78,8 @@ size_t cuda_gemm_scratch(const struct scratch_shape *shape);
 size_t cuda_lora_scratch(const struct scratch_shape *shape); /* beside its products' */
 size_t
 cuda_rows_scratch(const struct scratch_shape *shape); /* norms, bias, embedding, pooling, head */
-size_t cuda_attention_scratch(const struct device *device, const struct scratch_shape *shape);
-size_t cuda_cross_entropy_scratch(const struct device *device, const struct scratch_shape *shape);
+size_t cuda_attention_scratch(const struct scratch_shape *shape);
+size_t cuda_cross_entropy_scratch(const struct scratch_shape *shape);
 size_t cuda_adamw_scratch(void); /* sumsq */
 
 /* A chunk of cross_entropy has at most so many rows. */

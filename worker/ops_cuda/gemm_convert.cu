@@ -2,8 +2,8 @@
  *
  * gemm_convert: factors in bf16, and products without the library.
  *
- * Rounding is to the nearest even, by the integer arithmetic of worker/ops/bf16.h. A thread makes
- * eight numbers, 16 bytes, which never cross a row since rows are padded to that.
+ * Rounding is to the nearest even, as attention rounds (mma.h). A thread makes eight numbers, 16
+ * bytes, which never cross a row since rows are padded to that.
  *
  * The plain product: a block of 16 × 16 threads computes as many entries of c, one each, and walks
  * over k in tiles of 16 that lie in shared memory. Every entry is one chain in ascending k; behind
@@ -11,20 +11,11 @@
  * same way, so each reaches both barriers of a step: the first when the tiles are whole, the second
  * when they have been read.
  */
-#include "worker/ops_cuda/launch.h"
+#include "worker/ops_cuda/mma.h"
 
 enum { CHUNK = 8, ROUND_THREADS = 256, TILE = 16 };
 
 /* ---- rounding -------------------------------------------------------------------------------- */
-
-__device__ static inline uint32_t bf16_bits(float x)
-{
-    uint32_t bits = __float_as_uint(x);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) {
-        return (bits | 0x00400000u) >> 16; /* NaN stays one */
-    }
-    return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-}
 
 /* `vector`: rows of `from` begin at multiples of 16 bytes. */
 __global__ static void round_kernel(uint16_t *to, int32_t row_chunks, int32_t chunks,
@@ -50,10 +41,10 @@ __global__ static void round_kernel(uint16_t *to, int32_t row_chunks, int32_t ch
         }
     }
     uint4 out;
-    out.x = bf16_bits(x[0]) | bf16_bits(x[1]) << 16;
-    out.y = bf16_bits(x[2]) | bf16_bits(x[3]) << 16;
-    out.z = bf16_bits(x[4]) | bf16_bits(x[5]) << 16;
-    out.w = bf16_bits(x[6]) | bf16_bits(x[7]) << 16;
+    out.x = bf16_pair(x[0], x[1]);
+    out.y = bf16_pair(x[2], x[3]);
+    out.z = bf16_pair(x[4], x[5]);
+    out.w = bf16_pair(x[6], x[7]);
     *(uint4 *)(to + (int64_t)chunk * CHUNK) = out;
 }
 

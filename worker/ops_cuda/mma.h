@@ -19,15 +19,11 @@ enum { MMA_ROWS = 16, MMA_COLUMNS = 8, MMA_DEPTH = 16 };
 
 #ifdef TAILOR_EMULATE
 
-__device__ static inline uint32_t bf16_nearest(float x)
-{
-    const uint32_t bits = __float_as_uint(x);
-    return x != x ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-}
+#include "worker/ops/bf16.h" /* bf16_round */
 
 __device__ static inline uint32_t bf16_pair(float low, float high)
 {
-    return bf16_nearest(low) | bf16_nearest(high) << 16;
+    return __float_as_uint(bf16_round(low)) >> 16 | __float_as_uint(bf16_round(high));
 }
 
 __device__ static inline void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2])
@@ -37,7 +33,7 @@ __device__ static inline void mma_bf16(float d[4], const uint32_t a[4], const ui
 
 #else
 
-/* Rounded to the nearest, ties to even. */
+/* Rounded to the nearest, ties to even, as worker/ops/bf16.h does; a NaN is one bit pattern. */
 __device__ static inline uint32_t bf16_pair(float low, float high)
 {
     uint32_t pair;
@@ -53,12 +49,12 @@ __device__ static inline void mma_bf16(float d[4], const uint32_t a[4], const ui
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-#endif
-
 /* The nearest bf16 number. */
 __device__ static inline float bf16_round(float x)
 {
     return __uint_as_float(bf16_pair(x, 0.0f) << 16);
 }
+
+#endif
 
 #endif
