@@ -15,22 +15,13 @@ import sys
 import time
 
 import api
-from api import expect, expect_in, failures, must, tokens, upload
+from api import expect, expect_in, failures, must, tokens, upload, upload_directory
 
 MODEL = "/v1/tenants/{}/models/{}/versions/{}:score"
 state = {}
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------
-
-def upload_directory(tenant, directory, token):
-    files = []
-    for name in sorted(os.listdir(directory)):
-        with open(os.path.join(directory, name), "rb") as f:
-            data = f.read()
-        files.append({"name": name, "digest": upload(tenant, data, token), "bytes": len(data)})
-    return upload(tenant, json.dumps({"kind": "files", "files": files}).encode(), token)
-
 
 def wait_for(job, states, token):
     until = time.time() + api.WAIT_S

@@ -13,18 +13,9 @@ import subprocess
 import sys
 
 import api
-from api import expect, must, read_events, upload
+from api import expect, must, read_events, upload, upload_directory
 
 TINY = {"template": "dsp", "max_length": 160}
-
-
-def upload_directory(tenant, directory, token):
-    files = []
-    for name in sorted(os.listdir(directory)):
-        with open(os.path.join(directory, name), "rb") as f:
-            data = f.read()
-        files.append({"name": name, "digest": upload(tenant, data, token), "bytes": len(data)})
-    return upload(tenant, json.dumps({"kind": "files", "files": files}).encode(), token)
 
 
 def add_dataset(name, path, token):
