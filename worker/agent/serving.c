@@ -112,6 +112,11 @@ static bool is_asked(const struct serving *serving, const char *adapter)
     return false;
 }
 
+static void adapter_dir(const struct attempt *attempt, const char *adapter, char out[PATH_MAX])
+{
+    path_join(out, PATH_MAX, attempt->dir, adapter);
+}
+
 /* The request leaves, and its adapter's files with the last one that needed them. */
 static void drop(struct serving *serving, const struct attempt *attempt, int index)
 {
@@ -124,7 +129,7 @@ static void drop(struct serving *serving, const struct attempt *attempt, int ind
     if (gone.adapter[0] == '\0' || is_asked(serving, gone.adapter) ||
         is_input(attempt, gone.adapter))
         return;
-    path_join(dir, sizeof(dir), attempt->dir, gone.adapter);
+    adapter_dir(attempt, gone.adapter, dir);
     if (dir_exists(dir))
         dir_remove(dir, NULL);
 }
@@ -250,11 +255,6 @@ void serving_take(struct serving *serving, struct attempt *attempt, const Wire__
 }
 
 /* ---- an adapter's files ---------------------------------------------------------------------- */
-
-static void adapter_dir(const struct attempt *attempt, const char *adapter, char out[PATH_MAX])
-{
-    path_join(out, PATH_MAX, attempt->dir, adapter);
-}
 
 static bool is_here(const struct attempt *attempt, const char *adapter)
 {

@@ -83,17 +83,13 @@ static enum status head_fill(const struct model *parent, const char *dir, struct
 {
     const struct tensor_place *of_parent = params_place(&parent->table, TENSOR_SCORE, -1);
     const struct tensor_place *own = params_place(&adapter->table, TENSOR_SCORE, -1);
-    struct device *device = parent->device;
     if (of_parent == NULL) {
         return error_set(error, STATUS_NOT_FOUND,
                          "%s: has no score head, and neither has its parent", dir);
     }
     CHECK(of_parent->elements == own->elements);
-    size_t bytes = own->elements * sizeof(float);
-    float *host = mem_alloc(bytes);
-    device->ops->copy_out(device, host, parent->weights + of_parent->offset, bytes);
-    device->ops->copy_in(device, adapter->weights + own->offset, host, bytes);
-    mem_free(host);
+    weights_copy(parent->device, adapter->weights + own->offset,
+                 parent->weights + of_parent->offset, own->elements);
     return STATUS_OK;
 }
 

@@ -256,13 +256,10 @@ static void score_copy(struct device *device, const struct model *model, bool in
     const struct tensor_place *of_model = params_place(&model->table, TENSOR_SCORE, -1);
     const struct tensor_place *of_adapter = params_place(&model->adapter_table, TENSOR_SCORE, -1);
     CHECK(of_model != NULL && of_adapter != NULL && of_model->elements == of_adapter->elements);
-    size_t bytes = of_model->elements * sizeof(float);
-    float *host = mem_alloc(bytes);
     float *in_model = model->weights + of_model->offset;
     float *in_adapter = model->adapter + of_adapter->offset;
-    device->ops->copy_out(device, host, into_adapter ? in_model : in_adapter, bytes);
-    device->ops->copy_in(device, into_adapter ? in_adapter : in_model, host, bytes);
-    mem_free(host);
+    weights_copy(device, into_adapter ? in_adapter : in_model, into_adapter ? in_model : in_adapter,
+                 of_model->elements);
 }
 
 static void adapter_release(struct model *model)

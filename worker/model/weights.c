@@ -212,6 +212,15 @@ enum status weights_load(struct device *device, const struct params_table *table
     return status;
 }
 
+void weights_copy(struct device *device, float *to, const float *from, size_t elements)
+{
+    const size_t bytes = size_mul(elements, sizeof(float));
+    void *host = mem_alloc(bytes);
+    device->ops->copy_out(device, host, from, bytes);
+    device->ops->copy_in(device, to, host, bytes);
+    mem_free(host);
+}
+
 /* ---- digest --------------------------------------------------------------------------------- */
 
 struct digests {

@@ -25,6 +25,9 @@ enum status weights_match(const struct params_table *table, const struct safeten
 enum status weights_load(struct device *device, const struct params_table *table,
                          const struct safetensor *const *found, float *block, struct error *error);
 
+/* From one block of the device to another, by way of the host. */
+void weights_copy(struct device *device, float *to, const float *from, size_t elements);
+
 /* Appends "name dtype shape sha256" lines of all tensors, in order of name: what a model's digest
  * is made of. The same tensors give the same lines, however they are cut into shards. */
 void weights_describe(struct pool *pool, const struct safetensors *set, struct buf *lines);
