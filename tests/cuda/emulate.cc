@@ -2,14 +2,14 @@
  *
  * emulate: the threads of a block as fibers of one thread (emulate.h).
  *
- * A warp runs in phases: each of its lanes, in some order, from where it waits to where it waits
- * next, and there it switches straight to the following lane. When the last has come, the warp's
- * operation is done and its next phase begins, or another warp's; a barrier lets the warps go when
- * it has all. A lane that ends leaves its stack to the following if that has not begun: so a kernel
- * without waits is a loop on one stack.
+ * A warp's lanes run in some order, each to where it must wait, and there it switches straight to
+ * the next that can go on. When none can, all of them wait at the same place: the warp's operation
+ * is done and all go on, or it waits at a barrier, which lets the warps go when it has all. A lane
+ * that ends leaves its stack to the next if that has not begun: so a kernel without waits is a loop
+ * on one stack.
  *
- * Rejected: a scheduler that fibers come back to and that looks for who can run. It took two thirds
- * of the time of attention's tests.
+ * Rejected: a scheduler that fibers come back to and that looks for who can run, and shuffles that
+ * wait for all lanes. Together they took nine tenths of the time of attention's tests.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +42,7 @@ static struct warp {
 } warps[WARPS_MAX];
 static int thread_count, warp_count, order, warp_running;
 
+enum { PLACE_RUNS = 0, PLACE_ENDED = -1 };
 static char *stacks, *free_stacks[THREADS_MAX];
 static int free_count;
 static void *outside;
@@ -56,34 +57,36 @@ static void thread_print(const struct emulated_fiber *fiber)
 {
     static const char *const waits[] = {"",          "__syncthreads", "__syncwarp",
                                         "a shuffle", "__ballot_sync", "a product"};
-    const int place = fiber->place;
-    if (place == 0) {
+    if (fiber->place == PLACE_ENDED) {
         fprintf(stderr, "thread %d has ended", (int)(fiber - fibers));
     } else {
         fprintf(stderr, "thread %d waits in %s, line %d", (int)(fiber - fibers),
-                waits[place % WAITS], place / WAITS);
+                waits[fiber->place % WAITS], fiber->place / WAITS);
     }
+    fprintf(stderr, " behind %u shuffles", fiber->handed_count);
 }
 
-/* `waiting` waits for all of the threads from it up to `end`, one of which does not come. */
+static bool same_place(const struct emulated_fiber *a, const struct emulated_fiber *b)
+{
+    return a->place == b->place && a->handed_count == b->handed_count;
+}
+
+/* Of the threads from `first` up to `end`, which should all come to one place, some never do. */
 static void stuck(const struct emulated_fiber *first, const struct emulated_fiber *end)
 {
-    const struct emulated_fiber *waiting = first, *other;
-    while (waiting->place == 0) {
+    const struct emulated_fiber *waiting = first, *other = first;
+    while (waiting < end - 1 && waiting->place == PLACE_ENDED) {
         waiting++;
     }
-    for (other = first; other < end && other->place == waiting->place; other++) {
+    while (other < end - 1 && same_place(other, waiting)) {
+        other++;
     }
     fprintf(stderr, "emulation: %s, block %u %u %u: ", kernel_name, emulated_block.x,
             emulated_block.y, emulated_block.z);
     thread_print(waiting);
     fprintf(stderr, ", for threads that never come: ");
-    if (other < end) {
-        thread_print(other);
-    } else {
-        fprintf(stderr, "its warp has %d lanes", (int)(end - first));
-    }
-    fprintf(stderr, "\n");
+    thread_print(other);
+    fprintf(stderr, "; its warp has %d lanes\n", warps[warp_running].lane_count);
     abort();
 }
 
@@ -129,22 +132,43 @@ static void warp_product(struct emulated_fiber *lanes)
 
 /* ---- who runs next --------------------------------------------------------------------------- */
 
-/* All lanes of the running warp have come to a wait, the same one, or have ended. */
+static bool can_run(const struct emulated_fiber *fiber)
+{
+    return fiber->place == PLACE_RUNS ||
+           (fiber->source != NULL && fiber->source->handed_count >= fiber->handed_count);
+}
+
+/* From `fiber` on, in the order of now. */
+static struct emulated_fiber *first_that_can_run(struct emulated_fiber *fiber)
+{
+    while (fiber != NULL && !can_run(fiber)) {
+        fiber = fiber->next[order];
+    }
+    return fiber;
+}
+
+/* No lane of the warp can go on alone. */
 static void warp_settle(struct warp *warp)
 {
     struct emulated_fiber *lanes = warp->lanes, *end = lanes + warp->lane_count;
-    const int place = lanes->place, wait = place % WAITS;
+    const int place = lanes->place, wait = place == PLACE_ENDED ? 0 : place % WAITS;
     for (const struct emulated_fiber *lane = lanes; lane < end; lane++) {
-        if (lane->place != place) {
+        if (!same_place(lane, lanes) || lane->source != NULL) {
             stuck(lanes, end);
         }
     }
-    warp->state = place == 0 ? ENDED : wait == WAIT_BLOCK ? AT_BARRIER : RUNS;
-    if (warp->state == RUNS && warp->lane_count < WARP) {
+    warp->state = place == PLACE_ENDED ? ENDED : wait == WAIT_BLOCK ? AT_BARRIER : RUNS;
+    if (warp->state != RUNS) {
+        return;
+    }
+    if (warp->lane_count < WARP) {
         stuck(lanes, end);
     }
     if (wait == WAIT_PRODUCT) {
         warp_product(lanes);
+    }
+    for (struct emulated_fiber *lane = lanes; lane < end; lane++) {
+        lane->place = PLACE_RUNS;
     }
 }
 
@@ -154,29 +178,44 @@ static struct emulated_fiber *warp_begin(int warp)
     return warps[warp].first[order];
 }
 
+static bool goes_down(void)
+{
+    return order == DESCENDING || order == DISORDER;
+}
+
 /* No warp runs: all have ended (NULL), or all are at one barrier. */
 static struct emulated_fiber *barrier_release(void)
 {
     const int place = fibers->place;
-    for (int i = 0; i < warp_count; i++) {
-        if (warps[i].lanes->place != place) {
+    for (int i = 0; i < thread_count; i++) {
+        if (fibers[i].place != place) { /* warps need not have made as many shuffles */
             stuck(fibers, fibers + thread_count);
         }
+    }
+    if (place == PLACE_ENDED) {
+        return NULL;
+    }
+    for (int i = 0; i < thread_count; i++) {
+        fibers[i].place = PLACE_RUNS;
+    }
+    for (int i = 0; i < warp_count; i++) {
         warps[i].state = RUNS;
     }
-    return place == 0                                   ? NULL
-           : order == ASCENDING || order == WARP_BY_WARP ? warp_begin(0)
-                                                         : warp_begin(warp_count - 1);
+    return warp_begin(goes_down() ? warp_count - 1 : 0);
 }
 
-static struct emulated_fiber *phase_end(void)
+static struct emulated_fiber *warp_end(void)
 {
     struct warp *warp = &warps[warp_running];
+    struct emulated_fiber *fiber = first_that_can_run(warp->first[order]);
+    if (fiber != NULL) {
+        return fiber;
+    }
     warp_settle(warp);
     if (order == WARP_BY_WARP && warp->state == RUNS) {
         return warp_begin(warp_running);
     }
-    const int step = order == DESCENDING || order == DISORDER ? warp_count - 1 : 1;
+    const int step = goes_down() ? warp_count - 1 : 1;
     for (int i = 1; i <= warp_count; i++) {
         const int next = (warp_running + i * step) % warp_count;
         if (warps[next].state == RUNS) {
@@ -188,8 +227,8 @@ static struct emulated_fiber *phase_end(void)
 
 static struct emulated_fiber *following(const struct emulated_fiber *fiber)
 {
-    struct emulated_fiber *next = fiber->next[order];
-    return next != NULL ? next : phase_end();
+    struct emulated_fiber *next = first_that_can_run(fiber->next[order]);
+    return next != NULL ? next : warp_end();
 }
 
 /* ---- fibers ---------------------------------------------------------------------------------- */
@@ -233,7 +272,7 @@ static void fiber_main(void)
     for (;;) {
         thread_call(thread_arguments);
         struct emulated_fiber *ended = emulated_running;
-        ended->place = 0;
+        ended->place = PLACE_ENDED;
         emulated_running = following(ended);
         if (emulated_running != NULL && emulated_running->stack == NULL) {
             emulated_running->stack = ended->stack; /* which this loop runs on */
@@ -244,14 +283,44 @@ static void fiber_main(void)
     }
 }
 
-void emulated_wait_for(enum emulated_wait wait, int line)
+static void wait_at(int place, const struct emulated_fiber *source)
 {
     struct emulated_fiber *self = emulated_running;
-    self->place = line * WAITS + wait;
+    self->place = place;
+    self->source = source;
     struct emulated_fiber *next = following(self);
     if (next != self) {
         switch_to(&self->stack_pointer, next);
     }
+    self->place = PLACE_RUNS;
+    self->source = NULL;
+}
+
+void emulated_wait_for(enum emulated_wait wait, int line)
+{
+    wait_at(line * WAITS + wait, NULL);
+}
+
+uint64_t emulated_shuffle(uint64_t value, int32_t from, int line)
+{
+    struct emulated_fiber *self = emulated_running, *source = self - self->lane + from;
+    const int place = line * WAITS + WAIT_SHUFFLE;
+    const uint32_t slot = self->handed_count % EMULATED_HANDED;
+    if (warps[warp_running].lane_count < WARP ||
+        (slot == 0 && self->handed_count > 0)) { /* all have read what is overwritten now */
+        wait_at(place, NULL);
+    }
+    self->handed[slot].value = value;
+    self->handed[slot].place = place;
+    self->handed_count++;
+    if (source->handed_count < self->handed_count) {
+        wait_at(place, source);
+    }
+    if (source->handed[slot].place != place) {
+        self->place = place;
+        stuck(self - self->lane, self - self->lane + WARP);
+    }
+    return source->handed[slot].value;
 }
 
 /* ---- blocks and launches --------------------------------------------------------------------- */
@@ -302,7 +371,9 @@ static void block_run(void)
     memset(emulated_shared_begin, 0xff, (size_t)(emulated_shared_end - emulated_shared_begin));
     for (int i = 0; i < thread_count; i++) {
         fibers[i].stack = NULL;
-        fibers[i].turn = 0;
+        fibers[i].place = PLACE_RUNS;
+        fibers[i].source = NULL;
+        fibers[i].turn = fibers[i].handed_count = 0;
     }
     for (int w = 0; w < warp_count; w++) {
         warps[w].state = RUNS;
@@ -327,6 +398,7 @@ void emulated_launch(const char *kernel, dim3 grid, dim3 block, size_t shared_by
     const char *fixed = getenv("TAILOR_EMULATE_ORDER");
     CHECK(shared_bytes == 0 && grid.x > 0 && grid.y > 0 && grid.z > 0);
     CHECK(grid.y < 65536 && grid.z < 65536); /* CUDA's limits */
+    emulated_memory_open();
     if (stacks == NULL) {
         stacks_open();
     }
@@ -335,7 +407,6 @@ void emulated_launch(const char *kernel, dim3 grid, dim3 block, size_t shared_by
     thread_call = call;
     thread_arguments = arguments;
     emulated_grid_size = grid;
-    emulated_memory_open();
     const uint64_t count = (uint64_t)grid.x * grid.y * grid.z;
     const bool backwards = launches++ % 2 == 1;
     for (uint64_t i = 0; i < count; i++) {

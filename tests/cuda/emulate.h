@@ -6,10 +6,13 @@
  * A block's threads are fibers; blocks run one after another. A barrier is where a fiber waits for
  * all threads of its block, a warp's operation where it waits for all lanes of its warp, all of
  * them at the same line; if some cannot come any more, because they have ended or wait elsewhere,
- * the process ends and names the kernel. Between two waits threads run in an order that changes
- * from block to block (emulate.cc has them; TAILOR_EMULATE_ORDER=N fixes one), so that a missing
- * barrier shows as a wrong result; every other launch takes its blocks from the last on. Shared
- * memory is NaN at the beginning of each block.
+ * the process ends and names the kernel. A shuffle waits for the lane alone that it reads of: as on
+ * a GPU, it orders nothing but its values. That all lanes take part in all shuffles is looked at
+ * where all wait, or end.
+ *
+ * Between two waits threads run in an order that changes from block to block (emulate.cc has them;
+ * TAILOR_EMULATE_ORDER=N fixes one), so that a missing barrier shows as a wrong result; every other
+ * launch takes its blocks from the last on. Shared memory is NaN at the beginning of each block.
  *
  * Not emulated: what the memory of a GPU does to accesses that are not aligned or not coalesced.
  */
@@ -49,17 +52,23 @@ struct emulated_fragments {
     float d[4];
     uint32_t a[4], b[2];
 };
-enum { EMULATED_ORDERS = 4 };
+enum { EMULATED_ORDERS = 4, EMULATED_HANDED = 64 };
 struct emulated_fiber {
-    void *stack_pointer; /* NULL: has not begun */
-    char *stack;
+    void *stack_pointer;
+    char *stack; /* NULL: has not begun */
     dim3 thread;
     int32_t lane;
-    int32_t place; /* line · WAITS + what it waits with; 0: has ended */
-    uint32_t turn; /* waits of its warp's operations so far */
-    /* What the lane hands to the others of its warp, by turns: who writes one for the next
-     * operation does not disturb who still reads of this one, and before the one after that all
-     * have come to the next. */
+    int32_t place; /* line · WAITS + what it waits with; 0: runs, or will; −1: has ended */
+    /* NULL: it waits for all; else for this one, until that has handed as many values as it has. */
+    const struct emulated_fiber *source;
+    uint32_t handed_count; /* to shuffles; of the last of them others may still read */
+    struct {
+        uint64_t value;
+        int32_t place;
+    } handed[EMULATED_HANDED];
+    /* To votes and products, by turns: who writes one for the next does not disturb who still reads
+     * of this one, and before the one after that all have come to the next. */
+    uint32_t turn;
     struct emulated_fragments slot[2];
     struct emulated_fiber *next[EMULATED_ORDERS]; /* of its warp; NULL: this is the last */
 };
@@ -72,6 +81,8 @@ extern dim3 emulated_block, emulated_block_size, emulated_grid_size;
 #define gridDim   emulated_grid_size
 
 void emulated_wait_for(enum emulated_wait wait, int line);
+/* What lane `from` hands to this shuffle, the running lane's next. */
+uint64_t emulated_shuffle(uint64_t value, int32_t from, int line);
 /* shared_bytes: dynamic shared memory, which no kernel has. */
 void emulated_launch(const char *kernel, dim3 grid, dim3 block, size_t shared_bytes,
                      void (*call)(const void *arguments), const void *arguments);
@@ -123,8 +134,12 @@ static inline void __syncwarp(int line = __builtin_LINE())
 template <typename T>
 static inline T __shfl_sync(uint32_t lanes, T value, int32_t from, int line = __builtin_LINE())
 {
+    uint64_t bits = 0;
     (void)lanes;
-    return emulated_handed<T>(emulated_hand(&value, WAIT_SHUFFLE, line), from % 32);
+    memcpy(&bits, &value, sizeof(value));
+    bits = emulated_shuffle(bits, from % 32, line);
+    memcpy(&value, &bits, sizeof(value));
+    return value;
 }
 
 template <typename T>
