@@ -49,7 +49,8 @@ static void *outside;
 static const char *kernel_name;
 static void (*thread_call)(const void *arguments);
 static const void *thread_arguments;
-extern char emulated_shared_begin[], emulated_shared_end[]; /* shared.ld */
+static char *shared, *shared_end; /* of this launch's file, and more */
+extern char emulated_shared_begin[], emulated_shared_middle[], emulated_shared_end[];
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 
@@ -68,7 +69,8 @@ static void thread_print(const struct emulated_fiber *fiber)
 
 static bool same_place(const struct emulated_fiber *a, const struct emulated_fiber *b)
 {
-    return a->place == b->place && a->handed_count == b->handed_count;
+    return a->place == b->place && a->handed_count == b->handed_count &&
+           a->handed_where == b->handed_where;
 }
 
 /* Of the threads from `first` up to `end`, which should all come to one place, some never do. */
@@ -310,17 +312,13 @@ uint64_t emulated_shuffle(uint64_t value, int32_t from, int line)
         (slot == 0 && self->handed_count > 0)) { /* all have read what is overwritten now */
         wait_at(place, NULL);
     }
-    self->handed[slot].value = value;
-    self->handed[slot].place = place;
+    self->handed[slot] = value;
     self->handed_count++;
+    self->handed_where = self->handed_where * 31 + (uint32_t)place;
     if (source->handed_count < self->handed_count) {
         wait_at(place, source);
     }
-    if (source->handed[slot].place != place) {
-        self->place = place;
-        stuck(self - self->lane, self - self->lane + WARP);
-    }
-    return source->handed[slot].value;
+    return source->handed[slot];
 }
 
 /* ---- blocks and launches --------------------------------------------------------------------- */
@@ -368,12 +366,12 @@ static void threads_arrange(dim3 block)
 
 static void block_run(void)
 {
-    memset(emulated_shared_begin, 0xff, (size_t)(emulated_shared_end - emulated_shared_begin));
+    memset(shared, 0xff, (size_t)(shared_end - shared));
     for (int i = 0; i < thread_count; i++) {
         fibers[i].stack = NULL;
         fibers[i].place = PLACE_RUNS;
         fibers[i].source = NULL;
-        fibers[i].turn = fibers[i].handed_count = 0;
+        fibers[i].turn = fibers[i].handed_count = fibers[i].handed_where = 0;
     }
     for (int w = 0; w < warp_count; w++) {
         warps[w].state = RUNS;
@@ -391,8 +389,9 @@ static void stacks_open(void)
     }
 }
 
-void emulated_launch(const char *kernel, dim3 grid, dim3 block, size_t shared_bytes,
-                     void (*call)(const void *arguments), const void *arguments)
+void emulated_launch(const char *kernel, const char *unit, dim3 grid, dim3 block,
+                     size_t shared_bytes, void (*call)(const void *arguments),
+                     const void *arguments)
 {
     static unsigned launches, blocks;
     const char *fixed = getenv("TAILOR_EMULATE_ORDER");
@@ -407,6 +406,9 @@ void emulated_launch(const char *kernel, dim3 grid, dim3 block, size_t shared_by
     thread_call = call;
     thread_arguments = arguments;
     emulated_grid_size = grid;
+    CHECK(unit >= emulated_shared_begin && unit < emulated_shared_end); /* by shared.ld */
+    shared = unit < emulated_shared_middle ? emulated_shared_begin : emulated_shared_middle;
+    shared_end = unit < emulated_shared_middle ? emulated_shared_middle : emulated_shared_end;
     const uint64_t count = (uint64_t)grid.x * grid.y * grid.z;
     const bool backwards = launches++ % 2 == 1;
     for (uint64_t i = 0; i < count; i++) {

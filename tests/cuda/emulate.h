@@ -61,11 +61,9 @@ struct emulated_fiber {
     int32_t place; /* line · WAITS + what it waits with; 0: runs, or will; −1: has ended */
     /* NULL: it waits for all; else for this one, until that has handed as many values as it has. */
     const struct emulated_fiber *source;
-    uint32_t handed_count; /* to shuffles; of the last of them others may still read */
-    struct {
-        uint64_t value;
-        int32_t place;
-    } handed[EMULATED_HANDED];
+    uint32_t handed_count; /* to shuffles; the last of them others may still read */
+    uint32_t handed_where; /* a hash of the lines of all these shuffles */
+    uint64_t handed[EMULATED_HANDED];
     /* To votes and products, by turns: who writes one for the next does not disturb who still reads
      * of this one, and before the one after that all have come to the next. */
     uint32_t turn;
@@ -84,8 +82,11 @@ void emulated_wait_for(enum emulated_wait wait, int line);
 /* What lane `from` hands to this shuffle, the running lane's next. */
 uint64_t emulated_shuffle(uint64_t value, int32_t from, int line);
 /* shared_bytes: dynamic shared memory, which no kernel has. */
-void emulated_launch(const char *kernel, dim3 grid, dim3 block, size_t shared_bytes,
-                     void (*call)(const void *arguments), const void *arguments);
+void emulated_launch(const char *kernel, const char *unit, dim3 grid, dim3 block,
+                     size_t shared_bytes, void (*call)(const void *arguments),
+                     const void *arguments);
+/* Lies among the shared memory of the file's kernels. */
+__attribute__((unused)) static char emulated_unit[1];
 
 /* A kernel with its arguments is a closure. */
 template <typename Kernel> static void emulated_call(const void *kernel)
@@ -97,7 +98,7 @@ template <typename Kernel>
 static void emulated_launch_of(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
                                const Kernel &kernel)
 {
-    emulated_launch(name, grid, block, shared_bytes, emulated_call<Kernel>, &kernel);
+    emulated_launch(name, emulated_unit, grid, block, shared_bytes, emulated_call<Kernel>, &kernel);
 }
 
 #define LAUNCH(kernel, grid, block, shared_bytes, device, ...)                                     \
