@@ -303,22 +303,15 @@ void emulated_wait_for(enum emulated_wait wait, int line)
     wait_at(line * WAITS + wait, NULL);
 }
 
-uint64_t emulated_shuffle(uint64_t value, int32_t from, int line)
+void emulated_wait_to_hand(int line)
 {
-    struct emulated_fiber *self = emulated_running, *source = self - self->lane + from;
-    const int place = line * WAITS + WAIT_SHUFFLE;
-    const uint32_t slot = self->handed_count % EMULATED_HANDED;
-    if (warps[warp_running].lane_count < WARP ||
-        (slot == 0 && self->handed_count > 0)) { /* all have read what is overwritten now */
-        wait_at(place, NULL);
-    }
-    self->handed[slot] = value;
-    self->handed_count++;
-    self->handed_where = self->handed_where * 31 + (uint32_t)place;
-    if (source->handed_count < self->handed_count) {
-        wait_at(place, source);
-    }
-    return source->handed[slot];
+    wait_at(line * WAITS + WAIT_SHUFFLE, NULL);
+    emulated_running->handed_limit += EMULATED_HANDED;
+}
+
+void emulated_wait_for_lane(const struct emulated_fiber *source, int line)
+{
+    wait_at(line * WAITS + WAIT_SHUFFLE, source);
 }
 
 /* ---- blocks and launches --------------------------------------------------------------------- */
@@ -372,6 +365,8 @@ static void block_run(void)
         fibers[i].place = PLACE_RUNS;
         fibers[i].source = NULL;
         fibers[i].turn = fibers[i].handed_count = fibers[i].handed_where = 0;
+        /* A warp without all its lanes never comes to where all wait. */
+        fibers[i].handed_limit = i / WARP * WARP + WARP <= thread_count ? EMULATED_HANDED : 0;
     }
     for (int w = 0; w < warp_count; w++) {
         warps[w].state = RUNS;

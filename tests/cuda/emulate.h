@@ -62,6 +62,8 @@ struct emulated_fiber {
     /* NULL: it waits for all; else for this one, until that has handed as many values as it has. */
     const struct emulated_fiber *source;
     uint32_t handed_count; /* to shuffles; the last of them others may still read */
+    uint32_t
+        handed_limit; /* with so many it waits for all, before it overwrites what others read */
     uint32_t handed_where; /* a hash of the lines of all these shuffles */
     uint64_t handed[EMULATED_HANDED];
     /* To votes and products, by turns: who writes one for the next does not disturb who still reads
@@ -79,8 +81,9 @@ extern dim3 emulated_block, emulated_block_size, emulated_grid_size;
 #define gridDim   emulated_grid_size
 
 void emulated_wait_for(enum emulated_wait wait, int line);
-/* What lane `from` hands to this shuffle, the running lane's next. */
-uint64_t emulated_shuffle(uint64_t value, int32_t from, int line);
+/* For its next shuffle: until all have come to it; or until `source` has handed as much. */
+void emulated_wait_to_hand(int line);
+void emulated_wait_for_lane(const struct emulated_fiber *source, int line);
 /* shared_bytes: dynamic shared memory, which no kernel has. */
 void emulated_launch(const char *kernel, const char *unit, dim3 grid, dim3 block,
                      size_t shared_bytes, void (*call)(const void *arguments),
@@ -132,13 +135,29 @@ static inline void __syncwarp(int line = __builtin_LINE())
     emulated_wait_for(WAIT_WARP, line);
 }
 
+/* What lane `from` hands to this shuffle, the running lane's next. */
+static inline uint64_t emulated_shuffle(uint64_t value, int32_t from, int line)
+{
+    struct emulated_fiber *self = emulated_running, *source = self - self->lane + from;
+    if (self->handed_count == self->handed_limit) {
+        emulated_wait_to_hand(line);
+    }
+    const uint32_t slot = self->handed_count++ % EMULATED_HANDED;
+    self->handed[slot] = value;
+    self->handed_where = self->handed_where * 31 + (uint32_t)line;
+    if (source->handed_count < self->handed_count) {
+        emulated_wait_for_lane(source, line);
+    }
+    return source->handed[slot];
+}
+
 template <typename T>
 static inline T __shfl_sync(uint32_t lanes, T value, int32_t from, int line = __builtin_LINE())
 {
     uint64_t bits = 0;
     (void)lanes;
     memcpy(&bits, &value, sizeof(value));
-    bits = emulated_shuffle(bits, from % 32, line);
+    bits = emulated_shuffle(bits, from & 31, line);
     memcpy(&value, &bits, sizeof(value));
     return value;
 }
