@@ -64,7 +64,6 @@ static void thread_print(const struct emulated_fiber *fiber)
         fprintf(stderr, "thread %d waits in %s, line %d", (int)(fiber - fibers),
                 waits[fiber->place % WAITS], fiber->place / WAITS);
     }
-    fprintf(stderr, " behind %u shuffles", fiber->handed_count);
 }
 
 static bool same_place(const struct emulated_fiber *a, const struct emulated_fiber *b)
@@ -73,22 +72,30 @@ static bool same_place(const struct emulated_fiber *a, const struct emulated_fib
            a->handed_where == b->handed_where;
 }
 
-/* Of the threads from `first` up to `end`, which should all come to one place, some never do. */
+/* Of the threads from `first` up to `end`, a warp's or a block's, which should all come to one
+ * place, some never do. Warps need not have made as many shuffles as others. */
 static void stuck(const struct emulated_fiber *first, const struct emulated_fiber *end)
 {
+    const bool of_block = end - first > WARP;
     const struct emulated_fiber *waiting = first, *other = first;
     while (waiting < end - 1 && waiting->place == PLACE_ENDED) {
         waiting++;
     }
-    while (other < end - 1 && same_place(other, waiting)) {
+    while (other < end - 1 &&
+           (of_block ? other->place == waiting->place : same_place(other, waiting))) {
         other++;
     }
     fprintf(stderr, "emulation: %s, block %u %u %u: ", kernel_name, emulated_block.x,
             emulated_block.y, emulated_block.z);
     thread_print(waiting);
-    fprintf(stderr, ", for threads that never come: ");
-    thread_print(other);
-    fprintf(stderr, "; its warp has %d lanes\n", warps[warp_running].lane_count);
+    if (!of_block && other->place == waiting->place && !same_place(other, waiting)) {
+        fprintf(stderr, "; thread %d has made %u shuffles and not %u, or on other lines\n",
+                (int)(other - fibers), other->handed_count, waiting->handed_count);
+    } else {
+        fprintf(stderr, ", for threads that never come: ");
+        thread_print(other);
+        fprintf(stderr, "; its warp has %d lanes\n", warps[warp_running].lane_count);
+    }
     abort();
 }
 
