@@ -23,6 +23,20 @@ mutations() {
     cat <<'TABLE'
 a mask that sees one token ahead | packing_test | worker/ops/cpu/attention_forward.c | lanes_set1((float)j), limit | lanes_set1((float)(j - 1)), limit
 a mask that sees one token ahead, against the reference | ops_backends_attention_test | worker/ops/cpu/attention_forward.c | lanes_set1((float)j), limit | lanes_set1((float)(j - 1)), limit
+a GPU mask that sees one token ahead | emulated_ops_backends_attention_test | worker/ops_cuda/attention_bf16_forward.cu | key <= position[i / 2] | key <= position[i / 2] + 1
+a GPU query's gradient from one token ahead | emulated_ops_backends_attention_test | worker/ops_cuda/attention_bf16_backward.cu | key <= position[r] ? | key <= position[r] + 1 ?
+a GPU key's gradient without its own query | emulated_ops_backends_attention_test | worker/ops_cuda/attention_bf16_backward.cu | query->token >= token[i / 2] | query->token > token[i / 2]
+a GPU tile of queries that is overwritten while it is read | emulated_ops_backends_attention_test | worker/ops_cuda/attention_bf16_backward.cu | __syncthreads(); /* the tile before has been read */ | ;
+a GPU tile with another head's channels | emulated_ops_backends_attention_test | worker/ops_cuda/attention_tile.h | heads.vector && d < heads.width | heads.vector
+a GPU key's gradient of one head of its group | emulated_ops_backends_attention_test | worker/ops_cuda/attention_fp32.cu | h < (g + 1) * group | h < g * group + 1
+a GPU query kept without its barrier | emulated_ops_backends_attention_test | worker/ops_cuda/attention_fp32.cu | __syncwarp(); | ;
+a GPU subtree that ends early | emulated_ops_backends_attention_test | worker/ops_cuda/attention.h | parent >= segment | parent > segment
+a GPU rotation back that goes on | emulated_ops_backends_attention_test | worker/ops_cuda/rope.cu | ? -angles[2 * j + 1] | ? angles[2 * j + 1]
+a GPU rounding that reads behind a row | emulated_ops_backends_test | worker/ops_cuda/gemm_convert.cu | column + i < columns ? at[i] : 0.0f | at[i]
+a GPU rounding of ties away from zero | emulated_gpu_products_test | worker/ops_cuda/gemm_convert.cu | (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16 | (bits + 0x8000u) >> 16
+a GPU product that forgets what was there | emulated_ops_backends_test | worker/ops_cuda/gemm_convert.cu | fmaf(gemm.beta, *c, gemm.alpha * sum) | gemm.alpha * sum
+a GPU sum that misses a warp | emulated_ops_backends_bounds_test | worker/ops_cuda/reduce.h | lane < (int)blockDim.x / WARP ? | lane < (int)blockDim.x / WARP - 1 ?
+a GPU reward with the row's distance short by one | emulated_ops_backends_rows_test | worker/ops_cuda/reward.cu | pooled + (int64_t)blockIdx.x * C; | pooled + (int64_t)blockIdx.x * (C - 1);
 attention without its scale | ops_gradient_attention_test | worker/ops/ref/attention.c | p[j] = scale * dot( | p[j] = (scale > 0) * dot(
 attention's gradient without its mean | ops_gradient_attention_test | worker/ops/ref/attention.c | (dot(d_o, v_j, D) - delta) | (dot(d_o, v_j, D) - 0 * delta)
 a query that reads another head's keys | ops_gradient_attention_test | worker/ops/ref/attention.c | lse[head] = attend(o + head * D, p, q + (size_t)i * ldq + (size_t)h * D, k + kv_head, | lse[head] = attend(o + head * D, p, q + (size_t)i * ldq + (size_t)h * D, k,

@@ -12,13 +12,17 @@ static const char *const isas[] = {"ref", "avx2", "avx512", "amx", "cuda"};
 
 enum { ISAS = 5, THREADS_MAX = 3, RUNS_MAX = 1 + (ISAS - 1) * THREADS_MAX };
 
-/* Devices are opened once for all tests of a process. NULL: not on this machine, or not in this
- * executable. */
+/* Devices are opened once for all tests of a process. NULL: not on this machine, not in this
+ * executable, or neither the reference nor the one that TAILOR_ISA names. */
 static struct device *backend(int isa, int threads)
 {
     static struct device *devices[ISAS][THREADS_MAX + 1];
     struct device **device = &devices[isa][threads];
+    const char *only = getenv("TAILOR_ISA");
     if (strcmp(isas[isa], "cuda") == 0 && !device_gpu_is_linked()) {
+        return NULL;
+    }
+    if (isa > 0 && only != NULL && strcmp(only, isas[isa]) != 0) {
         return NULL;
     }
     if (!*device) {

@@ -44,7 +44,7 @@ formatted() { # clang-format decides layout
 part "build, warnings are errors" build_in "$build"
 part "style: sizes, one-way folders, banned calls" python3 "$root/tests/style/style.py"
 apart=comm # has a part of its own
-[ "$mode" != quick ] || apart='comm|agent|service'
+[ "$mode" != quick ] || apart='comm|agent|service|cuda'
 part "unit, property and golden tests" ctest --test-dir "$build" -j "$(nproc)" -LE "$apart" --no-tests=error
 if [ "$mode" != quick ]; then
     part "format: clang-format" formatted

@@ -160,16 +160,24 @@ cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *
     return CUBLAS_STATUS_SUCCESS;
 }
 
-/* A factor as fp32 chains over k that lie end to end: its columns, or its rows. */
-static float *unpacked(const void *from, const struct emulated_matrix *matrix, bool by_column)
+/* So many sums are computed at a time, so that the compiler keeps their chains in registers. */
+enum { TOGETHER = 32 };
+
+static int64_t padded(int64_t rows)
 {
-    const int64_t count = matrix->rows * matrix->columns;
+    return (rows + TOGETHER - 1) / TOGETHER * TOGETHER;
+}
+
+/* A factor in fp32, its columns, or its rows, `stride` numbers apart; zeros between. */
+static float *unpacked(const void *from, const struct emulated_matrix *matrix, bool by_column,
+                       int64_t stride)
+{
+    const int64_t count = stride * (by_column ? matrix->columns : matrix->rows);
     float *to = mem_alloc((size_t)count * sizeof(*to));
     for (int64_t column = 0; column < matrix->columns; column++) {
         for (int64_t row = 0; row < matrix->rows; row++) {
             const int64_t at = column * matrix->ld + row;
-            const int64_t place =
-                by_column ? column * matrix->rows + row : row * matrix->columns + column;
+            const int64_t place = by_column ? column * stride + row : row * stride + column;
             if (matrix->type == CUDA_R_16BF) {
                 const uint32_t bits = (uint32_t)((const uint16_t *)from)[at] << 16;
                 memcpy(&to[place], &bits, sizeof(bits));
@@ -181,19 +189,17 @@ static float *unpacked(const void *from, const struct emulated_matrix *matrix, b
     return to;
 }
 
-/* sums[i] = Σ_k a[i][k]·b[k], eight rows at a time so that chains run side by side. */
+/* sums[i] = Σ_k a[k][i]·b[k], each a chain; rows is padded */
 static void column_of(float *sums, const float *a, const float *b, int64_t rows, int64_t depth)
 {
-    enum { TOGETHER = 8 };
     for (int64_t i = 0; i < rows; i += TOGETHER) {
-        const int64_t count = rows - i < TOGETHER ? rows - i : TOGETHER;
         float chain[TOGETHER] = {0};
         for (int64_t k = 0; k < depth; k++) {
-            for (int64_t j = 0; j < count; j++) {
-                chain[j] = fmaf(a[(i + j) * depth + k], b[k], chain[j]);
+            for (int j = 0; j < TOGETHER; j++) {
+                chain[j] = fmaf(a[k * rows + i + j], b[k], chain[j]);
             }
         }
-        memcpy(sums + i, chain, (size_t)count * sizeof(*chain));
+        memcpy(sums + i, chain, sizeof(chain));
     }
 }
 
@@ -212,12 +218,13 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t prod
         CHECK(((uintptr_t)a | (uintptr_t)b) % 16 == 0 && of_a->ld % 8 == 0 && of_b->ld % 8 == 0);
     }
     emulated_memory_open();
-    float *left = unpacked(a, of_a, product->of_a == CUBLAS_OP_T);
-    float *right = unpacked(b, of_b, product->of_b == CUBLAS_OP_N);
-    float *sums = mem_alloc((size_t)of_d->rows * sizeof(*sums) + 1);
+    const int64_t rows = padded(of_d->rows);
+    float *left = unpacked(a, of_a, product->of_a == CUBLAS_OP_N, rows);
+    float *right = unpacked(b, of_b, product->of_b == CUBLAS_OP_N, depth);
+    float *sums = mem_alloc((size_t)rows * sizeof(*sums));
     for (int64_t column = 0; column < of_d->columns; column++) {
         float *to = (float *)d + column * of_d->ld;
-        column_of(sums, left, right + column * depth, of_d->rows, depth);
+        column_of(sums, left, right + column * depth, rows, depth);
         for (int64_t row = 0; row < of_d->rows; row++) {
             to[row] = old == 0.0f ? by * sums[row] : fmaf(old, to[row], by * sums[row]);
         }

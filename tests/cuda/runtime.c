@@ -91,13 +91,41 @@ const char *cudaGetErrorString(cudaError_t error)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+/* A processor with protection keys opens and shuts all pages by one register, of each thread; one
+ * without changes the pages, and so does TAILOR_EMULATE_PROTECT=pages. */
+enum { KEY_NONE = -2, KEY_UNKNOWN = -1 };
+
+static int key(void)
+{
+    static int of_regions = KEY_UNKNOWN;
+    if (of_regions == KEY_UNKNOWN) {
+        const char *way = getenv("TAILOR_EMULATE_PROTECT");
+        const bool pages = way != NULL && strcmp(way, "pages") == 0;
+        const int got = pages ? -1 : pkey_alloc(0, PKEY_DISABLE_ACCESS);
+        of_regions = got >= 0 ? got : KEY_NONE;
+    }
+    return of_regions;
+}
+
 static void protect(int permissions)
 {
+    if (key() != KEY_NONE) {
+        CHECK(pkey_set(key(), permissions == PROT_NONE ? PKEY_DISABLE_ACCESS : 0) == 0);
+        return;
+    }
     for (int i = 0; i < region_count; i++) {
         if (regions[i].pages != NULL) {
             CHECK(mprotect(regions[i].pages, regions[i].size, permissions) == 0);
         }
     }
+}
+
+/* New pages are open to who has opened the device's memory. */
+static void pages_open(char *pages, size_t size)
+{
+    const int permissions = PROT_READ | PROT_WRITE;
+    CHECK((key() != KEY_NONE ? pkey_mprotect(pages, size, permissions, key())
+                             : mprotect(pages, size, permissions)) == 0);
 }
 
 void emulated_memory_open(void)
@@ -163,10 +191,9 @@ cudaError_t cudaMalloc(void **block, size_t bytes)
     regions[i] = (struct region){pages, size, pages + size - rounded};
     region_count = i == region_count ? i + 1 : region_count;
     emulated_memory_open();
-    CHECK(mprotect(pages, size, PROT_READ | PROT_WRITE) == 0);
+    pages_open(pages, size);
     memset(pages, 0xff, size);
     emulated_memory_shut();
-    CHECK(open_depth > 0 || mprotect(pages, size, PROT_NONE) == 0);
     *block = regions[i].block;
     return cudaSuccess;
 }

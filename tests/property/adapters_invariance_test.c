@@ -2,9 +2,10 @@
  *
  * A text's reward by one model is the same, bit for bit, by the model with that adapter alone and
  * in a pass with other adapters over the same weights: of other ranks, in any order, with rows of
- * no adapter between, on each instruction set and in bf16.
+ * no adapter between, on each instruction set, on a GPU and in bf16.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/rng.h"
@@ -40,9 +41,12 @@ static void adapter_draw(struct scene *scene, int32_t index, uint32_t targets)
     CHECK(scene->device->ops->block_alloc(scene->device, elements * sizeof(float), "adapter",
                                           &block, &error) == STATUS_OK);
     adapter->weights = block;
+    float *host = mem_alloc(elements * sizeof(*host));
     for (size_t i = 0; i < elements; i++) {
-        adapter->weights[i] = (float)(0.2 * rng_normal((uint64_t)index + 11, 0, i));
+        host[i] = (float)(0.2 * rng_normal((uint64_t)index + 11, 0, i));
     }
+    scene->device->ops->copy_in(scene->device, block, host, elements * sizeof(*host));
+    mem_free(host);
     scene->list[index] = adapter;
 }
 
@@ -187,14 +191,25 @@ static void compare(const struct device_options *options, enum pooling pooling, 
     scene_close(&scene);
 }
 
+/* All that are in this executable, or the one that TAILOR_ISA names. */
 static void compare_everywhere(enum pooling pooling, uint32_t targets)
 {
-    static const char *const isas[] = {"ref", "avx2", "avx512", "amx"};
-    for (size_t i = 0; i < sizeof(isas) / sizeof(isas[0]); i++) {
-        compare(&(struct device_options){.isa = isas[i], .threads = 2}, pooling, targets);
+    static const struct device_options devices[] = {
+        {.isa = "ref", .threads = 2},
+        {.isa = "avx2", .threads = 2},
+        {.isa = "avx512", .threads = 2},
+        {.isa = "amx", .threads = 2},
+        {.isa = "amx", .threads = 2, .dtype = DTYPE_BF16},
+        {.isa = "cuda", .threads = 2},
+        {.isa = "cuda", .threads = 2, .dtype = DTYPE_BF16},
+    };
+    const char *only = getenv("TAILOR_ISA");
+    for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
+        const bool there = strcmp(devices[i].isa, "cuda") != 0 || device_gpu_is_linked();
+        if (there && (only == NULL || strcmp(only, devices[i].isa) == 0)) {
+            compare(&devices[i], pooling, targets);
+        }
     }
-    compare(&(struct device_options){.isa = "amx", .threads = 2, .dtype = DTYPE_BF16}, pooling,
-            targets);
 }
 
 TEST(a_reward_among_other_adapters_has_the_bits_of_its_model_alone)

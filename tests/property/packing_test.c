@@ -11,6 +11,7 @@
 
 #include "lib/check.h"
 #include "lib/rng.h"
+#include "lib/text.h"
 #include "tests/model_fixture.h"
 #include "tests/test.h"
 #include "worker/model/transformer.h"
@@ -19,6 +20,15 @@
 #include "worker/trainer/verify.h"
 
 enum { TRIALS = 6, GROUPS = 6, VOCABULARY = 97 };
+
+/* Random models for each test; TAILOR_TRIALS takes fewer where a device is slow. */
+static int trials(void)
+{
+    int64_t count = TRIALS;
+    const char *wanted = getenv("TAILOR_TRIALS");
+    CHECK(wanted == NULL || (parse_i64(wanted, &count) && count > 0 && count <= TRIALS));
+    return (int)count;
+}
 
 static uint64_t draw_at;
 
@@ -216,12 +226,12 @@ TEST(packed_with_shared_prefixes_equals_each_row_alone)
     for (int i = 0; i < ISA_COUNT; i++) {
         struct device *device = open_device_in(DTYPES[i], ISAS[i], 2);
         const double allowed = DTYPES[i] == DTYPE_BF16 ? 0.1 : 1e-4;
-        for (int trial = 0; device != NULL && trial < 2 * TRIALS; trial++) {
+        for (int trial = 0; device != NULL && trial < 2 * trials(); trial++) {
             struct arena arena = {0};
             struct bench b;
             struct packing_difference d;
             struct error error;
-            bench_open(&b, device, &arena, trial, trial >= TRIALS);
+            bench_open(&b, device, &arena, trial, trial >= trials());
             EXPECT(packing_compare(&b.stepper, b.groups, GROUPS, &d, &error) == STATUS_OK);
             EXPECT_I64(0, d.rewards_differing);
             EXPECT(d.rewards == b.dataset->row_count);
@@ -355,11 +365,11 @@ static void reserve(struct bench *b, const struct pass_capacity *capacity)
 TEST(computing_layers_again_instead_of_keeping_them_changes_no_bit)
 {
     struct device *device = open_device(NULL, 2);
-    for (int trial = 0; trial < 2 * TRIALS; trial++) {
+    for (int trial = 0; trial < 2 * trials(); trial++) {
         struct arena arena = {0};
         struct bench b;
         struct step_result kept, again;
-        bench_open(&b, device, &arena, trial, trial >= TRIALS);
+        bench_open(&b, device, &arena, trial, trial >= trials());
         size_t elements = model_trained_table(b.model)->elements, bytes = elements * sizeof(float);
         float *of_kept = mem_alloc(bytes), *of_again = mem_alloc(bytes);
         gradients_of(&b, 2, 200, of_kept, NULL, &kept);
@@ -384,14 +394,14 @@ TEST(computing_layers_again_instead_of_keeping_them_changes_no_bit)
 TEST(a_group_computed_in_parts_has_the_same_rewards_and_gradients_but_for_the_order_of_sums)
 {
     struct device *device = open_device(NULL, 2);
-    for (int trial = 0; trial < 4 * TRIALS; trial++) {
+    for (int trial = 0; trial < 4 * trials(); trial++) {
         struct arena arena = {0};
         struct bench b;
         struct step_result of_whole, of_parts;
         float reward[2][GROUPS * 9];
-        bench_open(&b, device, &arena, trial, trial % (2 * TRIALS) >= TRIALS);
+        bench_open(&b, device, &arena, trial, trial % (2 * trials()) >= trials());
         struct pass_capacity capacity = b.stepper.acts->capacity;
-        capacity.recompute = trial >= 2 * TRIALS;
+        capacity.recompute = trial >= 2 * trials();
         reserve(&b, &capacity);
         size_t elements = model_trained_table(b.model)->elements;
         float *whole = mem_alloc(elements * sizeof(float));
@@ -422,7 +432,7 @@ TEST(a_group_computed_in_parts_has_the_same_rewards_and_gradients_but_for_the_or
 TEST(a_set_is_scored_to_the_same_bits_by_buffers_that_hold_no_more_than_its_longest_row)
 {
     struct device *device = open_device(NULL, 2);
-    for (int trial = 0; trial < TRIALS; trial++) {
+    for (int trial = 0; trial < trials(); trial++) {
         struct arena arena = {0};
         struct bench b;
         struct error error;

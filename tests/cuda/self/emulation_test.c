@@ -68,8 +68,8 @@ static void host_reads(float *x)
 
 TEST(right_kernels_compute_what_they_should_in_every_order)
 {
-    static const char *const orders[] = {"0", "1", "2"};
-    for (int order = 0; order < 3; order++) {
+    static const char *const orders[] = {"0", "1", "2", "3"};
+    for (int order = 0; order < 4; order++) {
         float out[PLANTED_THREADS];
         setenv("TAILOR_EMULATE_ORDER", orders[order], 1);
         through(planted_reverse, out);
@@ -84,9 +84,9 @@ TEST(right_kernels_compute_what_they_should_in_every_order)
 
 TEST(a_missing_barrier_shows_as_wrong_numbers)
 {
-    static const char *const orders[] = {"0", "1", "2"};
+    static const char *const orders[] = {"0", "1", "2", "3"};
     int wrong = 0;
-    for (int order = 0; order < 3; order++) {
+    for (int order = 0; order < 4; order++) {
         float out[PLANTED_THREADS];
         setenv("TAILOR_EMULATE_ORDER", orders[order], 1);
         through(planted_reverse_without_barrier, out);
@@ -107,14 +107,28 @@ TEST(threads_that_wait_for_others_that_never_come_are_named)
     EXPECT(strstr(said, "two_lines_kernel") && strstr(said, "__syncthreads"));
     last_words(planted_shuffle_of_half_a_warp, said);
     EXPECT(strstr(said, "warp_sum_kernel") && strstr(said, "a shuffle"));
+    last_words(planted_shuffles_on_two_lines, said);
+    EXPECT(strstr(said, "two_shuffles_kernel") && strstr(said, "on other lines"));
 }
 
 TEST(shared_memory_that_nobody_wrote_is_nan)
 {
-    float out[PLANTED_THREADS];
-    through(planted_unwritten_tile, out);
-    EXPECT(isnan(out[0]));
-    EXPECT(out[1] == 1.0f);
+    static void (*const kernels[])(float *x) = {planted_unwritten_tile,
+                                                planted_unwritten_tile_of_a_template};
+    for (int i = 0; i < 4; i++) { /* twice each: the other block runs first */
+        float out[PLANTED_THREADS];
+        through(kernels[i / 2], out);
+        EXPECT(isnan(out[0]));
+        EXPECT(out[1] == 1.0f);
+    }
+}
+
+TEST(blocks_that_race_show_as_launches_that_differ)
+{
+    float first[PLANTED_THREADS], second[PLANTED_THREADS];
+    through(planted_blocks_that_race, first);
+    through(planted_blocks_that_race, second);
+    EXPECT(first[0] != second[0]);
 }
 
 TEST(a_kernel_that_writes_behind_a_block_and_a_host_that_reads_one_die_of_it)

@@ -47,14 +47,43 @@ __global__ static void two_lines_kernel(float *x)
     }
 }
 
-__global__ static void unwritten_kernel(float *x)
+/* Each half of a warp shuffles within itself, so none waits for ever. */
+__global__ static void two_shuffles_kernel(float *x)
 {
-    __shared__ float tile[PLANTED_THREADS];
-    if (threadIdx.x > 0) {
+    if (threadIdx.x % WARP < WARP / 2) {
+        x[threadIdx.x] = __shfl_xor_sync(FULL_WARP, x[threadIdx.x], 1);
+    } else {
+        x[threadIdx.x] = __shfl_xor_sync(FULL_WARP, x[threadIdx.x], 1);
+    }
+}
+
+__global__ static void race_kernel(float *x)
+{
+    x[0] = (float)blockIdx.x;
+}
+
+template <int32_t COUNT> __global__ static void unwritten_template_kernel(float *x)
+{
+    __shared__ float tile[COUNT];
+    if (threadIdx.x > 0 || blockIdx.x == 0) {
         tile[threadIdx.x] = 1.0f;
     }
     __syncthreads();
-    x[threadIdx.x] = tile[threadIdx.x];
+    if (blockIdx.x == 1) {
+        x[threadIdx.x] = tile[threadIdx.x];
+    }
+}
+
+__global__ static void unwritten_kernel(float *x)
+{
+    __shared__ float tile[PLANTED_THREADS];
+    if (threadIdx.x > 0 || blockIdx.x == 0) {
+        tile[threadIdx.x] = 1.0f;
+    }
+    __syncthreads();
+    if (blockIdx.x == 1) {
+        x[threadIdx.x] = tile[threadIdx.x];
+    }
 }
 
 __global__ static void behind_kernel(float *x, int32_t count)
@@ -92,9 +121,24 @@ extern "C" void planted_barriers_on_two_lines(float *x)
     LAUNCH(two_lines_kernel, 1, PLANTED_THREADS, 0, NULL, x);
 }
 
+extern "C" void planted_shuffles_on_two_lines(float *x)
+{
+    LAUNCH(two_shuffles_kernel, 1, PLANTED_THREADS, 0, NULL, x);
+}
+
+extern "C" void planted_blocks_that_race(float *x)
+{
+    LAUNCH(race_kernel, 2, PLANTED_THREADS, 0, NULL, x);
+}
+
+extern "C" void planted_unwritten_tile_of_a_template(float *x)
+{
+    LAUNCH(unwritten_template_kernel<PLANTED_THREADS>, 2, PLANTED_THREADS, 0, NULL, x);
+}
+
 extern "C" void planted_unwritten_tile(float *x)
 {
-    LAUNCH(unwritten_kernel, 1, PLANTED_THREADS, 0, NULL, x);
+    LAUNCH(unwritten_kernel, 2, PLANTED_THREADS, 0, NULL, x);
 }
 
 extern "C" void planted_write_behind(float *x)

@@ -21,8 +21,12 @@ void planted_warp_sum(float *x);
 void planted_shuffle_of_half_a_warp(float *x);
 void planted_barrier_of_some(float *x);
 void planted_barriers_on_two_lines(float *x);
+void planted_shuffles_on_two_lines(float *x);
+/* One block leaves a number out that the other writes into its own shared memory. */
 void planted_unwritten_tile(float *x);
-void planted_write_behind(float *x); /* of a block of exactly PLANTED_THREADS numbers or more */
+void planted_unwritten_tile_of_a_template(float *x);
+void planted_blocks_that_race(float *x); /* x[0] ← the block that ran last, 0 or 1 */
+void planted_write_behind(float *x);     /* of a block of exactly PLANTED_THREADS numbers or more */
 
 #ifdef __cplusplus
 }
