@@ -209,6 +209,7 @@ void emulated_launch(const char *kernel, dim3 grid, dim3 block, size_t shared_by
     const char *fixed = getenv("TAILOR_EMULATE_ORDER");
     CHECK(shared_bytes == 0 && grid.x > 0 && grid.y > 0 && grid.z > 0);
     CHECK(grid.y < 65536 && grid.z < 65536); /* CUDA's limits */
+    emulated_memory_open();
     thread_count = (int)(block.x * block.y * block.z);
     CHECK(thread_count > 0 && thread_count <= THREADS_MAX);
     if (stacks == NULL) {
@@ -219,7 +220,6 @@ void emulated_launch(const char *kernel, dim3 grid, dim3 block, size_t shared_by
     thread_body = &thread;
     emulated_block_size = block;
     emulated_grid_size = grid;
-    emulated_memory_open();
     for (unsigned z = 0; z < grid.z; z++) {
         for (unsigned y = 0; y < grid.y; y++) {
             for (unsigned x = 0; x < grid.x; x++) {
