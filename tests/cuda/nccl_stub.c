@@ -14,6 +14,9 @@
  *     hang     it never returns
  *     stall    it returns, and what it began never ends
  *     later    it returns, and the communicator then fails with ncclRemoteError
+ *
+ * TAILOR_STUB_LATE_MS: so long behind its last byte each group of transfers ends in this process.
+ * TAILOR_STUB_VERSION: what ncclGetVersion says.
  */
 #include <nccl.h>
 
@@ -30,6 +33,7 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "tests/cuda/runtime.h"
 
 enum { WORLD_MAX = 16, PIPE_BYTES = 1 << 16, OPERATIONS_MAX = 4 * WORLD_MAX, LOOKS = 3 };
@@ -65,7 +69,8 @@ struct stub_group {
     cudaStream_t stream; /* of the transfers that go on; NULL: none */
     struct operation operations[OPERATIONS_MAX];
     int count;
-    bool lost; /* the transfers that go on never end */
+    int64_t end_ms; /* of those that are late; 0: none is */
+    bool lost;      /* the transfers that go on never end */
 };
 
 static struct stub_group *made; /* by this process, and not aborted */
@@ -293,6 +298,20 @@ static void operation_advance(struct stub_group *group, struct operation *it)
     }
 }
 
+static bool is_time(struct stub_group *group)
+{
+    const char *late_ms = getenv("TAILOR_STUB_LATE_MS");
+    if (late_ms == NULL) {
+        return true;
+    }
+    group->end_ms = group->end_ms != 0 ? group->end_ms : monotonic_ms() + atoi(late_ms);
+    if (monotonic_ms() < group->end_ms) {
+        return false;
+    }
+    group->end_ms = 0;
+    return true;
+}
+
 /* Sends to one peer, and receives from it, one behind the other; all else at once. */
 static int transfers_advance(void *argument)
 {
@@ -311,9 +330,12 @@ static int transfers_advance(void *argument)
         }
         all = all && it->done == HEAD_BYTES + it->bytes;
     }
-    group->stream = all ? NULL : group->stream;
-    group->count = all ? 0 : group->count;
-    return all;
+    if (!all || !is_time(group)) {
+        return 0;
+    }
+    group->stream = NULL;
+    group->count = 0;
+    return 1;
 }
 
 ncclResult_t ncclGroupStart(void)
