@@ -161,7 +161,7 @@ static void watch_xids(struct gpus *gpus)
 static void watch_memory(struct gpu *gpu, int64_t now_ms)
 {
     char fault[GPU_FAULT_BYTES], size[16];
-    if (gpu->taken || gpu->given_ms == 0 || gpu->for_good)
+    if (gpu->given_ms == 0 || gpu->for_good) /* 0 also where a rank is */
         return;
     if (gpu->used_bytes <= gpu->idle_bytes + LEAK_BYTES) {
         gpu->given_ms = 0;
