@@ -174,22 +174,40 @@ static bool has_card(void)
     return found;
 }
 
+/* "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.159.04  Tue …": the first word that begins
+ * with a digit. */
+static const char *driver_version(char *text)
+{
+    for (char *rest = text, *word; (word = strsep(&rest, " \t\n")) != NULL;) {
+        if (word[0] >= '0' && word[0] <= '9') {
+            return word;
+        }
+    }
+    return text[0] ? "of an unknown version" : "";
+}
+
+static int gpus_of_driver(void)
+{
+    DIR *gpus = opendir("/proc/driver/nvidia/gpus");
+    int count = 0;
+    for (struct dirent *entry; gpus && (entry = readdir(gpus));) {
+        count += entry->d_name[0] != '.';
+    }
+    if (gpus) {
+        closedir(gpus);
+    }
+    return count;
+}
+
 static void check_gpu(struct exam *exam)
 {
     struct arena arena = {0};
     char driver[256];
-    bool card = has_card();
     read_kernel_file("/proc/driver/nvidia/version", driver, sizeof(driver));
-    driver[strcspn(driver, "\n")] = '\0';
-    exam_report(exam, "gpu",
-                driver[0] ? driver
-                : card    ? "a card without a driver"
-                          : "none",
-                !card && !driver[0] ? "ok; jobs run on the cores"
-                : !driver[0]        ? "look: no driver; install it for resources.device: cuda"
-                : trainer_find(&arena, true)
-                    ? "ok"
-                    : "look: tailor-trainer-cuda is not there, so it will not be used");
+    doctor_gpus(exam, &(struct gpus_found){.driver = driver_version(driver),
+                                           .card = has_card(),
+                                           .count = gpus_of_driver(),
+                                           .trainer = trainer_find(&arena, true)});
     arena_release(&arena);
 }
 

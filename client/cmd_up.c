@@ -33,6 +33,7 @@ struct up_options {
     struct globals globals;
     const char *data;
     int64_t workers, slots, port;
+    bool gpus;
 };
 
 /* ---- where ---- */
@@ -151,7 +152,7 @@ static enum status join_token(const struct service *service, const char **token_
 }
 
 static enum status start_worker(const struct service *service, const char *dir, int64_t number,
-                                int64_t slots, struct error *error)
+                                int64_t slots, bool gpus, struct error *error)
 {
     struct arena *arena = service->arena;
     const char *name = arena_printf(arena, "worker-%" PRId64, number);
@@ -167,7 +168,8 @@ static enum status start_worker(const struct service *service, const char *dir, 
         TRY(join_token(service, &token, error));
     }
     return daemon_start(&daemon,
-                        (const char *const[]){"--data", data, "--name", name, "--slots", count,
+                        (const char *const[]){"--data", data, "--name", name, "--slots",
+                                              gpus ? "0" : count, "--device", gpus ? "cuda" : "cpu",
                                               "--address", "127.0.0.1", known ? NULL : "--join",
                                               "-", NULL},
                         token, &pid, error);
@@ -229,7 +231,8 @@ static enum status up_in(struct arena *arena, const struct call *call, struct er
     int64_t slots = options->slots != 0 ? options->slots : 1, port;
     struct service service = {.arena = arena, .profile = {.name = PROFILE, .tenant = TENANT}};
     const char *dir;
-    if (workers < 1 || workers > WORKERS_MAX || slots < 1 || slots > WORKER_SLOTS_MAX) {
+    if (workers < 1 || workers + options->gpus > WORKERS_MAX || slots < 1 ||
+        slots > WORKER_SLOTS_MAX) {
         return error_set(error, STATUS_USAGE, "--workers is 1 to %d and --slots 1 to %d",
                          WORKERS_MAX, WORKER_SLOTS_MAX);
     }
@@ -244,7 +247,10 @@ static enum status up_in(struct arena *arena, const struct call *call, struct er
     TRY(make_tenant(&service, error));
     TRY(profile_save(&service.profile, error));
     for (int64_t i = 1; i <= workers; i++) {
-        TRY(start_worker(&service, dir, i, slots, error));
+        TRY(start_worker(&service, dir, i, slots, false, error));
+    }
+    if (options->gpus) {
+        TRY(start_worker(&service, dir, ++workers, 0, true, error));
     }
     TRY(await_workers(&service, dir, workers, error));
     if (!call->globals->quiet) {
@@ -275,6 +281,7 @@ static enum status up_run(const struct call *call, struct error *error)
 static const struct option_row up_rows[] = {
     UP_ROW("workers", 'w', OPTION_I64, workers, "N", "how many; default 1"),
     UP_ROW("slots", 0, OPTION_I64, slots, "N", "ranks that a worker runs at a time; default 1"),
+    UP_ROW("gpus", 0, OPTION_FLAG, gpus, NULL, "one worker more, with a slot for each GPU"),
     UP_ROW("port", 0, OPTION_I64, port, "N", "for people, and the next for workers; default 7700"),
     UP_ROW("data", 'd', OPTION_STRING, data, "PATH",
            "where all of it lies; default ~/.local/share/tailor"),

@@ -19,34 +19,38 @@ enum { SKEW_LOOK_MS = 1000, SKEW_BAD_MS = 5000, ANSWER_S = 5 };
 
 /* ---- programs -------------------------------------------------------------------------------- */
 
-/* What `program --version` prints, without its own name; "" when it prints nothing. */
-static void version_of(const char *program, char *out, size_t size)
+/* The first line that `program word` prints, without its own name; "" when it prints nothing.
+ * False: its exit code is not 0. */
+static bool first_line_of(const char *program, const char *word, char *out, size_t size)
 {
-    int pair[2];
+    enum { LINE_BYTES = 512 };
+    int pair[2], end = -1;
     out[0] = '\0';
     if (pipe(pair) != 0) {
-        return;
+        return false;
     }
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
         dup2(pair[1], STDOUT_FILENO);
+        dup2(pair[1], STDERR_FILENO);
         close(pair[0]);
         close(pair[1]);
-        execl(program, program, "--version", (char *)NULL);
+        execl(program, program, word, (char *)NULL);
         _exit(127);
     }
     close(pair[1]);
-    char line[128];
+    char line[LINE_BYTES];
     ssize_t length = pid > 0 ? read(pair[0], line, sizeof(line) - 1) : 0;
     close(pair[0]);
     if (pid > 0) {
-        waitpid(pid, NULL, 0);
+        waitpid(pid, &end, 0);
     }
     line[length > 0 ? length : 0] = '\0';
     line[strcspn(line, "\n")] = '\0';
     const char *space = strchr(line, ' ');
     text_clean(space ? space + 1 : "", out, size);
+    return WIFEXITED(end) && WEXITSTATUS(end) == 0;
 }
 
 void doctor_programs(struct exam *exam)
@@ -59,12 +63,39 @@ void doctor_programs(struct exam *exam)
             exam_report(exam, names[i], "not found", "ok; only tailor up needs it, beside tailor");
             continue;
         }
-        version_of(path, version, sizeof(version));
+        first_line_of(path, "--version", version, sizeof(version));
         exam_report(exam, names[i], version[0] ? version : "does not say its version",
                     strcmp(version, TAILOR_VERSION) == 0
                         ? "ok"
                         : "bad: not of tailor's version; install them together");
     }
+}
+
+/* ---- GPUs ------------------------------------------------------------------------------------ */
+
+void doctor_gpus(struct exam *exam, const struct gpus_found *found)
+{
+    char value[128], said[256];
+    struct buf verdict = {0};
+    if (found->driver[0] == '\0') {
+        exam_report(exam, "gpu", found->card ? "a card without a driver" : "none",
+                    found->card ? "look: no driver; install NVIDIA's for resources.device: cuda"
+                                : "ok; jobs run on the cores");
+        return;
+    }
+    snprintf(value, sizeof(value), "%d seen by driver %s", found->count, found->driver);
+    if (found->count == 0) {
+        buf_append_string(&verdict, "look: the driver sees no GPU; nvidia-smi and dmesg say more");
+    } else if (found->trainer == NULL) {
+        buf_append_string(&verdict,
+                          "look: tailor-trainer-cuda is not there, so they will not be used");
+    } else if (first_line_of(found->trainer, "device", said, sizeof(said))) {
+        buf_printf(&verdict, "ok; %s", said);
+    } else { /* of a driver that is too old too: CUDA's own words */
+        buf_printf(&verdict, "look: %s", said[0] ? said : "tailor-trainer-cuda does not start");
+    }
+    exam_report(exam, "gpu", value, verdict.data);
+    buf_release(&verdict);
 }
 
 /* ---- the coordinator ------------------------------------------------------------------------- */

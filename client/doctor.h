@@ -18,6 +18,16 @@ void exam_report(struct exam *exam, const char *check, const char *value, const 
 
 /* tailord, tailor-worker: are they beside this one, and of its version? */
 void doctor_programs(struct exam *exam);
+/* What this machine has; `driver` is its version, "" without one, `count` the GPUs that it sees. */
+struct gpus_found {
+    const char *driver;
+    bool card; /* on the bus */
+    int count;
+    const char
+        *trainer; /* tailor-trainer-cuda, which is asked whether it can use them; NULL: none */
+};
+void doctor_gpus(struct exam *exam, const struct gpus_found *found);
+
 /* Version, clock and readiness of the coordinator; without one that is no fault. */
 void doctor_coordinator(struct exam *exam, const struct call *call);
 

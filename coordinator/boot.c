@@ -41,7 +41,7 @@ static enum status read_after(struct arena *arena, const struct spec *spec, stru
 static enum status read_labels(struct coordinator *coordinator, const struct spec *spec,
                                struct ask *ask, struct error *error)
 {
-    ask->labels = spec->resources.device == SPEC_DEVICE_CUDA ? LABEL_CUDA : 0;
+    ask->labels = spec->resources.device == SPEC_DEVICE_CUDA ? LABEL_CUDA : LABEL_CPU;
     for (int i = 0; i < spec->resources.labels.count; i++) {
         uint64_t bit = label_bit(coordinator, spec->resources.labels.items[i].key,
                                  spec->resources.labels.items[i].value);

@@ -204,6 +204,46 @@ static void beat(struct coordinator *coordinator, struct member *member, int64_t
     cycle_soon(coordinator);
 }
 
+static const char *quarantine_of(const Api__Worker *worker, const char *uuid)
+{
+    for (size_t i = 0; worker != NULL && i < worker->n_gpu_list; i++)
+        if (worker->gpu_list[i]->uuid != NULL && strcmp(worker->gpu_list[i]->uuid, uuid) == 0)
+            return worker->gpu_list[i]->quarantine;
+    return NULL;
+}
+
+/* What its GPUs do now; that one went into quarantine or left it is an event. */
+static void take_gpus(struct coordinator *coordinator, struct member *member, Api__Gpu *const *gpus,
+                      size_t count)
+{
+    struct arena arena = {0};
+    if (count == 0 && member->gpus == NULL)
+        return;
+    Api__Worker *now = message_new(&arena, &api__worker__descriptor);
+    struct change *change = change_begin(coordinator);
+    for (size_t i = 0; i < count; i++) {
+        const char *uuid = gpus[i]->uuid != NULL ? gpus[i]->uuid : "";
+        const char *before = quarantine_of(member->gpus, uuid), *fault = gpus[i]->quarantine;
+        message_put_pointer(
+            &arena, &now->base,
+            protobuf_c_message_descriptor_get_field_by_name(now->base.descriptor, "gpu_list"),
+            message_copy(&arena, &gpus[i]->base));
+        if (fault != NULL && before == NULL)
+            change_event(change, NULL, "gpu_quarantined", API__SEVERITY__SEVERITY_ERROR,
+                         "worker %s: GPU %s is in quarantine: %s", member->row->name, uuid, fault);
+        else if (fault == NULL && before != NULL)
+            change_event(change, NULL, "gpu_back", API__SEVERITY__SEVERITY_INFO,
+                         "worker %s: GPU %s is well again", member->row->name, uuid);
+    }
+    arena_release(&member->gpus_arena);
+    member->gpus_arena = arena;
+    member->gpus = now;
+    if (change_is_empty(change))
+        change_drop(change);
+    else
+        change_commit(change, NULL, NULL);
+}
+
 static void on_heartbeat(struct coordinator *coordinator, struct member *member,
                          const Wire__Heartbeat *message)
 {
@@ -211,6 +251,7 @@ static void on_heartbeat(struct coordinator *coordinator, struct member *member,
     reply.has_epoch = true;
     reply.epoch = coordinator->epoch;
     member->free_bytes = message->has_free_bytes ? message->free_bytes : -1;
+    take_gpus(coordinator, member, message->gpus, message->n_gpus);
     if (member->attached)
         beat(coordinator, member, message->command, message->attempts, message->n_attempts);
     worker_socket_send(coordinator->socket, worker_identity(member->id), WORKER_HEARTBEAT_REPLY,

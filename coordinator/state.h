@@ -56,6 +56,8 @@ struct member {
     bool attached;               /* it said what it runs: its heartbeats count */
     bool was_draining;           /* when it was lost */
     int64_t seen_ms, free_bytes; /* −1: not known */
+    struct arena gpus_arena;
+    Api__Worker *gpus; /* its gpu_list alone, as last told; NULL: it never spoke */
     struct arena cached_arena;
     char **cached; /* digests of what jobs started from there, in that arena */
     size_t cached_count;
@@ -63,9 +65,11 @@ struct member {
     int32_t use_count, use_capacity;
 };
 
-/* Bits of worker_offer.labels and ask.labels; the others are those of labels that jobs ask for. */
+/* Bits of worker_offer.labels and ask.labels: each worker and each job has one of these two; the
+ * others are those of labels that jobs ask for. */
 #define LABEL_CUDA UINT64_C(1)
-enum { LABELS_ASKED_MAX = 63 };
+#define LABEL_CPU  (UINT64_C(1) << 63)
+enum { LABELS_ASKED_MAX = 62 };
 
 struct names { /* interned: number ↔ text; 0 is none */
     struct map *map;

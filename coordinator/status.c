@@ -33,6 +33,12 @@ static const struct worker *worker_of(const struct coordinator *coordinator,
                                                      : NULL;
 }
 
+static void add_message(struct arena *arena, ProtobufCMessage *to, const char *field, void *message)
+{
+    message_put_pointer(
+        arena, to, protobuf_c_message_descriptor_get_field_by_name(to->descriptor, field), message);
+}
+
 void coordinator_workers(struct coordinator *coordinator, struct arena *arena, int64_t id,
                          Api__WorkerList *workers_out)
 {
@@ -47,10 +53,10 @@ void coordinator_workers(struct coordinator *coordinator, struct arena *arena, i
         row->slots_busy = worker != NULL ? worker->held : 0;
         row->has_last_seen_ms = member->seen_ms != 0 || row->has_last_seen_ms;
         row->last_seen_ms = member->seen_ms != 0 ? member->seen_ms : row->last_seen_ms;
-        message_put_pointer(arena, &workers_out->base,
-                            protobuf_c_message_descriptor_get_field_by_name(
-                                workers_out->base.descriptor, "workers"),
-                            row);
+        for (size_t k = 0; member->gpus != NULL && k < member->gpus->n_gpu_list; k++)
+            add_message(arena, &row->base, "gpu_list",
+                        message_copy(arena, &member->gpus->gpu_list[k]->base));
+        add_message(arena, &workers_out->base, "workers", row);
     }
 }
 
@@ -160,6 +166,56 @@ static void metrics_jobs(const struct coordinator *coordinator, const struct fig
            (double)coordinator->cluster.fenced);
 }
 
+/* One value of each GPU; `value` is −1 where it is not known. */
+static void metrics_gpu(const struct coordinator *coordinator, struct buf *out, const char *name,
+                        const char *help, double (*value)(const Api__Gpu *gpu))
+{
+    family(out, name, "gauge", help);
+    for (uint32_t i = 0; i < coordinator->member_count; i++) {
+        const struct member *member = coordinator->members[i];
+        for (size_t k = 0; member->gpus != NULL && k < member->gpus->n_gpu_list; k++) {
+            const Api__Gpu *gpu = member->gpus->gpu_list[k];
+            if (value(gpu) >= 0)
+                buf_printf(out, "tailor_%s{worker=\"w-%" PRId64 "\",gpu=\"%s\"} %.17g\n", name,
+                           member->id, gpu->uuid != NULL ? gpu->uuid : "", value(gpu));
+        }
+    }
+}
+
+static double gpu_memory(const Api__Gpu *gpu)
+{
+    return gpu->has_memory_used_bytes ? (double)gpu->memory_used_bytes : -1;
+}
+
+static double gpu_busy(const Api__Gpu *gpu)
+{
+    return gpu->has_busy_percent ? (double)gpu->busy_percent / 100 : -1;
+}
+
+static double gpu_celsius(const Api__Gpu *gpu)
+{
+    return gpu->has_celsius ? (double)gpu->celsius : -1;
+}
+
+static double gpu_watts(const Api__Gpu *gpu)
+{
+    return gpu->has_watts ? (double)gpu->watts : -1;
+}
+
+static double gpu_quarantined(const Api__Gpu *gpu)
+{
+    return gpu->quarantine != NULL;
+}
+
+static void metrics_gpus(const struct coordinator *coordinator, struct buf *out)
+{
+    metrics_gpu(coordinator, out, "gpu_memory_used_bytes", "Memory in use on a GPU.", gpu_memory);
+    metrics_gpu(coordinator, out, "gpu_busy_ratio", "Time with a kernel running.", gpu_busy);
+    metrics_gpu(coordinator, out, "gpu_celsius", "A GPU's temperature.", gpu_celsius);
+    metrics_gpu(coordinator, out, "gpu_watts", "What a GPU draws.", gpu_watts);
+    metrics_gpu(coordinator, out, "gpu_quarantined", "1: no rank gets it.", gpu_quarantined);
+}
+
 static void metrics_workers(const struct coordinator *coordinator, const struct figures *figures,
                             struct buf *out)
 {
@@ -175,6 +231,7 @@ static void metrics_workers(const struct coordinator *coordinator, const struct 
             buf_printf(out, "tailor_worker_heartbeat_age_seconds{worker=\"w-%" PRId64 "\"} %.3f\n",
                        coordinator->members[i]->id,
                        (double)(coordinator->now_ms - coordinator->members[i]->seen_ms) / 1000);
+    metrics_gpus(coordinator, out);
     single(out, "worker_lost_total", "counter", "Workers that were silent for too long.",
            (double)coordinator->counters.workers_lost);
     single(out, "slot_busy_ratio", "gauge", "Slots that are held.",

@@ -166,6 +166,7 @@ void member_remove(struct coordinator *coordinator, struct member *member)
     coordinator->members[at] = coordinator->members[--coordinator->member_count];
     mem_free(member->uses);
     arena_release(&member->cached_arena);
+    arena_release(&member->gpus_arena);
     arena_release(&member->arena);
     mem_free(member);
 }
@@ -182,7 +183,7 @@ enum { LABEL_TEXT_MAX = 320 };
 
 uint64_t worker_labels(const struct coordinator *coordinator, const Api__Worker *row)
 {
-    uint64_t bits = row->gpus > 0 ? LABEL_CUDA : 0;
+    uint64_t bits = row->gpus > 0 ? LABEL_CUDA : LABEL_CPU;
     for (size_t i = 0; i < row->n_labels; i++) {
         char text[LABEL_TEXT_MAX];
         snprintf(text, sizeof(text), "%s=%s", row->labels[i]->key, row->labels[i]->value);

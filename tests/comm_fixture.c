@@ -22,7 +22,7 @@
 
 const char *comm_backend_name(enum comm_backend backend)
 {
-    static const char *const names[] = {"local", "shm", "tcp"};
+    static const char *const names[] = {"local", "shm", "tcp", "nccl"};
     return names[backend];
 }
 
@@ -76,6 +76,10 @@ struct ranks *ranks_create(enum comm_backend backend, int32_t world, int64_t tim
                                            .name = ranks->name,
                                            .endpoints = ranks->endpoints,
                                            .timeout_ms = timeout_ms};
+    if (backend != COMM_LOCAL && comm_nccl_is_linked()) {
+        ranks->options.beneath = backend;
+        ranks->options.backend = COMM_NCCL;
+    }
     return ranks;
 }
 
@@ -144,10 +148,10 @@ void ranks_wait(struct ranks *ranks, int32_t rank)
                   comm_backend_name(ranks->options.backend), rank, ranks->options.world,
                   WTERMSIG(status));
     }
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
-        test_fail(__FILE__, __LINE__, "%s: rank %d of %d failed with exit code %d, see above",
+    if (WIFEXITED(status) && WEXITSTATUS(status) != ranks->exit_codes[rank]) {
+        test_fail(__FILE__, __LINE__, "%s: rank %d of %d: expected exit code %d, got %d, see above",
                   comm_backend_name(ranks->options.backend), rank, ranks->options.world,
-                  WEXITSTATUS(status));
+                  ranks->exit_codes[rank], WEXITSTATUS(status));
     }
     ranks->pids[rank] = 0;
 }
@@ -215,6 +219,7 @@ static bool disturbed_exchange(struct comm *comm, struct comm_exchange *exchange
 void comm_disturb(struct comm *comm, struct ranks_board *board, enum comm_fault fault, int at)
 {
     static struct comm_ops ops;
+    comm = comm_host(comm); /* NCCL's exchanges begin and end with one of its control */
     disturbance.ops = comm->ops;
     disturbance.board = board;
     disturbance.fault = fault;

@@ -8,6 +8,9 @@
  *
  * A rank that has not ended HANG_SECONDS after ranks_finish was called hangs: it is killed and the
  * test fails. Where a test means "before the deadline", its deadline is longer than that.
+ *
+ * In executables that link NCCL (tests/cuda) groups are COMM_NCCL's, above the backend that the
+ * test names; the host's memory is then what the emulated GPU takes for its own.
  */
 #ifndef TAILOR_TESTS_COMM_FIXTURE_H
 #define TAILOR_TESTS_COMM_FIXTURE_H
@@ -29,7 +32,8 @@ struct ranks_board {
 struct ranks {
     struct comm_options options; /* rank 0's; others differ in rank */
     struct ranks_board *board;
-    pid_t pids[COMM_WORLD_MAX]; /* 0: not started, or waited for */
+    pid_t pids[COMM_WORLD_MAX];     /* 0: not started, or waited for */
+    int exit_codes[COMM_WORLD_MAX]; /* that are expected; 0 at first */
     char name[64];
     char endpoint_texts[COMM_WORLD_MAX][32];
     const char *endpoints[COMM_WORLD_MAX];

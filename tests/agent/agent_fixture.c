@@ -23,7 +23,8 @@
 
 struct service service;
 pid_t agents[AGENTS_MAX];
-const char *agent_pool = "default", *agent_label = "disk=slow";
+const char *agent_pool = "default", *agent_label = "disk=slow", *agent_device = "auto",
+           *agent_trainer = TEST_BUILD_DIR "/tailor-trainer";
 static char base[65], data[65];
 
 static void on_answer(void *argument, enum status status, const struct error *error)
@@ -125,6 +126,10 @@ void agent_start(int i, const char *token, int slots)
                                name,
                                "--address",
                                "127.0.0.1",
+                               "--device",
+                               agent_device,
+                               "--trainer",
+                               agent_trainer,
                                token != NULL ? "--join" : NULL,
                                token,
                                NULL};
@@ -213,18 +218,19 @@ int64_t submit(const struct wanted *wanted)
         &spec,
         "{\"stage\":\"%s\",\"from\":\"sha256:%s\",\"data\":{\"train\":[{\"dataset\":"
         "\"sha256:%s\"}]%s},%s"
-        "\"train\":{\"batch_groups\":4,\"learning_rate\":0.001,\"epochs\":%d},"
+        "\"train\":{\"batch_groups\":4,\"learning_rate\":0.001,\"epochs\":%d,\"max_steps\":%d},"
         "\"checkpoint\":{\"every\":\"0s\",\"every_steps\":%d},"
         "\"evaluate\":{\"every_steps\":0},"
-        "\"resources\":{\"labels\":{%s%s%s}},"
+        "\"resources\":{\"device\":\"%s\",\"labels\":{%s%s%s}},"
         "\"output\":{\"model\":\"acme/support\",\"alias\":\"prod\"}}",
         custom ? "customize" : "general", custom ? wanted->from : base,
         wanted->data != NULL ? wanted->data : data, custom ? ",\"eval\":[{\"split\":0.2}]" : "",
         custom ? "\"adapter\":{\"type\":\"lora\"},"
                : "\"model\":{\"template\":\"dsp\",\"max_length\":160},",
-        wanted->epochs > 0 ? wanted->epochs : 5, wanted->every_steps > 0 ? wanted->every_steps : 4,
-        wanted->disk != NULL ? "\"disk\":\"" : "", wanted->disk != NULL ? wanted->disk : "",
-        wanted->disk != NULL ? "\"" : "");
+        wanted->epochs > 0 ? wanted->epochs : 5, wanted->steps,
+        wanted->every_steps > 0 ? wanted->every_steps : 4,
+        wanted->device != NULL ? wanted->device : "cpu", wanted->disk != NULL ? "\"disk\":\"" : "",
+        wanted->disk != NULL ? wanted->disk : "", wanted->disk != NULL ? "\"" : "");
     sha256_hex(spec.data, spec.length, digest);
     job.tenant = "acme";
     job.queue = "default";

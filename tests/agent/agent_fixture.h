@@ -37,7 +37,8 @@ void open_all(void);
 void close_all(void); /* kills what still runs */
 void upload(const void *bytes, size_t length, char digest_out[65]);
 
-extern const char *agent_pool, *agent_label; /* of those that are started from now on */
+/* Of those that are started from now on. */
+extern const char *agent_pool, *agent_label, *agent_device, *agent_trainer;
 
 void agent_start(int i, const char *token, int slots);
 void agent_join(int i, int slots); /* with a token */
@@ -52,6 +53,8 @@ struct wanted {
     const char *disk; /* the value of the label "disk" that its workers must have; NULL: any */
     int ranks, min_ranks, epochs; /* min_ranks 0: all */
     int every_steps;              /* of checkpoints; 0: 4 */
+    int steps;                    /* at most; 0: all */
+    const char *device;           /* NULL: cpu */
 };
 
 int64_t submit(const struct wanted *wanted);

@@ -6,12 +6,14 @@
  */
 #include "tests/cuda/runtime.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cuda_runtime.h>
 
@@ -22,6 +24,8 @@ enum { REGIONS_MAX = 4096, PAGE = 4096, ALIGN = 256, ALIVE = 0x5afe };
 
 struct emulated_stream {
     int alive;
+    int (*advance)(void *argument); /* of what it is busy with; NULL: nothing */
+    void *argument;
 };
 
 struct emulated_event {
@@ -78,6 +82,8 @@ const char *cudaGetErrorName(cudaError_t error)
         return "cudaErrorMemoryAllocation";
     case cudaErrorNoDevice:
         return "cudaErrorNoDevice";
+    case cudaErrorNotReady:
+        return "cudaErrorNotReady";
     case cudaErrorIllegalAddress:
         return "cudaErrorIllegalAddress";
     }
@@ -128,8 +134,11 @@ static void pages_open(char *pages, size_t size)
                              : mprotect(pages, size, permissions)) == 0);
 }
 
+static pthread_mutex_t memory_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
 void emulated_memory_open(void)
 {
+    CHECK(pthread_mutex_lock(&memory_lock) == 0);
     if (open_depth++ == 0) {
         protect(PROT_READ | PROT_WRITE);
     }
@@ -141,6 +150,7 @@ void emulated_memory_shut(void)
     if (--open_depth == 0) {
         protect(PROT_NONE);
     }
+    CHECK(pthread_mutex_unlock(&memory_lock) == 0);
 }
 
 /* Says whose memory was touched, then lets the process die of it. */
@@ -180,34 +190,38 @@ cudaError_t cudaMalloc(void **block, size_t bytes)
     if (result != cudaSuccess) {
         return result;
     }
+    emulated_memory_open();
     while (i < region_count && regions[i].pages != NULL) {
         i++;
     }
     CHECK(i < REGIONS_MAX);
     char *pages = mmap(NULL, size + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) {
+        emulated_memory_shut();
         return cudaErrorMemoryAllocation;
     }
-    regions[i] = (struct region){pages, size, pages + size - rounded};
-    region_count = i == region_count ? i + 1 : region_count;
-    emulated_memory_open();
     pages_open(pages, size);
     memset(pages, 0xff, size);
-    emulated_memory_shut();
+    regions[i] = (struct region){pages, size, pages + size - rounded};
+    region_count = i == region_count ? i + 1 : region_count;
     *block = regions[i].block;
+    emulated_memory_shut();
     return cudaSuccess;
 }
 
 cudaError_t cudaFree(void *block)
 {
-    for (int i = 0; block != NULL && i < region_count; i++) {
+    bool found = block == NULL;
+    emulated_memory_open();
+    for (int i = 0; !found && i < region_count; i++) {
         if (regions[i].pages != NULL && regions[i].block == block) {
             CHECK(munmap(regions[i].pages, regions[i].size + PAGE) == 0);
             regions[i] = (struct region){0};
-            return cudaSuccess;
+            found = true;
         }
     }
-    CHECK(block == NULL); /* freed twice, or never allocated */
+    emulated_memory_shut();
+    CHECK(found); /* freed twice, or never allocated */
     return cudaSuccess;
 }
 
@@ -227,7 +241,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
                             cudaStream_t stream)
 {
     CHECK(stream->alive == ALIVE);
-    CHECK(kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToHost);
+    CHECK(stream->advance == NULL);
+    CHECK(kind >= cudaMemcpyHostToDevice && kind <= cudaMemcpyDeviceToDevice);
     emulated_memory_open();
     memcpy(to, from, bytes);
     emulated_memory_shut();
@@ -261,9 +276,36 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     return cudaSuccess;
 }
 
+void emulated_stream_occupy(cudaStream_t stream, int (*advance)(void *argument), void *argument)
+{
+    CHECK(stream->alive == ALIVE);
+    CHECK(advance == NULL || stream->advance == NULL);
+    stream->advance = advance;
+    stream->argument = argument;
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    const cudaError_t result = result_of("cudaStreamQuery");
+    CHECK(stream->alive == ALIVE);
+    if (result != cudaSuccess || stream->advance == NULL) {
+        return result;
+    }
+    emulated_memory_open();
+    const bool done = stream->advance(stream->argument);
+    emulated_memory_shut();
+    if (done) {
+        stream->advance = NULL;
+    }
+    return done ? cudaSuccess : cudaErrorNotReady;
+}
+
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     CHECK(stream->alive == ALIVE);
+    while (stream->advance != NULL && cudaStreamQuery(stream) == cudaErrorNotReady) {
+        usleep(100);
+    }
     return result_of("cudaStreamSynchronize");
 }
 

@@ -3,12 +3,16 @@
  * the command line: from words to a command, what each mistake is told, and the exit codes.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/commands.h"
+#include "client/doctor.h"
 #include "client/offline.h"
 #include "lib/arena.h"
+#include "lib/table.h"
 #include "tests/test.h"
 
 /* ---- a small program of our own ---- */
@@ -176,6 +180,57 @@ TEST(doctor_says_a_verdict_for_every_check)
     for (int i = 0; i < 5; i++) {
         EXPECT_CONTAINS(checks[i], outcome->said);
     }
+}
+
+/* ---- what doctor says of GPUs ------------------------------------------------------------------
+ */
+
+/* One line, of a tailor-trainer-cuda that answers `answer` and ends with `code`; NULL: there is
+ * none.
+ */
+static void expect_gpus(const char *expected, struct gpus_found found, const char *answer, int code)
+{
+    char path[] = "/tmp/tailor-trainer-XXXXXX", *line = NULL;
+    size_t size = 0;
+    if (answer != NULL) {
+        int fd = mkstemp(path);
+        dprintf(fd, "#!/bin/sh\n[ \"$1\" = device ] && echo 'trainer: %s' >&%d\nexit %d\n", answer,
+                code == 0 ? 1 : 2, code);
+        EXPECT(fchmod(fd, 0700) == 0 && close(fd) == 0);
+        found.trainer = path;
+    }
+    struct exam exam = {.table = table_create("check", "value", "verdict")};
+    doctor_gpus(&exam, &found);
+    FILE *out = open_memstream(&line, &size);
+    table_print(exam.table, TABLE_FORMAT_CSV, out);
+    fclose(out);
+    EXPECT_STR(expected, strchr(line, '\n') + 1);
+    EXPECT_I64(0, exam.bad); /* a machine without a GPU is no fault */
+    free(line);
+    table_free(exam.table);
+    unlink(path);
+}
+
+TEST(doctor_says_plainly_what_keeps_gpus_from_being_used)
+{
+    const struct gpus_found two = {.driver = "470.82.01", .card = true, .count = 2};
+    const struct gpus_found no_driver = {.driver = "", .card = true};
+    const struct gpus_found nothing = {.driver = ""};
+    const struct gpus_found lost = {.driver = "580.1", .card = true};
+    expect_gpus("gpu,none,ok; jobs run on the cores\n", nothing, NULL, 0);
+    expect_gpus("gpu,a card without a driver,look: no driver; install NVIDIA's for "
+                "resources.device: cuda\n",
+                no_driver, NULL, 0);
+    expect_gpus("gpu,0 seen by driver 580.1,look: the driver sees no GPU; nvidia-smi and dmesg say "
+                "more\n",
+                lost, "x", 0);
+    expect_gpus("gpu,2 seen by driver 470.82.01,\"look: tailor-trainer-cuda is not there, so they "
+                "will not be used\"\n",
+                two, NULL, 0);
+    expect_gpus("gpu,2 seen by driver 470.82.01,look: the driver is too old\n", two,
+                "the driver is too old", 1);
+    expect_gpus("gpu,2 seen by driver 470.82.01,ok; NVIDIA H100 free\n", two, "NVIDIA H100 free",
+                0);
 }
 
 TEST_MAIN()

@@ -29,10 +29,11 @@ struct agent {
     struct credential credential;
     struct link link;
     struct cache cache;
+    struct gpus gpus; /* none where the slots are CPUs */
     struct attempt_place place;
     struct attempt *attempts;
     struct recovery recovery; /* of a former life; while it lasts, this one takes nothing */
-    char host[HOST_MAX], data[PATH_MAX], trainer[PATH_MAX];
+    char host[HOST_MAX], data[PATH_MAX], trainer[PATH_MAX], trainer_cuda[PATH_MAX];
     int lock;
     int64_t disk_ms;               /* when the free space was looked at last */
     int64_t command;               /* the greatest number of a command that arrived */
@@ -98,6 +99,27 @@ static void watch_disk(struct agent *agent, int64_t now_ms)
         cache_relieve(&agent->cache, wanted - left);
 }
 
+static void add_gpus(const struct agent *agent, struct arena *arena, Wire__Heartbeat *beat)
+{
+    for (int i = 0; i < agent->gpus.count; i++) {
+        const struct gpu *gpu = &agent->gpus.list[i];
+        Api__Gpu *row = message_add(arena, beat, "gpus");
+        row->uuid = arena_strdup(arena, gpu->uuid);
+        row->name = arena_strdup(arena, gpu->name);
+        row->has_memory_bytes = row->has_memory_used_bytes = true;
+        row->memory_bytes = gpu->memory_bytes;
+        row->memory_used_bytes = gpu->used_bytes;
+        row->has_busy_percent = gpu->busy_percent >= 0;
+        row->busy_percent = gpu->busy_percent;
+        row->has_celsius = gpu->celsius >= 0;
+        row->celsius = gpu->celsius;
+        row->has_watts = gpu->watts >= 0;
+        row->watts = gpu->watts;
+        if (gpu->fault[0] != '\0')
+            row->quarantine = arena_strdup(arena, gpu->fault);
+    }
+}
+
 static void send_heartbeat(struct agent *agent)
 {
     struct arena arena = {0};
@@ -110,6 +132,7 @@ static void send_heartbeat(struct agent *agent)
             beat->slots_busy += attempt_uses(it, slot);
     beat->free_bytes = free_bytes(agent);
     beat->has_free_bytes = beat->free_bytes >= 0;
+    add_gpus(agent, &arena, beat);
     list_running(agent, &arena, beat);
     link_send(&agent->link, WORKER_HEARTBEAT, beat);
     arena_release(&arena);
@@ -147,13 +170,32 @@ static const char *isa_name(void)
     return __builtin_cpu_supports("avx2") ? "avx2" : "generic";
 }
 
+/* Those that may be had: what runs on a GPU in quarantine holds its slot until it ends. */
+static int64_t slots_to_offer(const struct agent *agent)
+{
+    int64_t slots = agent->options.slots;
+    if (!recovery_is_over(&agent->recovery))
+        return 0;
+    if (agent->options.trainer_cuda == NULL)
+        return slots;
+    int64_t healthy = gpus_healthy(&agent->gpus);
+    return healthy < slots ? healthy : slots;
+}
+
 static void send_offer(struct agent *agent, struct arena *arena)
 {
     Wire__Offer *offer = message_new(arena, &wire__offer__descriptor);
     struct cached cached = {arena, arena_array(arena, char *, CACHED_MAX), 0};
     offer->has_slots = offer->has_cores = offer->has_memory_bytes = true;
     offer->pool = (char *)agent->options.pool; /* protobuf-c knows no const */
-    offer->slots = recovery_is_over(&agent->recovery) ? agent->options.slots : 0;
+    offer->slots = slots_to_offer(agent);
+    offer->has_gpus = true;
+    offer->gpus = agent->gpus.count;
+    if (agent->gpus.count > 0) { /* of one kind: gpus.h */
+        offer->numerics = arena_printf(arena, "cuda-%s", agent->gpus.list[0].name);
+        for (char *at = offer->numerics; *at != '\0'; at++)
+            *at = *at == ' ' ? '-' : *at;
+    }
     offer->cores = cpu_count();
     offer->memory_bytes = (int64_t)memory_total("");
     offer->isa = (char *)isa_name();
@@ -373,17 +415,26 @@ static enum status open_parts(struct agent *agent, struct error *error)
         realpath(options->trainer, agent->trainer) == NULL)
         return error_set(error, STATUS_NOT_FOUND, "%s or %s: %s", options->data, options->trainer,
                          strerror(errno));
+    if (options->trainer_cuda != NULL) {
+        if (realpath(options->trainer_cuda, agent->trainer_cuda) == NULL)
+            return error_set(error, STATUS_NOT_FOUND, "%s: %s", options->trainer_cuda,
+                             strerror(errno));
+        gpus_open(&agent->gpus);
+    }
     TRY(lock(agent, error));
     TRY(runs_clear(agent, error));
     TRY(cache_open(&agent->cache, agent->data, options->cache_bytes, error));
     TRY(credential_open(agent->data, options->join, &agent->credential, error));
     TRY(recovery_open(&agent->recovery, agent->data, error));
-    agent->place = (struct attempt_place){.data = agent->data,
-                                          .trainer = agent->trainer,
-                                          .cache = &agent->cache,
-                                          .link = &agent->link,
-                                          .slots = options->slots,
-                                          .pause_grace_ms = options->pause_grace_ms};
+    agent->place = (struct attempt_place){
+        .data = agent->data,
+        .trainer = agent->trainer,
+        .trainer_cuda = options->trainer_cuda != NULL ? agent->trainer_cuda : NULL,
+        .gpus = &agent->gpus,
+        .cache = &agent->cache,
+        .link = &agent->link,
+        .slots = options->slots,
+        .pause_grace_ms = options->pause_grace_ms};
     const struct link_options link = {.data = agent->data,
                                       .name = options->name != NULL ? options->name : agent->host,
                                       .host = agent->host,
@@ -419,6 +470,7 @@ void agent_close(struct agent *agent)
         attempt_free(it);
     }
     recovery_close(&agent->recovery);
+    gpus_close(&agent->gpus);
     link_close(&agent->link);
     if (agent->lock >= 0)
         close(agent->lock);
@@ -479,6 +531,14 @@ static void turn_attempts(struct agent *agent, int64_t now_ms)
     }
 }
 
+static void watch_gpus(struct agent *agent, int64_t now_ms)
+{
+    struct arena arena = {0};
+    if (gpus_turn(&agent->gpus, now_ms) && agent->link.up)
+        send_offer(agent, &arena);
+    arena_release(&arena);
+}
+
 /* When all is told, the worker introduces itself anew: what else it ran is known to be dead. */
 static enum status recover(struct agent *agent, int64_t now_ms, struct error *error)
 {
@@ -502,6 +562,7 @@ enum status agent_turn(struct agent *agent, int64_t wait_ms, struct error *error
         TRY(recover(agent, now_ms, error));
     turn_attempts(agent, now_ms);
     watch_disk(agent, now_ms);
+    watch_gpus(agent, now_ms);
     if (link_beat(&agent->link, now_ms))
         send_heartbeat(agent);
     return STATUS_OK;

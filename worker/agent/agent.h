@@ -7,6 +7,9 @@
  * signal), and when it is back its attempts are gone, and the coordinator begins them anew from
  * their checkpoints; but what it had still to report it reports first (recovery.h).
  *
+ * Its slots are of one kind, CPUs or GPUs (gpus.h), and so are the jobs that it gets. A host that
+ * lends both runs two agents, each with a directory of its own.
+ *
  * While the coordinator is away training goes on, up to stop_after; reports wait in the outboxes.
  */
 #ifndef TAILOR_WORKER_AGENT_AGENT_H
@@ -23,6 +26,7 @@ struct agent_options {
     int label_count;
     int64_t slots, cache_bytes, pause_grace_ms;
     const char *trainer;
+    const char *trainer_cuda; /* slots are GPUs, at most `slots`; NULL: they are CPUs */
 };
 
 struct agent;

@@ -35,6 +35,7 @@ static enum status ranks_make(struct attempt *it, const Wire__Assign *assign, st
         struct rank *rank = &it->ranks[i];
         *rank = (struct rank){.number = assign->ranks[i],
                               .slot = assign->slots[i],
+                              .gpu = -1,
                               .process = {.printed = -1, .reports = -1, .requests = -1},
                               .printed = {.size_max = LOG_LINE_BYTES},
                               .reports = {.size_max = 1 << 16},
@@ -128,11 +129,20 @@ enum status attempt_create(const struct attempt_place *place, const Wire__Assign
     return STATUS_OK;
 }
 
+/* Its process is gone. */
+static void gpu_give(struct rank *rank)
+{
+    if (rank->gpu >= 0)
+        gpus_give(rank->attempt->place->gpus, rank->gpu, rank->attempt->now_ms);
+    rank->gpu = -1;
+}
+
 static void rank_release(struct rank *rank)
 {
     process_signal(&rank->process, SIGKILL);
     if (rank->process.pid > 0)
         waitpid(rank->process.pid, NULL, 0);
+    gpu_give(rank);
     process_close(&rank->process);
     for (int i = 0; i < rank->log_count; i++)
         mem_free(rank->log[i]);
@@ -282,6 +292,7 @@ static void reap(struct attempt *it)
             for (int k = 0; k < LAST_READS && rank->process.reports >= 0; k++)
                 attempt_hear(it, rank);
             rank->ended = true;
+            gpu_give(rank);
             attempt_flush_logs(it, rank, true);
             note_end(it, rank);
         }

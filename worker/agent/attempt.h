@@ -27,6 +27,7 @@
 #include "lib/arena.h"
 #include "proto/rendezvous.h"
 #include "worker/agent/cache.h"
+#include "worker/agent/gpus.h"
 #include "worker/agent/lines.h"
 #include "worker/agent/link.h"
 #include "worker/agent/outbox.h"
@@ -41,7 +42,9 @@ enum attempt_wish { WISH_NONE, WISH_LEAVE, WISH_PAUSE, WISH_CANCEL };
 /* What all attempts of this worker share; borrowed. */
 struct attempt_place {
     const char *data;    /* the worker's directory */
-    const char *trainer; /* the program */
+    const char *trainer; /* the program, and the one for jobs on GPUs; NULL: there is none */
+    const char *trainer_cuda;
+    struct gpus *gpus;
     struct cache *cache;
     struct link *link;
     int64_t slots;
@@ -53,6 +56,7 @@ enum { TAIL_BYTES = 4096, LOG_LINES_MAX = 256, LOG_LINE_BYTES = 2048, LOG_FLUSH_
 /* The last bytes that a rank printed, for the one who looks why it failed. */
 struct rank {
     int64_t number, slot;
+    int gpu; /* that it has; −1: none */
     struct process process;
     struct lines printed, reports;
     bool trains, ended;
@@ -77,6 +81,7 @@ struct attempt {
     int64_t shard, shards; /* of how many; 0 of some: it puts them together; 0, 0: no shards */
     char (*parts)[SHA256_HEX_SIZE]; /* what the shards left, in order */
     int part_count;
+    bool on_gpu;             /* resources.device is cuda */
     bool measures;           /* its stage trains nothing: it leaves a result, and no model */
     struct serving *serving; /* of stage serve: the requests for its trainer; else NULL */
     struct rank *ranks;

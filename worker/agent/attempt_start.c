@@ -156,6 +156,9 @@ static enum status spec_write(struct attempt *it, struct error *error)
     const char *stage = json_string_value(json_object_get(spec, "stage"));
     if (stage != NULL && strcmp(stage, "serve") == 0 && it->serving == NULL)
         it->serving = serving_create(it->place->cache);
+    const json_t *resources = json_object_get(spec, "resources");
+    const char *device = json_string_value(json_object_get(resources, "device"));
+    it->on_gpu = device != NULL && strcmp(device, "cuda") == 0;
     it->measures = stage != NULL && (strcmp(stage, "evaluate") == 0 ||
                                      strcmp(stage, "score") == 0 || strcmp(stage, "admit") == 0);
     enum status status = spec_resolve(it, spec, error);
@@ -193,7 +196,7 @@ static void words_make(const struct attempt *it, const struct rank *rank, struct
                        const char **words)
 {
     int count = 0;
-    const char *const common[] = {it->place->trainer,
+    const char *const common[] = {it->on_gpu ? it->place->trainer_cuda : it->place->trainer,
                                   it->serving != NULL ? "serve"
                                   : it->measures      ? "measure"
                                                       : "train",
@@ -234,6 +237,10 @@ static enum status rank_start(struct attempt *it, struct rank *rank, struct erro
     const char *words[WORDS_MAX];
     char tokens[PATH_MAX];
     cpu_set_t cpus;
+    if (it->on_gpu && (rank->gpu = gpus_take(it->place->gpus)) < 0)
+        return error_set(error, STATUS_COMMUNICATION, /* of the moment: another term may have one */
+                         "no GPU of this worker is free and healthy for rank %" PRId64,
+                         rank->number);
     words_make(it, rank, &arena, words);
     path_join(tokens, sizeof(tokens), it->place->data, "tokens");
     const struct process_options options = {
@@ -241,6 +248,7 @@ static enum status rank_start(struct attempt *it, struct rank *rank, struct erro
         .dir = it->dir,
         .secret = it->world > 1 ? it->secret : NULL,
         .cache = tokens,
+        .gpu = rank->gpu >= 0 ? it->place->gpus->list[rank->gpu].uuid : NULL,
         .cpus = slots_cpus(it->place->slots, rank->slot, &cpus) ? &cpus : NULL,
         .asked = it->serving != NULL};
     enum status status = process_start(&options, &rank->process, error);
@@ -256,6 +264,8 @@ static enum status start(struct attempt *it, struct error *error)
         TRY(give_manifest(it, "the checkpoint", it->checkpoint, it->dir, error));
     TRY(give_parts(it, error));
     TRY(spec_write(it, error));
+    if (it->on_gpu && it->place->trainer_cuda == NULL)
+        return error_set(error, STATUS_UNSUPPORTED, "this worker has no trainer for GPUs");
     for (int i = 0; i < it->rank_count; i++)
         TRY(rank_start(it, &it->ranks[i], error));
     log_info("job %" PRId64 " term %" PRId64 " started ranks %d of %" PRId64 "%s", it->job,

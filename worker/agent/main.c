@@ -22,7 +22,7 @@
 enum { TURN_MS = 50, LEAVE_MS = 60000 };
 
 struct options {
-    const char *data, *join, *pool, *address, *name, *trainer, *grace;
+    const char *data, *join, *pool, *address, *name, *device, *trainer, *grace;
     int64_t slots, cache_gib;
     bool version;
     struct option_list labels;
@@ -35,14 +35,17 @@ static const struct option_row ROWS[] = {
      "where this worker's key and cache lie (needed)"},
     {"join", 0, OPTION_STRING, FIELD(join), "TOKEN",
      "of \"tailor worker join-token\"; the first time (- reads it from standard input)"},
-    {"slots", 0, OPTION_I64, FIELD(slots), "N", "ranks that run here at a time; 1"},
+    {"device", 0, OPTION_STRING, FIELD(device), "KIND",
+     "cpu, cuda or auto: what its slots are; auto, GPUs if there are any that can be used"},
+    {"slots", 0, OPTION_I64, FIELD(slots), "N",
+     "ranks that run here at a time; 1, or as many as there are GPUs"},
     {"pool", 0, OPTION_STRING, FIELD(pool), "NAME", "the pool it belongs to; default"},
     {"label", 0, OPTION_LIST, FIELD(labels), "KEY=VALUE", "what jobs may ask for; may repeat"},
     {"address", 0, OPTION_STRING, FIELD(address), "HOST",
      "where ranks on other hosts reach this one; the host's name"},
     {"name", 0, OPTION_STRING, FIELD(name), "NAME", "what people call it; the host's name"},
     {"trainer", 0, OPTION_STRING, FIELD(trainer), "PROGRAM",
-     "the trainer; the tailor-trainer beside this program"},
+     "the trainer; the tailor-trainer beside this program. For GPUs PROGRAM-cuda"},
     {"cache", 0, OPTION_I64, FIELD(cache_gib), "GIB", "models and data kept here at most; 100"},
     {"grace", 0, OPTION_STRING, FIELD(grace), "TIME",
      "from telling a job to stop until it is killed; 2m"},
@@ -102,6 +105,42 @@ static void check_labels(const struct option_list *labels)
     }
 }
 
+static int64_t gpus_here(void)
+{
+    static struct gpus gpus;
+    gpus_open(&gpus);
+    int64_t count = gpus.count;
+    gpus_close(&gpus);
+    return count;
+}
+
+/* GPUs and the program that uses them, or the reason why this worker's slots are CPUs. */
+static void choose_device(const struct options *given, struct agent_options *options)
+{
+    static char cuda[PATH_MAX];
+    const char *device = given->device != NULL ? given->device : "auto";
+    bool must = strcmp(device, "cuda") == 0;
+    if (!must && strcmp(device, "cpu") != 0 && strcmp(device, "auto") != 0)
+        fatal(2, "--device must be cpu, cuda or auto, not %s", device);
+    int64_t gpus = strcmp(device, "cpu") == 0 ? 0 : gpus_here();
+    CHECK(snprintf(cuda, sizeof(cuda), "%s-cuda", options->trainer) < (int)sizeof(cuda));
+    bool usable = access(cuda, X_OK) == 0;
+    if (must && gpus == 0)
+        fatal(3, "--device cuda: no GPU is here; tailor doctor says more");
+    if (must && !usable)
+        fatal(3, "--device cuda: %s is not there, or cannot be run", cuda);
+    if (gpus > 0 && !usable)
+        log_warn("%lld GPUs are not offered: %s is not there", (long long)gpus, cuda);
+    if (gpus > 0 && usable) {
+        options->trainer_cuda = cuda;
+        if (options->slots > gpus)
+            fatal(2, "--slots %lld: there are %lld GPUs here", (long long)options->slots,
+                  (long long)gpus);
+        options->slots = options->slots == 0 ? gpus : options->slots;
+    }
+    options->slots = options->slots == 0 ? 1 : options->slots;
+}
+
 static struct agent_options check(const struct options *given)
 {
     double grace = 120;
@@ -119,7 +158,7 @@ static struct agent_options check(const struct options *given)
     check_labels(&given->labels);
     if (name_check("pool", options.pool, &error) != STATUS_OK)
         fatal(2, "--pool: %s", error.text);
-    if (options.slots < 1 || options.slots > WORKER_SLOTS_MAX)
+    if (options.slots < 0 || options.slots > WORKER_SLOTS_MAX)
         fatal(2, "--slots must be 1 to %d", WORKER_SLOTS_MAX);
     if (given->cache_gib < 1 || given->cache_gib > 1000000)
         fatal(2, "--cache must be 1 to 1000000 GiB");
@@ -130,6 +169,7 @@ static struct agent_options check(const struct options *given)
         options.trainer = trainer_beside();
     if (access(options.trainer, X_OK) != 0)
         fatal(3, "%s is not there, or cannot be run: give --trainer", options.trainer);
+    choose_device(given, &options);
     return options;
 }
 
@@ -146,7 +186,8 @@ static void serve(const struct agent_options *options)
     enum status status = agent_open(options, &agent, &error);
     if (status != STATUS_OK)
         fatal(status_exit_code(status), "%s", error.text);
-    log_info("offering %lld slots", (long long)options->slots);
+    log_info("offering %lld slots on %s", (long long)options->slots,
+             options->trainer_cuda != NULL ? "GPUs" : "processors");
     int64_t left_ms = 0;
     while (status == STATUS_OK && signals_taken < 2) {
         status = agent_turn(agent, TURN_MS, &error);
@@ -165,7 +206,7 @@ static void serve(const struct agent_options *options)
 
 int main(int argc, char **argv)
 {
-    static struct options given = {.slots = 1, .cache_gib = 100};
+    static struct options given = {.cache_gib = 100};
     static struct option_list positional;
     struct error error;
     enum status status = option_parse(ROWS, ROW_COUNT, argc - 1, (const char *const *)argv + 1,

@@ -32,6 +32,8 @@ static _Noreturn void become(const struct process_options *options, pid_t parent
         sched_setaffinity(0, sizeof(*options->cpus), options->cpus);
     if (options->secret != NULL)
         setenv(RENDEZVOUS_SECRET_VARIABLE, options->secret, 1);
+    if (options->gpu != NULL)
+        setenv("CUDA_VISIBLE_DEVICES", options->gpu, 1);
     setenv("TAILOR_CACHE", options->cache, 1);
     if (dup2(input, STDIN_FILENO) < 0 || dup2(printed, STDOUT_FILENO) < 0 ||
         dup2(printed, STDERR_FILENO) < 0 || dup2(reports, PROCESS_REPORT_FD) < 0 ||

@@ -3,8 +3,8 @@
  * process: one rank's trainer: started, heard, ended.
  *
  * It is a process group of its own, dies with this process (SIGKILL), is bound to the CPUs of its
- * slot, and has two pipes to us: what it prints, and its reports (worker/trainer/relay.h). One that
- * serves has a third: requests.
+ * slot, sees one GPU if it has one, and has two pipes to us: what it prints, and its reports
+ * (worker/trainer/relay.h). One that serves has a third: requests.
  */
 #ifndef TAILOR_WORKER_AGENT_PROCESS_H
 #define TAILOR_WORKER_AGENT_PROCESS_H
@@ -23,6 +23,7 @@ struct process_options {
     const char *secret;       /* hex; in its environment. NULL: none */
     const char *cache;        /* TAILOR_CACHE */
     const cpu_set_t *cpus;    /* NULL: all */
+    const char *gpu;          /* the UUID of the one that it may see; NULL: as we do */
     bool asked;               /* its standard input is a pipe of ours */
 };
 

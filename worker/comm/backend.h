@@ -63,16 +63,24 @@ struct comm_ops {
      */
     void (*poison)(struct comm *comm, struct comm_failure *failure);
     void (*close)(struct comm *comm);
-    bool on_device; /* spans and blocks are memory of a GPU */
+    /* False, with the failure, if somebody is gone or has told a failure; looks and does not wait.
+     * Between exchanges. Not of local and nccl. */
+    bool (*look)(struct comm *comm, struct comm_failure *failure);
+    bool on_device; /* spans and blocks are memory of a GPU, which only `sum` can add */
+    /* What comm_sum does, of memory on the device; x[r] may be overwritten. False: fails. */
+    bool (*sum)(struct comm *comm, float *out, float *const *x, const struct comm_order *order,
+                size_t count, struct comm_failure *failure);
 };
 
 extern const struct comm_ops comm_local_ops, comm_shm_ops, comm_tcp_ops;
+extern const struct comm_ops comm_nccl_ops; /* where it is linked in */
 
 struct comm_helper; /* helper.c */
 
 struct comm {
     const struct comm_ops *ops;
-    void *transport; /* the backend's own */
+    void *transport;      /* the backend's own */
+    struct comm *control; /* nccl: the comm beneath; NULL: none */
     int32_t rank, world;
     int64_t timeout_ms;
     size_t to_bytes_max, same_bytes_max; /* of one exchange; multiples of 64 */
@@ -97,6 +105,17 @@ bool comm_agrees(const struct comm *comm, int32_t peer, const struct comm_agreem
 /* One exchange on behalf of a collective; the only caller of ops->exchange. Holding comm->lock. */
 enum status comm_exchange_run(struct comm *comm, struct comm_exchange *exchange,
                               struct error *error);
+/* out (count) = the sum of x[0 … world) in the order, wherever they lie; x[r] may be overwritten on
+ * a device. Holding comm->lock. */
+enum status comm_sum_run(struct comm *comm, float *out, float *const *x,
+                         const struct comm_order *order, size_t count, struct error *error);
+/* What comm_failed_rank and the errors of calls tell from now on, and the others' too, unless the
+ * group has failed before: then *failure becomes that. */
+void comm_poison(struct comm *comm, struct comm_failure *failure);
+/* STATUS_COMMUNICATION, with what the group has failed with. */
+enum status comm_failed(const struct comm *comm, struct error *error);
+/* Who carries bytes of the host: control, or comm itself. */
+struct comm *comm_host(struct comm *comm);
 /* Around every collective: nobody else uses the transport, and an abort that came meanwhile is
  * delivered afterwards. comm_end returns `status`. */
 void comm_begin(struct comm *comm);

@@ -73,14 +73,15 @@ static size_t block_chunks(const struct comm *comm, const struct comm_span *span
     return (longest - 1) / chunk + 1;
 }
 
-static void sum_piece(const struct comm *comm, struct comm_piece own,
-                      const struct comm_piece *others, const struct comm_order *order)
+static enum status sum_piece(struct comm *comm, struct comm_piece own,
+                             const struct comm_piece *others, const struct comm_order *order,
+                             struct error *error)
 {
-    const float *x[COMM_WORLD_MAX];
+    float *x[COMM_WORLD_MAX];
     for (int32_t r = 0; r < comm->world; r++) {
         x[r] = r == comm->rank ? own.data : others[r].data;
     }
-    comm_sum(own.data, x, comm->world, order, own.bytes / sizeof(float));
+    return comm_sum_run(comm, own.data, x, order, own.bytes / sizeof(float), error);
 }
 
 /* The sums of blocks, and in the same exchanges their way to all if `gather`. */
@@ -105,7 +106,7 @@ static enum status reduce_blocks(struct comm *comm, struct comm_agreement agreem
         exchange.same = exchange.all[comm->rank];
         TRY(comm_exchange_run(comm, &exchange, error));
         if (own.bytes > 0) {
-            sum_piece(comm, own, exchange.from, order);
+            TRY(sum_piece(comm, own, exchange.from, order, error));
         }
     }
     return STATUS_OK;
@@ -120,8 +121,7 @@ static enum status reduce_direct(struct comm *comm, struct comm_agreement agreem
         exchange.all[r].bytes = count * sizeof(float);
     }
     TRY(comm_exchange_run(comm, &exchange, error));
-    sum_piece(comm, exchange.same, exchange.all, order);
-    return STATUS_OK;
+    return sum_piece(comm, exchange.same, exchange.all, order, error);
 }
 
 /* Every rank's `mine` of `all`, rank r's to be found at all[r]. */
@@ -197,6 +197,7 @@ enum status comm_all_gather_bytes(struct comm *comm, const void *mine, size_t by
     if (bytes > 0) {
         memmove(pieces[comm->rank].data, mine, bytes);
     }
+    comm = comm_host(comm);
     comm_begin(comm);
     return comm_end(comm, gather_pieces(comm, agreement, pieces, error));
 }
@@ -208,6 +209,7 @@ enum status comm_broadcast(struct comm *comm, void *data, size_t bytes, int32_t 
     struct comm_agreement agreement = {COMM_BROADCAST, (uint32_t)root, bytes};
     struct comm_piece pieces[COMM_WORLD_MAX] = {0};
     pieces[root] = (struct comm_piece){data, bytes};
+    comm = comm_host(comm);
     comm_begin(comm);
     return comm_end(comm, gather_pieces(comm, agreement, pieces, error));
 }
@@ -215,6 +217,7 @@ enum status comm_broadcast(struct comm *comm, void *data, size_t bytes, int32_t 
 enum status comm_barrier(struct comm *comm, struct error *error)
 {
     struct comm_exchange exchange = {.agreement = {COMM_BARRIER, 0, 0}};
+    comm = comm_host(comm);
     comm_begin(comm);
     return comm_end(comm, comm_exchange_run(comm, &exchange, error));
 }

@@ -20,6 +20,10 @@
 #include "lib/check.h"
 #include "lib/pool.h"
 #include "worker/comm/backend.h"
+#include "worker/comm/sum.h"
+
+/* Its address is NULL where NCCL is not linked in. */
+#pragma weak comm_nccl_ops
 
 int64_t comm_now_us(void)
 {
@@ -45,6 +49,11 @@ void comm_relax(void)
 /* ---- life --------------------------------------------------------------------------------------
  */
 
+bool comm_nccl_is_linked(void)
+{
+    return &comm_nccl_ops != NULL;
+}
+
 enum status comm_open(const struct comm_options *options, struct comm **comm_out,
                       struct error *error)
 {
@@ -52,11 +61,15 @@ enum status comm_open(const struct comm_options *options, struct comm **comm_out
         [COMM_LOCAL] = &comm_local_ops,
         [COMM_SHM] = &comm_shm_ops,
         [COMM_TCP] = &comm_tcp_ops,
+        [COMM_NCCL] = &comm_nccl_ops,
     };
     CHECK(options->world >= 1 && options->world <= COMM_WORLD_MAX);
     CHECK(options->rank >= 0 && options->rank < options->world);
     CHECK(options->timeout_ms > 0);
-    CHECK(options->backend <= COMM_TCP);
+    CHECK(options->backend <= COMM_NCCL);
+    if (options->backend == COMM_NCCL && !comm_nccl_is_linked()) {
+        return error_set(error, STATUS_UNSUPPORTED, "this program was built without NCCL");
+    }
     struct comm *comm = mem_alloc(sizeof(*comm));
     comm->ops = options->world == 1 ? &comm_local_ops : backends[options->backend];
     comm->rank = options->rank;
@@ -98,6 +111,11 @@ int32_t comm_world(const struct comm *comm)
     return comm->world;
 }
 
+struct comm *comm_host(struct comm *comm)
+{
+    return comm->control ? comm->control : comm;
+}
+
 /* ---- failure -----------------------------------------------------------------------------------
  */
 
@@ -128,7 +146,7 @@ bool comm_agrees(const struct comm *comm, int32_t peer, const struct comm_agreem
                      ours->detail != theirs->detail ? ", other order or root" : "");
 }
 
-static enum status failure_error(const struct comm *comm, struct error *error)
+enum status comm_failed(const struct comm *comm, struct error *error)
 {
     if (comm->failure.rank == COMM_NOBODY) {
         return error_set(error, STATUS_COMMUNICATION, "%s", comm->failure.reason);
@@ -145,8 +163,10 @@ static void failure_set(struct comm *comm, struct comm_failure *failure)
     atomic_store(&comm->failed, true);
 }
 
+/* What the control has failed with, a comm above it has failed with too. */
 int32_t comm_failed_rank(const struct comm *comm)
 {
+    comm = comm->control ? comm->control : comm;
     return atomic_load(&comm->failed) ? comm->failure.rank : COMM_NOBODY;
 }
 
@@ -180,6 +200,9 @@ static void deliver_abort(struct comm *comm)
 
 void comm_abort(struct comm *comm, const char *reason)
 {
+    if (comm->control) { /* first: whoever waits there holds this one's lock */
+        comm_abort(comm->control, reason);
+    }
     if (!atomic_exchange(&comm->abort_claimed, true)) {
         snprintf(comm->abort_reason, sizeof(comm->abort_reason), "%s", reason);
         atomic_store(&comm->aborted, true);
@@ -211,7 +234,7 @@ enum status comm_exchange_run(struct comm *comm, struct comm_exchange *exchange,
                               struct error *error)
 {
     if (atomic_load(&comm->failed)) {
-        return failure_error(comm, error);
+        return comm_failed(comm, error);
     }
     struct comm_failure failure;
     comm->sequence++;
@@ -221,5 +244,30 @@ enum status comm_exchange_run(struct comm *comm, struct comm_exchange *exchange,
         return STATUS_OK;
     }
     failure_set(comm, &failure);
-    return failure_error(comm, error);
+    return comm_failed(comm, error);
+}
+
+enum status comm_sum_run(struct comm *comm, float *out, float *const *x,
+                         const struct comm_order *order, size_t count, struct error *error)
+{
+    struct comm_failure failure;
+    if (!comm->ops->sum) {
+        comm_sum(out, (const float *const *)x, comm->world, order, count);
+        return STATUS_OK;
+    }
+    if (comm->ops->sum(comm, out, x, order, count, &failure)) {
+        return STATUS_OK;
+    }
+    failure_set(comm, &failure);
+    return comm_failed(comm, error);
+}
+
+void comm_poison(struct comm *comm, struct comm_failure *failure)
+{
+    comm_begin(comm);
+    if (!atomic_load(&comm->failed)) {
+        failure_set(comm, failure);
+    }
+    *failure = comm->failure;
+    comm_end(comm, STATUS_OK);
 }

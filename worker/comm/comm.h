@@ -12,7 +12,10 @@
  * error, not wrong numbers.
  *
  * SUMS have one order, which is an argument: the same bits from every backend, and for a world of
- * any size whose orders are cuts of one tree (struct comm_order).
+ * any size whose orders are cuts of one tree (struct comm_order). NCCL too: it carries
+ * contributions (ncclSend, ncclRecv) and a kernel of ours adds them. No sum is ncclAllReduce's or
+ * ncclReduceScatter's, whose order is the ring's or tree's of that machine and world: two ranks
+ * would not have the bits of one. The bytes on the wire are a ring's (collective.c).
  *
  * FAILURE. Any error of a member poisons the group: all members' present and later calls return
  * STATUS_COMMUNICATION and name the same first rank that failed. A process that is gone, or a
@@ -20,10 +23,21 @@
  * progress. After an error data are undefined; what is left to do is comm_close. A stranger who
  * connects, whatever it sends, poisons nothing and delays nobody.
  *
+ * GPUS. With COMM_NCCL spans and blocks are memory of this process's first GPU, and what wrote them
+ * has been computed; on return they are there. The bytes of messages are the host's, and travel by
+ * the backend `beneath`, as do agreement, liveness and failures, for which NCCL is not trusted: it
+ * may hang where a peer is gone. Once a member has failed, NCCL's communicator is aborted on all
+ * before they return. A call of NCCL that does not return, ncclCommAbort included, ends the process
+ * with the exit code of STATUS_COMMUNICATION after it has told the others and comm_options.ending.
+ * No step of NCCL has more than COMM_NCCL_STEP_MS. Where all ranks have begun a transfer and it
+ * does not end, nobody can be named.
+ *
  * SECURITY. tcp: both ends of a connection prove that they know the term's secret by
  * HMAC-SHA256 over fresh challenges; the payload is then sent in clear, so the network between
  * workers must be trusted to carry it unchanged. shm: a segment of the user alone (mode 0600), with
- * the same proof in it, without a name as soon as all have joined.
+ * the same proof in it, without a name as soon as all have joined. nccl: its unique id goes from
+ * rank 0 to the others by the backend beneath, once a term; what NCCL itself sends is neither
+ * proved nor hidden.
  *
  * Threads: one caller at a time; comm_abort from any thread. Memory: `data` are the caller's, at
  * any alignment of a float. Hosts of one group have one byte order.
@@ -41,7 +55,8 @@ enum {
     COMM_WORLD_MAX = 64,
     COMM_SECRET_BYTES = 32,
     COMM_STARTED_MAX = 256, /* sums that wait for comm_wait */
-    COMM_BLOCK_FLOATS = 16  /* borders of blocks are multiples of this: 64 bytes */
+    COMM_BLOCK_FLOATS = 16, /* borders of blocks are multiples of this: 64 bytes */
+    COMM_NCCL_STEP_MS = 120000
 };
 
 struct comm;
@@ -49,11 +64,13 @@ struct comm;
 enum comm_backend {
     COMM_LOCAL, /* a world of one: nothing moves */
     COMM_SHM,   /* processes of one host and user, over POSIX shared memory */
-    COMM_TCP    /* processes anywhere; a connection between any two of them */
+    COMM_TCP,   /* processes anywhere; a connection between any two of them */
+    COMM_NCCL   /* processes with a GPU each; in executables that link NCCL (comm_nccl_is_linked) */
 };
 
 struct comm_options {
     enum comm_backend backend;
+    enum comm_backend beneath;         /* nccl: COMM_SHM or COMM_TCP, with what it needs below */
     int32_t rank, world;               /* 0 ≤ rank < world ≤ COMM_WORLD_MAX */
     uint64_t term;                     /* of the attempt: members of another term are strangers */
     uint8_t secret[COMM_SECRET_BYTES]; /* of the term, the same for all ranks */
@@ -61,6 +78,8 @@ struct comm_options {
     const char *const *endpoints;      /* tcp: (world) "host:port" or "[address]:port", by rank:
                                         * where each rank listens until all have joined */
     int64_t timeout_ms;                /* > 0: of joining, and of a collective without progress */
+    /* nccl: told why the process ends, by another thread; NULL: only stderr is told */
+    void (*ending)(const char *text);
 };
 
 /* In which order contributions are summed. x[r] is rank r's contribution; for each merge in turn
@@ -76,13 +95,15 @@ struct comm_order {
 /* All ranks join, or all that came return STATUS_COMMUNICATION by the deadline and the text names
  * who is missing. By tcp a rank returns when it has joined every other; that two others cannot join
  * each other then shows in its first collective. STATUS_CONFLICT: name or port is taken;
- * STATUS_MEMORY: the segment does not fit; STATUS_USAGE: an endpoint cannot be parsed or resolved.
- */
+ * STATUS_MEMORY: the segment does not fit; STATUS_USAGE: an endpoint cannot be parsed or resolved;
+ * STATUS_UNSUPPORTED: NCCL is not linked in or too old, or no GPU can be used. */
 enum status comm_open(const struct comm_options *options, struct comm **comm_out,
                       struct error *error);
-/* Waits for a collective in flight (at most its deadline). Never waits for other ranks otherwise.
- */
+/* Waits for a collective in flight (at most its deadline). Never waits for other ranks otherwise,
+ * but with NCCL for a few seconds, until all close. */
 void comm_close(struct comm *comm); /* NULL is allowed */
+
+bool comm_nccl_is_linked(void);
 
 /* Whether what it sums and gathers is memory of a GPU; the bytes of its messages never are. */
 bool comm_on_device(const struct comm *comm);

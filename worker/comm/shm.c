@@ -227,5 +227,20 @@ static bool exchange_shm(struct comm *comm, struct comm_exchange *exchange,
     return true;
 }
 
+static bool look(struct comm *comm, struct comm_failure *failure)
+{
+    const struct shm *shm = comm->transport;
+    if (!shm_is_sound(shm, failure)) {
+        return false;
+    }
+    for (int32_t r = 0; r < comm->world; r++) {
+        if (r != comm->rank && !shm_is_alive(shm, r)) {
+            /* A rank that gave up before has said why. */
+            return shm_is_sound(shm, failure) && comm_fail(failure, r, "it is gone");
+        }
+    }
+    return true;
+}
+
 const struct comm_ops comm_shm_ops = {
-    .open = open_shm, .exchange = exchange_shm, .poison = poison, .close = close_shm};
+    .open = open_shm, .exchange = exchange_shm, .poison = poison, .close = close_shm, .look = look};

@@ -429,5 +429,41 @@ static void close_tcp(struct comm *comm)
     mem_free(tcp);
 }
 
+enum tcp_health tcp_peer_health(const struct comm *comm, int32_t rank, struct comm_failure *failure)
+{
+    const struct tcp *tcp = comm->transport;
+    const struct tcp_peer *peer = &tcp->peers[rank];
+    struct tcp_frame frame;
+    ssize_t got = peer->fd < 0 ? 0 : recv(peer->fd, &frame, sizeof(frame), MSG_PEEK | MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+        comm_fail(failure, rank, "its connection was closed");
+        return TCP_CLOSED;
+    }
+    /* Where a part of the head was read ahead, what comes next is no head. */
+    if (got == (ssize_t)sizeof(frame) && peer->head_bytes == 0 && frame.magic == FRAME_MAGIC &&
+        frame.kind == FRAME_POISON) {
+        tcp_fail_as_told(comm, &frame, failure);
+        return TCP_POISON;
+    }
+    return TCP_WELL;
+}
+
+static bool look(struct comm *comm, struct comm_failure *failure)
+{
+    bool closed = false;
+    for (int32_t r = 0; r < comm->world; r++) {
+        struct comm_failure now;
+        enum tcp_health health = r == comm->rank ? TCP_WELL : tcp_peer_health(comm, r, &now);
+        if (health == TCP_POISON || (health == TCP_CLOSED && !closed)) {
+            *failure = now;
+            closed = true;
+        }
+        if (health == TCP_POISON) {
+            return false;
+        }
+    }
+    return !closed;
+}
+
 const struct comm_ops comm_tcp_ops = {
-    .open = open_tcp, .exchange = exchange_tcp, .poison = poison, .close = close_tcp};
+    .open = open_tcp, .exchange = exchange_tcp, .poison = poison, .close = close_tcp, .look = look};

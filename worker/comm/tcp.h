@@ -47,6 +47,11 @@ struct tcp {
 enum status tcp_join(struct comm *comm, struct tcp *tcp, const struct comm_options *options,
                      struct error *error);
 
+/* How a peer is, with the failure; takes nothing of what it sent. Between exchanges. */
+enum tcp_health { TCP_WELL, TCP_CLOSED, TCP_POISON };
+enum tcp_health tcp_peer_health(const struct comm *comm, int32_t rank,
+                                struct comm_failure *failure);
+
 /* What a poison says: whose failure, and why. Returns false. */
 bool tcp_fail_as_told(const struct comm *comm, const struct tcp_frame *frame,
                       struct comm_failure *failure);

@@ -403,17 +403,8 @@ static void poll_once(struct join *join)
 static bool all_are_well(struct join *join, struct comm_failure *failure)
 {
     for (int32_t r = 0; r < join->options->world; r++) {
-        const struct tcp_peer *peer = &join->tcp->peers[r];
-        struct tcp_frame frame;
-        if (peer->fd < 0) {
-            continue;
-        }
-        ssize_t got = recv(peer->fd, &frame, sizeof(frame), MSG_PEEK | MSG_DONTWAIT);
-        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
-            return comm_fail(failure, r, "its connection was closed while others joined");
-        }
-        if (got == (ssize_t)sizeof(frame) && frame.kind == FRAME_POISON) {
-            return tcp_fail_as_told(join->comm, &frame, failure);
+        if (join->tcp->peers[r].fd >= 0 && tcp_peer_health(join->comm, r, failure) != TCP_WELL) {
+            return false;
         }
     }
     return true;

@@ -14,6 +14,7 @@
 #include "lib/limits.h"
 #include "lib/text.h"
 #include "proto/rendezvous.h"
+#include "worker/trainer/relay.h"
 
 /* ---- joining --------------------------------------------------------------------------------- */
 
@@ -54,6 +55,12 @@ static enum status split_endpoints(struct arena *arena, const char *list, int32_
     return STATUS_OK;
 }
 
+/* The process ends for a call that hangs; this is its last word, from another thread. */
+static void tell_ending(const char *text)
+{
+    relay_failure(STATUS_COMMUNICATION, text);
+}
+
 static enum status open_in(struct arena *arena, const struct gang_options *options,
                            struct gang *gang_out, struct error *error)
 {
@@ -70,7 +77,11 @@ static enum status open_in(struct arena *arena, const struct gang_options *optio
     if (options->rendezvous == NULL) {
         return error_set(error, STATUS_USAGE, "several ranks need --rendezvous");
     }
-    comm.backend = tcp ? COMM_TCP : COMM_SHM;
+    comm.backend = comm.beneath = tcp ? COMM_TCP : COMM_SHM;
+    if (options->on_gpu && comm_nccl_is_linked()) {
+        comm.backend = COMM_NCCL;
+        comm.ending = tell_ending;
+    }
     TRY(read_secret(comm.secret, error));
     if (tcp) {
         TRY(split_endpoints(arena, options->rendezvous, comm.world, &comm.endpoints, error));

@@ -29,6 +29,7 @@ struct gang_options {
     int32_t rank, world;
     const char *comm, *rendezvous;
     uint64_t term;
+    bool on_gpu; /* the ranks have a GPU each: NCCL carries its memory, where it is linked in */
 };
 
 struct gang {

@@ -27,6 +27,7 @@ static const struct verb {
     {"check", verb_check, "DIR"},
     {"import-gguf", verb_import_gguf, "FILE.gguf OUT"},
     {"export", verb_export, "DIR OUT --format hf|peft [--merge] [--dtype fp32|bf16]"},
+    {"device", verb_device, ""},
     {"report", verb_report, "RUN [--out FILE.html]"},
     {"rows", verb_rows, "RUN [--worst N]"},
 };

@@ -9,7 +9,8 @@
  * want "full"}                                    of space on the disk
  *
  * A line is one write of at most RELAY_LINE_MAX bytes. Nobody at the other end is no failure of the
- * run: training goes on. The process has one relay; its first thread alone writes.
+ * run: training goes on. The process has one relay; its first thread alone writes, but for the
+ * failure of a process that ends because a thread hangs.
  */
 #ifndef TAILOR_WORKER_TRAINER_RELAY_H
 #define TAILOR_WORKER_TRAINER_RELAY_H

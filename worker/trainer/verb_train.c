@@ -99,13 +99,15 @@ static enum status train(struct spec *spec, const struct arguments *arguments,
 }
 
 /* Only to be planned, a gang need not be there. */
-static enum status join(const struct arguments *arguments, struct gang *gang, struct error *error)
+static enum status join(const struct spec *spec, const struct arguments *arguments,
+                        struct gang *gang, struct error *error)
 {
     const struct gang_options options = {.rank = (int32_t)arguments->rank,
                                          .world = (int32_t)arguments->ranks,
                                          .comm = arguments->comm,
                                          .rendezvous = arguments->rendezvous,
-                                         .term = (uint64_t)arguments->term};
+                                         .term = (uint64_t)arguments->term,
+                                         .on_gpu = spec->resources.device == SPEC_DEVICE_CUDA};
     if (arguments->plan) {
         *gang = (struct gang){.rank = options.rank, .world = options.world};
         return STATUS_OK;
@@ -135,7 +137,7 @@ enum status verb_train(const struct arguments *arguments, struct error *error)
         status = dir_create(arguments->out, error);
     }
     if (status == STATUS_OK) {
-        status = join(arguments, &gang, error);
+        status = join(spec, arguments, &gang, error);
     }
     if (status == STATUS_OK) {
         status = train(spec, arguments, &gang, error);

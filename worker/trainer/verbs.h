@@ -21,6 +21,7 @@ verb_run verb_preview;
 verb_run verb_check; /* verb_model.c */
 verb_run verb_import_gguf;
 verb_run verb_export;
+verb_run verb_device; /* verb_device.c */
 verb_run verb_report; /* verb_report.c */
 verb_run verb_rows;
 
