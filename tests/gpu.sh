@@ -10,7 +10,10 @@
 #   nccl         two ranks on two GPUs (skipped by name on one)
 #   train        kill -9 and resume: the same bits as never killed
 #   benchmark    steps of a random model in SmolLM2-135M's shape, and where their time goes
+#   service      a worker finds its GPUs through NVML, and a job runs on one
 #   peer         the same groups in a PyTorch loop (needs torch and transformers there): pairs/s, both in bf16
+#   trl          the same groups in TRL's RewardTrainer (needs trl and datasets, or a network to fetch them)
+#   flash        attention alone beside FlashAttention-2 as PyTorch ships it (needs torch)
 #   sanitizer    compute-sanitizer over the ops
 #
 # Without SECTION: all. Weights and data are made on the spot.
@@ -158,6 +161,34 @@ section_train() {
         "tailor-trainer-cuda evaluate '$work/whole-bf16/model' --data '$work/data/general.test.jsonl'"
 }
 
+section_service() {
+    if ! [ -x "$build/tailord" ] || ! [ -x "$build/tailor-worker" ]; then
+        skip service "tailord and tailor-worker are not in $build"
+        return
+    fi
+    local -x HOME="$work/home" XDG_CONFIG_HOME="" XDG_DATA_HOME=""
+    mkdir -p "$HOME"
+    part "up, with a worker for the GPUs" quietly tailor up --workers 1 --gpus --data "$work/service" --port 7710
+    part "a slot for each GPU" test "$(tailor worker list -o json | grep -c '"slots": *'"$(gpus)"'\b')" -ge 1
+    tailor worker list -o wide 2>&1 | sed 's/^/    /'
+    part "a base" quietly tailor base add tiny "$base"
+    cat >"$work/job.yaml" <<YAML
+name: on-a-gpu
+stage: general
+from: tiny
+data:
+  train: [$work/data/general.train.jsonl]
+  eval: [$work/data/general.test.jsonl]
+output: {model: hh}
+train: {batch_groups: 16, max_steps: 20, learning_rate: 1e-3, dtype: bf16}
+model: {template: dsp, max_length: 160}
+resources: {device: cuda}
+YAML
+    part "a job on a GPU" quietly tailor submit "$work/job.yaml" --wait
+    part "its numerics are the GPU's" quietly sh -c "tailor show \"\$(tailor ls -o name | head -1)\" -o json | grep -q bf16-cuda-1"
+    quietly tailor down --data "$work/service"
+}
+
 benchmark_one() { # benchmark_one NAME EXTRA…
     local name=$1
     shift
@@ -177,7 +208,7 @@ PY
 profile() { "$build/tests/gpu/step_profile_bench" "$work/bench/spec.json" 3 "$1" | sed 's/^/    /'; }
 section_benchmark() {
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | sed 's/^/    /'
-    python3 "$root/tests/bench/random_model.py" smollm2-135m "$base" "$work/random" || return 1
+    random_made || return 1
     python3 - "$work/long.jsonl" <<'PY'
 import json, random, sys
 draw = random.Random(1)
@@ -194,18 +225,20 @@ PY
     part "op by op, fp32" profile 67000
 }
 
-peer_torch() { # peer_torch GROUPS_AT_ONCE
-    CLOCK=wall DEVICE=cuda OMP_NUM_THREADS=$(nproc) python3 "$root/tests/bench/torch_steps.py" "$work/random" \
-        "$work/groups.jsonl" 64 "$1" bf16 none >"$work/output" 2>"$work/errors" || {
+contender() { # contender NAME SCRIPT ARGUMENT…: a script of tests/bench on the GPU; its pairs/s
+    local name=$1 script=$2
+    shift 2
+    CLOCK=wall DEVICE=cuda OMP_NUM_THREADS=$(nproc) python3 "$root/tests/bench/$script" "$work/random" \
+        "$work/groups.jsonl" "$@" >"$work/output" 2>"$work/errors" || {
         tail -3 "$work/errors"
         return 1
     }
-    python3 - "$1" "$work/output" <<'PY'
+    python3 - "$name" "$work/output" <<'PY'
 import json, sys
 report = json.loads(open(sys.argv[2]).read().strip().splitlines()[-1])
 seconds, steps = report["steps"][2:], len(report["steps"])
 rate = report["pairs"] / steps * len(seconds) / sum(seconds)
-print(f"    PyTorch, {sys.argv[1]} groups at once: {rate:.0f} pairs/s, {report['tokens'] / report['computed']:.2f} of what it computes is text")
+print(f"    {sys.argv[1]} at once: {rate:.0f} pairs/s, {report['tokens'] / report['computed']:.2f} of what it computes is text")
 PY
 }
 peer_tailor() { # peer_tailor NAME EXTRA…
@@ -221,12 +254,9 @@ rates = sorted(r["pairs_per_second"] for r in rows)
 print(f"    tailor: {rates[len(rates) // 2]:.0f} pairs/s (median of {len(rows)} steps)")
 PY
 }
-section_peer() {
-    python3 -c 'import torch, transformers' 2>/dev/null || {
-        skip peer "torch and transformers are not here"
-        return
-    }
-    python3 "$root/tests/bench/random_model.py" smollm2-135m "$base" "$work/random" || return 1
+random_made() { [ -e "$work/random" ] || python3 "$root/tests/bench/random_model.py" smollm2-135m "$base" "$work/random"; }
+groups_made() { # a random model, and groups of five responses to a prompt
+    random_made || return 1
     python3 - "$work/groups.jsonl" <<'PY'
 import json, random, sys
 draw = random.Random(1)
@@ -237,27 +267,63 @@ with open(sys.argv[1], "w") as out:
         out.write(json.dumps({"prompt": sentence(30, 90), "responses": [" " + sentence(15, 75) for _ in range(5)],
                               "scores": [4, 3, 2, 1, 0]}) + "\n")
 PY
+}
+has() { python3 -c "import $1" 2>/dev/null; }
+section_peer() {
+    has torch,transformers || {
+        skip peer "torch and transformers are not here"
+        return
+    }
+    groups_made || return 1
     part "tailor, groups of five" peer_tailor
-    part "PyTorch, groups of five" peer_torch 4
-    part "PyTorch, groups of five" peer_torch 16
+    part "PyTorch, groups of five" contender "PyTorch, 4 groups" torch_steps.py 64 4 bf16 none
+    part "PyTorch, groups of five" contender "PyTorch, 16 groups" torch_steps.py 64 16 bf16 none
     part "tailor, again" peer_tailor
 }
 
+section_trl() {
+    if ! has trl,datasets,transformers; then
+        python3 -m venv --system-site-packages "$work/venv" &&
+            "$work/venv/bin/pip" install -q torch 'transformers>=5,<6' trl datasets accelerate peft 2>"$work/errors" || {
+            skip trl "trl and datasets are not here, and pip could not fetch them"
+            return
+        }
+        PATH="$work/venv/bin:$PATH"
+    fi
+    groups_made || return 1
+    part "tailor, groups of five" peer_tailor
+    part "TRL, the groups' pairs" contender "TRL, 16 pairs" trl_steps.py 640 16 bf16 none no
+    part "TRL, the groups' pairs" contender "TRL, 32 pairs" trl_steps.py 640 32 bf16 none no
+    part "tailor, again" peer_tailor
+}
+
+flash() { "$build/tests/gpu/attention_bench" cuda bf16 | python3 "$root/tests/gpu/flash.py"; }
+section_flash() {
+    has torch || {
+        skip flash "torch is not here"
+        return
+    }
+    part "attention beside FlashAttention" flash
+}
+
+# racecheck does not know by what cuBLASLt's own kernels (nvjet…) order their copies, and reports them.
+checked() { # checked TOOL TEST [WORD]
+    quietly env TAILOR_ISA=cuda TAILOR_TEXTS=4 "$sanitizer" --tool "$1" --kernel-name-exclude kns=nvjet \
+        --error-exitcode 9 "$build/tests/gpu/$2" "${@:3}"
+}
 section_sanitizer() {
-    local sanitizer tool test
+    local sanitizer
     sanitizer=$(command -v compute-sanitizer || command -v /usr/local/cuda/bin/compute-sanitizer) || {
         skip sanitizer "compute-sanitizer is not here"
         return
     }
-    for tool in memcheck racecheck; do
-        for test in cases_golden_test gpu_products_test; do
-            part "$tool over $test" quietly env TAILOR_ISA=cuda "$sanitizer" --tool $tool --error-exitcode 9 \
-                "$build/tests/gpu/$test" $([ "$test" = gpu_products_test ] && echo kept)
-        done
-    done
+    part "memcheck over cases_golden_test" checked memcheck cases_golden_test
+    part "memcheck over gpu_products_test" checked memcheck gpu_products_test kept
+    part "racecheck over products" checked racecheck gpu_products_test kept
+    part "racecheck over forward passes" checked racecheck batch_invariance_test so_it_is_on_a_gpu
 }
 
-[ $# -gt 0 ] || set -- goldens ops packing determinism nccl train benchmark peer sanitizer
+[ $# -gt 0 ] || set -- goldens ops packing determinism nccl train service benchmark peer trl flash sanitizer
 for section; do
     declare -F "section_$section" >/dev/null || die "unknown section \"$section\": see the head of this file"
 done

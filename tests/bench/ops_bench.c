@@ -18,6 +18,7 @@
 #include "lib/arena.h"
 #include "lib/check.h"
 #include "lib/rng.h"
+#include "tests/bench/bench_pack.h"
 #include "worker/ops/ops.h"
 
 enum {
@@ -34,7 +35,6 @@ enum {
     PROMPT = 60,
     RESPONSE = 200,
     RESPONSES = 5,
-    SEGMENTS_MAX = 64,
     PARAMETERS = 1 << 23,
     DRAWN = 99991, /* then the same again: drawing takes longer than measuring */
     QKV = (H + 2 * G) * D
@@ -43,21 +43,17 @@ enum {
 /* Tensors are slices of a few big buffers: a case takes those whose size suits it. */
 struct bench {
     struct device *device;
-    struct layout layout;
-    struct segment segments[SEGMENTS_MAX];
-    int32_t tree_segment[SEGMENTS_MAX];
-    int32_t position[S], segment_of[S], index[S];
+    struct bench_pack pack;
+    int32_t index[S];
     int32_t offset[ROWS + 1], token[S], argmax[ROWS * C];
-    int32_t last[ROWS]; /* the last tokens of some rows */
-    float *wide[2];     /* (S, 2F) */
-    float *hidden[6];   /* (S, C) */
-    float *qkv[2];      /* (S, QKV) */
-    float *rows;        /* (S, H): rstd, lse */
-    float *weight[2];   /* (2F, C) */
-    float *vocabulary;  /* (V, C) */
+    float *wide[2];    /* (S, 2F) */
+    float *hidden[6];  /* (S, C) */
+    float *qkv[2];     /* (S, QKV) */
+    float *rows;       /* (S, H): rstd, lse */
+    float *weight[2];  /* (2F, C) */
+    float *vocabulary; /* (V, C) */
     float *parameter[4];
-    float *angles;  /* (S, D) */
-    double visible; /* Σ over tokens of the keys they see */
+    float *angles; /* (S, D) */
 };
 
 static const struct attention_shape attention = {.H = H, .G = G, .D = D, .scale = 0.125f};
@@ -75,55 +71,11 @@ static double now(const struct bench *bench)
 
 static float *random_block(struct device *device, size_t count, float scale)
 {
-    void *block;
-    struct error error;
-    if (device->ops->block_alloc(device, count * sizeof(float), "benchmark", &block, &error) !=
-        STATUS_OK) {
-        fatal(1, "%s", error.text);
-    }
-    float *values = block;
+    float *values = bench_block(device, count * sizeof(float));
     for (size_t i = 0; i < count; i++) {
         values[i] = i < DRAWN ? scale * (float)(rng_uniform(1, 0, i) - 0.5) : values[i - DRAWN];
     }
     return values;
-}
-
-static void add_segment(struct bench *bench, int32_t length, int32_t parent)
-{
-    struct layout *layout = &bench->layout;
-    length = layout->tokens + length < S ? length : S - layout->tokens;
-    int32_t position0 = parent < 0 ? 0 : bench->segments[parent].length;
-    for (int32_t i = 0; i < length; i++) {
-        bench->position[layout->tokens + i] = position0 + i;
-        bench->segment_of[layout->tokens + i] = layout->segment_count;
-        bench->visible += position0 + i + 1;
-    }
-    bench->segments[layout->segment_count++] =
-        (struct segment){layout->tokens, length, parent, position0};
-    layout->tokens += length;
-}
-
-static void build_layout(struct bench *bench)
-{
-    struct layout *layout = &bench->layout;
-    *layout = (struct layout){.segments = bench->segments,
-                              .tree_segment = bench->tree_segment,
-                              .position = bench->position,
-                              .segment_of = bench->segment_of,
-                              .row_tokens_max = PROMPT + RESPONSE};
-    int32_t rows = 0;
-    while (layout->tokens < S) {
-        int32_t prompt = layout->segment_count;
-        add_segment(bench, PROMPT, -1);
-        for (int i = 0; i < RESPONSES && layout->tokens < S; i++) {
-            add_segment(bench, RESPONSE, prompt);
-            if (rows < ROWS) {
-                bench->last[rows++] = layout->tokens - 1;
-            }
-        }
-        bench->tree_segment[++layout->tree_count] = layout->segment_count;
-    }
-    CHECK(rows == ROWS);
 }
 
 static void open_bench(struct bench *bench, const char *isa, int threads)
@@ -134,7 +86,8 @@ static void open_bench(struct bench *bench, const char *isa, int threads)
         fatal(2, "%s", error.text);
     }
     struct device *device = bench->device;
-    build_layout(bench);
+    bench_pack_build(&bench->pack, device, &(struct bench_shape){S, PROMPT, RESPONSE, RESPONSES});
+    CHECK(bench->pack.rows >= ROWS);
     for (int i = 0; i < 2; i++) {
         bench->wide[i] = random_block(device, (size_t)S * 2 * F, 2.0f);
         bench->qkv[i] = random_block(device, (size_t)S * QKV, 2.0f);
@@ -221,14 +174,15 @@ static void head_norm_backward(struct bench *b)
 
 static void rope(struct bench *b)
 {
-    b->device->ops->rope(b->device, b->qkv[0], QKV, b->position, b->angles, S, H + G, D, false);
+    b->device->ops->rope(b->device, b->qkv[0], QKV, b->pack.layout.position, b->angles, S, H + G, D,
+                         false);
 }
 
 static void attention_forward(struct bench *b)
 {
     const float *qkv = b->qkv[1];
     b->device->ops->attention_forward(b->device, b->hidden[0], b->rows, qkv, QKV, qkv + H * D,
-                                      qkv + (H + G) * D, QKV, &b->layout, NULL, S, &attention);
+                                      qkv + (H + G) * D, QKV, &b->pack.layout, NULL, S, &attention);
 }
 
 /* Only the last tokens of rows are read: the last layer of a pooling reward model. */
@@ -236,8 +190,8 @@ static void attention_last_forward(struct bench *b)
 {
     const float *qkv = b->qkv[1];
     b->device->ops->attention_forward(b->device, b->hidden[0], b->rows, b->hidden[1], C,
-                                      qkv + H * D, qkv + (H + G) * D, QKV, &b->layout, b->last,
-                                      ROWS, &attention);
+                                      qkv + H * D, qkv + (H + G) * D, QKV, &b->pack.layout,
+                                      b->pack.last, ROWS, &attention);
 }
 
 static void attention_backward(struct bench *b)
@@ -246,7 +200,8 @@ static void attention_backward(struct bench *b)
     float *dqkv = b->qkv[0];
     b->device->ops->attention_backward(b->device, dqkv, QKV, dqkv + H * D, dqkv + (H + G) * D, QKV,
                                        b->hidden[1], b->hidden[0], b->rows, qkv, QKV, qkv + H * D,
-                                       qkv + (H + G) * D, QKV, &b->layout, NULL, S, &attention);
+                                       qkv + (H + G) * D, QKV, &b->pack.layout, NULL, S,
+                                       &attention);
 }
 
 static void swiglu_forward(struct bench *b)
@@ -388,7 +343,7 @@ static void measure(struct bench *bench, const struct bench_case *one)
         double seconds = now(bench) - start;
         best = seconds < best ? seconds : best;
     } while (now(bench) < end);
-    double flops = one->flops * (one->per_visible ? bench->visible * H : 1.0);
+    double flops = one->flops * (one->per_visible ? bench->pack.visible * H : 1.0);
     double rate = 1e-9 * (flops > 0 ? flops : one->floats * sizeof(float)) / best;
     printf("%-24s %10.1f us %9.2f %s\n", one->name, 1e6 * best, rate,
            flops > 0 ? "GFLOP/s" : "GB/s");

@@ -4,7 +4,7 @@
     trl_steps.py BASE ROWS BATCH_PAIRS BATCH DTYPE ADAPTER CHECKPOINTING
 
 BATCH pairs go through the model at once, BATCH_PAIRS make a step. Padding is the trainer's own; its sampler that puts
-rows of like length together is on, since without it there is more padding.
+rows of like length together is on, since without it there is more padding. DEVICE=cuda runs it on a GPU.
 """
 import json
 import os
@@ -61,7 +61,8 @@ def main():
     config = RewardConfig(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=int(batch),
         gradient_accumulation_steps=int(batch_pairs) // int(batch), num_train_epochs=1, learning_rate=1e-5,
-        bf16=dtype == "bf16", gradient_checkpointing=checkpointing == "checkpointing", max_length=1024, use_cpu=True,
+        bf16=dtype == "bf16", gradient_checkpointing=checkpointing == "checkpointing", max_length=1024,
+        use_cpu=os.environ.get("DEVICE", "cpu") == "cpu",
         save_strategy="no", report_to="none", logging_strategy="no", disable_tqdm=True,
         train_sampling_strategy="group_by_length", remove_unused_columns=False)
     trainer = RewardTrainer(model=base, args=config, train_dataset=data, processing_class=tokenizer,

@@ -12,13 +12,13 @@ copy() { # copy FROM TO
     strip -o "$2" "$1"
     chmod 755 "$2"
 }
-for program in tailor tailor-trainer-cuda; do
+for program in tailor tailor-trainer tailor-trainer-cuda tailor-worker tailord; do
     copy "$build/$program" "$out/$program"
 done
 for test in "$build"/tests/gpu/*; do
     if [ -f "$test" ] && [ -x "$test" ]; then copy "$test" "$out/tests/gpu/$(basename "$test")"; fi
 done
-ldd "$out"/tailor "$out"/tailor-trainer-cuda "$out"/tests/gpu/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
+ldd "$out"/tailor* "$out"/tests/gpu/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
     while read -r library; do
         case $(basename "$library") in
             ld-linux* | libc.so* | libm.so* | libpthread* | libdl.so* | librt.so* | libresolv* | libcuda* | libcublas* | libnccl* | libnvidia*) ;;
