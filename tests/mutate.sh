@@ -33,7 +33,18 @@ a GPU query kept without its barrier | emulated_ops_backends_attention_test | wo
 a GPU subtree that ends early | emulated_ops_backends_attention_test | worker/ops_cuda/attention.h | parent >= segment | parent > segment
 a GPU rotation back that goes on | emulated_ops_backends_attention_test | worker/ops_cuda/rope.cu | ? -angles[2 * j + 1] | ? angles[2 * j + 1]
 a GPU rounding that reads behind a row | emulated_ops_backends_test | worker/ops_cuda/gemm_convert.cu | column + i < columns ? at[i] : 0.0f | at[i]
-a GPU rounding of ties away from zero | emulated_gpu_products_test | worker/ops_cuda/gemm_convert.cu | (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16 | (bits + 0x8000u) >> 16
+a GPU rounding that swaps a pair | emulated_gpu_products_test | worker/ops_cuda/gemm_convert.cu | bf16_pair(x[6], x[7]) | bf16_pair(x[7], x[6])
+a GPU mean gradient with another head's distance | emulated_ops_backends_attention_test | worker/ops_cuda/attention.cu | * o[head * D + d] | * o[head * (D - 1) + d]
+a GPU query that adds keys behind its last | emulated_ops_backends_attention_test | worker/ops_cuda/attention_fp32.cu | add_weighted(sum, p, of.v, row, keys - base < WARP ? keys - base : WARP, of.D) | add_weighted(sum, p, of.v, row, WARP - 1, of.D)
+a GPU query's gradient that forgets a key | emulated_ops_backends_attention_test | worker/ops_cuda/attention_fp32.cu | add_weighted(sum, ds, of.k, row, keys - base < WARP ? keys - base : WARP, of.D) | add_weighted(sum, ds, of.k, row, keys - base < WARP ? keys - base - 1 : WARP, of.D)
+a GPU bias with rows laid end to end | emulated_ops_backends_test | worker/ops_cuda/bias.cu | blockIdx.x * ldy + n] = bias[n] | blockIdx.x * N + n] = bias[n]
+a GPU softmax that misses its target | emulated_ops_backends_test | worker/ops_cuda/cross_entropy.cu | (v == hit ? 1.0f : 0.0f) | 0.0f
+a GPU sum of blocks that goes behind the end | emulated_ops_backends_bounds_test | worker/ops_cuda/gather.cu | min(count - at, (int64_t)QUAD) | QUAD
+a GPU mean over one token too many | emulated_ops_backends_rows_test | worker/ops_cuda/pool.cu | (float)(last - first) | (float)(last - first + 1)
+a GPU maximum's gradient without the last row | emulated_ops_backends_rows_test | worker/ops_cuda/pool.cu | c < C && r < R | c < C && r < R - 1
+a GPU head's gradient behind the last channel | emulated_ops_backends_bounds_test | worker/ops_cuda/reward.cu | if (c >= C) { | if (c > C) {
+a GPU gate that writes to the wrong row | emulated_ops_backends_rows_test | worker/ops_cuda/swiglu.cu | blockIdx.x * F, quad_mul(quad_mul(g, quad_sigmoid | blockIdx.x * (F - 1), quad_mul(quad_mul(g, quad_sigmoid
+a GPU norm that writes by its input's distance | emulated_ops_backends_rows_test | worker/ops_cuda/norm.cu | norm.y + row * norm.ldy + head | norm.y + row * norm.ldx + head
 a GPU product that forgets what was there | emulated_ops_backends_test | worker/ops_cuda/gemm_convert.cu | fmaf(gemm.beta, *c, gemm.alpha * sum) | gemm.alpha * sum
 a GPU sum that misses a warp | emulated_ops_backends_bounds_test | worker/ops_cuda/reduce.h | lane < (int)blockDim.x / WARP ? | lane < (int)blockDim.x / WARP - 1 ?
 a GPU reward with the row's distance short by one | emulated_ops_backends_rows_test | worker/ops_cuda/reward.cu | pooled + (int64_t)blockIdx.x * C; | pooled + (int64_t)blockIdx.x * (C - 1);
