@@ -42,7 +42,7 @@ a GPU softmax that misses its target | emulated_ops_backends_test | worker/ops_c
 a GPU sum of blocks that goes behind the end | emulated_ops_backends_bounds_test | worker/ops_cuda/gather.cu | min(count - at, (int64_t)QUAD) | QUAD
 a GPU mean over one token too many | emulated_ops_backends_rows_test | worker/ops_cuda/pool.cu | (float)(last - first) | (float)(last - first + 1)
 a GPU maximum's gradient without the last row | emulated_ops_backends_rows_test | worker/ops_cuda/pool.cu | c < C && r < R | c < C && r < R - 1
-a GPU head's gradient behind the last channel | emulated_ops_backends_bounds_test | worker/ops_cuda/reward.cu | if (c >= C) { | if (c > C) {
+a GPU head's gradient without the last channel | emulated_ops_backends_rows_test | worker/ops_cuda/reward.cu | if (c >= C) { | if (c >= C - 1) {
 a GPU gate that writes to the wrong row | emulated_ops_backends_rows_test | worker/ops_cuda/swiglu.cu | blockIdx.x * F, quad_mul(quad_mul(g, quad_sigmoid | blockIdx.x * (F - 1), quad_mul(quad_mul(g, quad_sigmoid
 a GPU norm that writes by its input's distance | emulated_ops_backends_rows_test | worker/ops_cuda/norm.cu | norm.y + row * norm.ldy + head | norm.y + row * norm.ldx + head
 a GPU product that forgets what was there | emulated_ops_backends_test | worker/ops_cuda/gemm_convert.cu | fmaf(gemm.beta, *c, gemm.alpha * sum) | gemm.alpha * sum

@@ -40,7 +40,7 @@ enum status arguments_parse(int argc, const char *const *argv, struct arguments 
                             struct error *error)
 {
     *arguments_out =
-        (struct arguments){.worst = 20, .batch_tokens = 4096, .ranks = 1, .report_fd = -1};
+        (struct arguments){.worst = 20, .batch_tokens = 2048, .ranks = 1, .report_fd = -1};
     TRY(option_parse(rows, sizeof(rows) / sizeof(rows[0]), argc, argv, arguments_out,
                      &arguments_out->positional, error));
     if (arguments_out->threads < 0 || arguments_out->threads > POOL_THREADS_MAX) {
