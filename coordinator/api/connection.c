@@ -8,6 +8,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 
@@ -143,6 +144,10 @@ void connections_secure(struct connections *connections, struct tls *tls)
 
 void connections_listen(struct connections *connections, struct evhttp_bound_socket *socket)
 {
+    /* Accepted sockets inherit it. An answer leaves in two pieces, head and body: without it the
+     * second waits until the client has acknowledged the first, which clients put off for 40 ms. */
+    const int yes = 1;
+    setsockopt(evhttp_bound_socket_get_fd(socket), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     connections->socket = socket;
 }
 

@@ -7,6 +7,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -97,6 +99,25 @@ static bool is_closed(int fd)
     char byte;
     ssize_t got = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
     return got == 0 || (got < 0 && errno != EAGAIN);
+}
+
+TEST(an_answer_s_body_does_not_wait_for_its_head_to_be_acknowledged)
+{
+    struct site site;
+    site_open(&site, CONNECTION_LIMITS_DEFAULT);
+    const int fd = client(&site);
+    const char request[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    CHECK(write(fd, request, sizeof(request) - 1) == sizeof(request) - 1);
+    UNTIL(&site, site.held != NULL);
+    int at_once = 0;
+    socklen_t size = sizeof(at_once);
+    struct evhttp_connection *at = evhttp_request_get_connection(site.held);
+    CHECK(getsockopt(bufferevent_getfd(evhttp_connection_get_bufferevent(at)), IPPROTO_TCP,
+                     TCP_NODELAY, &at_once, &size) == 0);
+    EXPECT(at_once != 0);
+    answer(&site);
+    close(fd);
+    site_close(&site);
 }
 
 TEST(a_request_that_drips_in_is_cut_off_though_it_is_never_silent)
