@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "client/commands.h"
-#include "client/offline.h"
+#include "client/dual.h"
+#include "client/model_files.h"
+#include "client/path.h"
+#include "lib/file.h"
 
 static const struct option_row compare_rows[] = {
     OFFLINE_ROW("data", 'd', OPTION_LIST, data, "FILE", "preference data; may repeat"),
@@ -28,9 +31,10 @@ const struct command cmd_model_compare = {
     .trainer_verb = "compare",
     OFFLINE_COMMAND};
 
-static enum status export_run(const struct call *call, struct error *error)
+/* ---- export ---- */
+
+static enum status export_check(const struct offline_options *options, struct error *error)
 {
-    const struct offline_options *options = call->options;
     bool peft = strcmp(options->format, "peft") == 0;
     if (!peft && strcmp(options->format, "hf") != 0) {
         return error_set(error, STATUS_USAGE, "--format is %s: it must be hf or peft",
@@ -44,7 +48,32 @@ static enum status export_run(const struct call *call, struct error *error)
                          "--merge folds the adapter into the weights, which leaves nothing for "
                          "--format peft: leave one of them out");
     }
-    return offline_run(call, error);
+    return STATUS_OK;
+}
+
+/* A model of the service is fetched first, with its parent if it is an adapter. */
+static enum status export_of_service(struct arena *arena, const struct call *call,
+                                     struct error *error)
+{
+    const struct remote_options *options = &((const struct dual_options *)call->options)->remote;
+    struct service service = {.arena = arena};
+    struct call here = *call;
+    TRY(profile_open(arena, options->server, options->profile, &service.profile, error));
+    service.profile.ca = options->ca ? options->ca : service.profile.ca;
+    service.profile.tenant = options->tenant ? options->tenant : service.profile.tenant;
+    TRY(model_files(&service, call->arguments[0], call->globals->quiet, &here.arguments[0], error));
+    return offline_run(&here, error);
+}
+
+static enum status export_run(const struct call *call, struct error *error)
+{
+    const char *model = call->arguments[0];
+    TRY(export_check(call->options, error));
+    if (dir_exists(model) || model[0] == '.' || model[0] == '/') {
+        TRY(path_check("MODEL", model, error));
+        return offline_run(call, error);
+    }
+    return remote_within(export_of_service, call, error);
 }
 
 static const struct option_row export_rows[] = {
@@ -52,17 +81,19 @@ static const struct option_row export_rows[] = {
                 "hf: a ForSequenceClassification directory; peft: the adapter"),
     OFFLINE_ROW("merge", 0, OPTION_FLAG, merge, NULL, "fold the adapter into the weights (hf)"),
     OFFLINE_ROW("dtype", 0, OPTION_STRING, dtype, "TYPE", "fp32 or bf16; default: as stored"),
+    DUAL_ROWS,
 };
 
 const struct command cmd_model_export = {
     .noun = "model",
     .verb = "export",
     .summary = "Write a model for Transformers, PEFT and vLLM",
-    .details = "It reads back what it wrote and fails if a score moved.",
-    .example = "tailor model export ./support/model ./support-hf --format hf --merge --dtype bf16",
-    .arguments = {{.placeholder = "MODEL"}, {.placeholder = "OUT"}},
+    .details = "A directory, or a model of the service such as acme/support@prod, which is "
+               "fetched first. It reads back what it wrote and fails if a score moved.",
+    .example = "tailor model export support@prod ./support-hf --format hf --merge --dtype bf16",
+    .arguments = {{.placeholder = "DIR|NAME"}, {.placeholder = "OUT"}},
     OPTION_ROWS(export_rows),
     .required = "format",
-    .options_size = sizeof(struct offline_options),
+    .options_size = sizeof(struct dual_options),
     .trainer_verb = "export",
     .run = export_run};

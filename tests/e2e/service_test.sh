@@ -63,6 +63,22 @@ expect "customize starts from the model" bash -c "sed -e 's/general$/customize/;
     -e 's/\[general\]/[data\/lawyers.train.jsonl]/;s/general.test/lawyers.test/' job.yaml > law.yaml &&
     tailor submit law.yaml --wait -q && tailor model versions law | grep -q 'local/hh@1\|hh@1'"
 
+# ---- models by name ----
+tailor submit law.yaml --wait -q --set adapter.type=lora --set output.model=thin >thin.job
+says "a model of the service is exported by name" "fetching model.safetensors" tailor model export hh@1 exported --format hf
+expect "as a directory of Transformers" test -s exported/model.safetensors
+says "an adapter is fetched with its parent" "fetching adapter_model.safetensors" tailor model export thin merged --format hf --merge
+expect "each is fetched once" bash -c "! tailor model export local/thin@1 peft --format peft 2>&1 | grep fetching"
+expect "as an adapter of PEFT" test -s peft/adapter/adapter_model.safetensors
+cached=$(dirname "$(ls "${TAILOR_CACHE:-$HOME/.cache/tailor}"/models/*/adapter_config.json)")
+cp "$cached/adapter_model.safetensors" whole && mv "$cached" "$cached.part"
+truncate -s 1000 "$cached.part/adapter_model.safetensors"
+echo otherwise >"$cached.part/tokenizer.json"
+expect "a fetch that was cut off" tailor model export thin again --format peft -q
+expect "goes on, and trusts digests alone" cmp whole "$cached/adapter_model.safetensors"
+refuses "a model that is not there" 3 "there is no model local/nope" tailor model export nope out --format hf
+expect "leaves nothing" test ! -e out
+
 # ---- kill -9 ----
 long=(tailor submit job.yaml -q --set train.max_steps=150 --set checkpoint.every_steps=10 --set evaluate.every_steps=75
     --set output.model=long)
