@@ -79,9 +79,10 @@ static struct ask ask_from_row(struct coordinator *coordinator, const Api__Job *
 }
 
 enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, const Api__Job *row,
-                          struct ask *ask_out, struct job *job, struct error *error)
+                          const struct spec *spec, struct ask *ask_out, struct job *job,
+                          struct error *error)
 {
-    struct spec *spec;
+    struct spec *read;
     snprintf(job->tenant, sizeof(job->tenant), "%s", row->tenant);
     job->stage = row->stage;
     job->shard_of = (uint64_t)row->shard_of;
@@ -92,7 +93,10 @@ enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, 
     *ask_out = ask_from_row(coordinator, row);
     if (row->spec == NULL)
         return error_set(error, STATUS_USAGE, "a job needs its spec");
-    TRY(spec_parse(arena, "spec.json", row->spec, strlen(row->spec), NULL, 0, &spec, error));
+    if (spec == NULL) {
+        TRY(spec_parse(arena, "spec.json", row->spec, strlen(row->spec), NULL, 0, &read, error));
+        spec = read;
+    }
     job->keep_last = spec->checkpoint.keep_last > 0 ? spec->checkpoint.keep_last : 1;
     text_replace(&job->output_alias, spec->output.alias);
     TRY(read_labels(coordinator, spec, ask_out, error));
@@ -299,7 +303,7 @@ static enum status boot_job(struct coordinator *coordinator, struct arena *arena
     Api__CheckpointList *checkpoints = message_new(arena, &api__checkpoint_list__descriptor);
     struct records *records = coordinator->records;
     job_list_add(&coordinator->jobs, job);
-    if (ask_from_spec(coordinator, arena, row, &ask, job, error) != STATUS_OK)
+    if (ask_from_spec(coordinator, arena, row, NULL, &ask, job, error) != STATUS_OK)
         log_error("job j-%" PRId64 " cannot begin with this program: %s", row->id, error->text);
     TRY(after_restore(coordinator, arena, row, &ask, error));
     TRY(attempt_record_list(records, SCOPE_ALL, row->id, arena, attempts, error));

@@ -38,6 +38,7 @@
 #include "lib/status.h"
 #include "proto/api.pb-c.h"
 #include "proto/ident.h"
+#include "proto/spec.h"
 
 struct coordinator;
 struct records;   /* storage/records/records.h */
@@ -106,6 +107,7 @@ struct job_submission {
      * min_ranks, preemptible, not_before_ms, max_attempts, pool, batch_id, batch_row. Id, state,
      * times are the coordinator's. */
     Api__Job *job;
+    const struct spec *spec;        /* of job->spec; NULL: the caller has it as text alone */
     const char *idempotency_key;    /* NULL: none; counts within the tenant */
     const char *request_digest;     /* with a key: of what was asked, 64 hex digits */
     const struct job_input *inputs; /* what it reads, as resolved (storage/records/job_record.h) */
@@ -125,9 +127,8 @@ struct job_submission {
 void coordinator_job_submit(struct coordinator *coordinator, struct job_submission *submission,
                             coordinator_done *done, void *argument);
 
-/* At most so many jobs of a batch run at once; 0: no bound. Its record is the caller's. */
+/* So many jobs of a batch at once; 0: no bound. Its record is the caller's. */
 void coordinator_batch_bound(struct coordinator *coordinator, int64_t batch, int64_t running_max);
-
 enum job_verb { JOB_VERB_CANCEL, JOB_VERB_PAUSE, JOB_VERB_RESUME, JOB_VERB_PRIORITY };
 
 /* `value`: the priority. Done when the wish is committed; the state that follows is an event. To

@@ -14,7 +14,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-enum { TICK_MS = 100, SOON_MS = 2, RECORD_MS = 10000, SWEEP_TICKS = 64 };
+enum { TICK_MS = 100, SOON_MS = 2, CYCLE_PAUSE = 9, RECORD_MS = 10000, SWEEP_TICKS = 64 };
 
 #define HOUR_MS (3600 * 1000LL)
 
@@ -134,8 +134,9 @@ static void tick(struct coordinator *coordinator)
     count_usage(coordinator, now_ms - coordinator->recorded_ms >= RECORD_MS ? change : NULL);
     cluster_tick(&coordinator->cluster, now_ms);
     note_lost(coordinator, change);
+    coordinator->cycle_s = monotonic_s() - began;
     coordinator->counters.cycles++;
-    coordinator->counters.cycle_seconds += monotonic_s() - began;
+    coordinator->counters.cycle_seconds += coordinator->cycle_s;
     if (change_is_empty(change))
         change_drop(change);
     else
@@ -148,15 +149,22 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 {
     struct coordinator *coordinator = argument;
     (void)fd, (void)what;
+    coordinator->tick_is_soon = false;
     tick(coordinator);
-    int64_t next_ms = coordinator->cluster.dirty ? SOON_MS : TICK_MS;
-    evtimer_add(coordinator->tick, &(struct timeval){.tv_usec = next_ms * 1000});
+    evtimer_add(coordinator->tick, &(struct timeval){.tv_usec = TICK_MS * 1000});
+    cycle_soon(coordinator);
 }
 
+/* Changes that come one after the other share a cycle, and do not put it off. With a long queue a
+ * cycle takes its time: then the loop has CYCLE_PAUSE times as much for everything else. */
 void cycle_soon(struct coordinator *coordinator)
 {
-    if (coordinator->tick != NULL && coordinator->cluster.dirty)
-        evtimer_add(coordinator->tick, &(struct timeval){.tv_usec = SOON_MS * 1000});
+    if (coordinator->tick == NULL || !coordinator->cluster.dirty || coordinator->tick_is_soon)
+        return;
+    const double pause_ms = 1000 * CYCLE_PAUSE * coordinator->cycle_s;
+    const double soon_ms = pause_ms < SOON_MS ? SOON_MS : pause_ms > TICK_MS ? TICK_MS : pause_ms;
+    coordinator->tick_is_soon = true;
+    evtimer_add(coordinator->tick, &(struct timeval){.tv_usec = (suseconds_t)(1000 * soon_ms)});
 }
 
 void cycle_start(struct coordinator *coordinator)

@@ -219,7 +219,8 @@ static enum status submit_check(struct submitting *it, struct error *error)
         (caller->tenant[0] != '\0' && strcmp(caller->tenant, row->tenant) != 0))
         return error_set(error, STATUS_NOT_FOUND, "there is no tenant %.63s",
                          row->tenant != NULL ? row->tenant : "");
-    TRY(ask_from_spec(coordinator, &it->arena, row, &it->ask, it->job, error));
+    TRY(ask_from_spec(coordinator, &it->arena, row, it->submission->spec, &it->ask, it->job,
+                      error));
     TRY(cluster_admit(&coordinator->cluster, &it->ask, coordinator->tenants[tenant].submitting,
                       error));
     for (int32_t i = 0; i < it->ask.after_count; i++)

@@ -114,6 +114,8 @@ struct coordinator {
 
     struct space space;
     struct event *tick;
+    bool tick_is_soon;
+    double cycle_s;               /* what the last cycle took */
     int64_t now_ms;               /* of this turn; since 1970, never back */
     int64_t used_ms, recorded_ms; /* slot time is counted, is recorded up to here */
     int64_t idle_ms;              /* of slots, not yet recorded */
@@ -178,8 +180,10 @@ void watch_wake(struct coordinator *coordinator, enum watch_kind kind, int64_t j
 
 /* ---- boot.c ---- */
 enum status boot_from_records(struct coordinator *coordinator, struct error *error);
-/* What a job's spec asks of the scheduler; `after` in the arena, with states not known. */
+/* What a job and its spec ask of the scheduler; `after` in the arena, with states not known.
+ * spec NULL: it is parsed from the row. */
 enum status ask_from_spec(struct coordinator *coordinator, struct arena *arena, const Api__Job *row,
-                          struct ask *ask_out, struct job *job, struct error *error);
+                          const struct spec *spec, struct ask *ask_out, struct job *job,
+                          struct error *error);
 
 #endif

@@ -9,7 +9,7 @@ declare -A sets=(
     [base]="python3 python3-pip ca-certificates"
     [test]="git python3 python3-pip clang-format-14 zstd iproute2"
     [fuzz]="clang-14 libclang-rt-14-dev"
-    [bench]="libdnnl-dev libopenblas-dev libgloo-dev"
+    [bench]="libdnnl-dev libopenblas-dev libgloo-dev wrk"
 )
 missing=()
 for name in "${@:?usage: packages.sh SET…}"; do

@@ -132,7 +132,8 @@ enum status spec_parse_row(struct arena *arena, const char *name, const char *te
 /* The resolved spec: indented JSON, every field, in the order of spec.def, null where nothing is
  * set or the stage has no use for it. */
 void spec_json(const struct spec *spec, struct buf *out);
-void spec_digest(const struct spec *spec, char hex_out[SHA256_HEX_SIZE]); /* of spec_json */
+void spec_digest(const struct spec *spec, char hex_out[SHA256_HEX_SIZE]);     /* of spec_json … */
+void spec_text_digest(const struct buf *text, char hex_out[SHA256_HEX_SIZE]); /* … as written */
 /* What attempts of one run must agree in: the spec as if for one rank and into no directory, since
  * neither on how many ranks it is computed nor where it is kept changes a bit of its result.
  * Borrows what `spec` does. */

@@ -150,7 +150,10 @@ static int dots(const char *text)
 
 static void newline(struct buf *out, int indent)
 {
-    buf_printf(out, "\n%*s", 2 * indent, "");
+    buf_append_char(out, '\n');
+    for (int i = 0; i < indent; i++) {
+        buf_append_string(out, "  ");
+    }
 }
 
 /* One object. Rows of a section are neighbours, so braces follow from each name and the one
@@ -201,11 +204,16 @@ void spec_json(const struct spec *spec, struct buf *out)
     buf_append_char(out, '\n');
 }
 
+void spec_text_digest(const struct buf *text, char hex_out[SHA256_HEX_SIZE])
+{
+    sha256_hex(text->data, text->length, hex_out);
+}
+
 void spec_digest(const struct spec *spec, char hex_out[SHA256_HEX_SIZE])
 {
     struct buf text = {0};
     spec_json(spec, &text);
-    sha256_hex(text.data, text.length, hex_out);
+    spec_text_digest(&text, hex_out);
     buf_release(&text);
 }
 

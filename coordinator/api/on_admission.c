@@ -166,6 +166,7 @@ void dataset_add(struct exchange *exchange)
     resolution->job->submitter = exchange->caller.name;
     it->submission = (struct job_submission){.caller = &exchange->caller,
                                              .job = resolution->job,
+                                             .spec = resolution->spec,
                                              .inputs = resolution->inputs,
                                              .input_count = resolution->input_count,
                                              .before = insert,

@@ -184,6 +184,7 @@ void submit_start(struct exchange *exchange)
     resolution->job->submitter = exchange->caller.name;
     submit->submission.caller = &exchange->caller;
     submit->submission.job = resolution->job;
+    submit->submission.spec = resolution->spec;
     submit->submission.request_digest = submit->request_digest;
     submit->submission.inputs = resolution->inputs;
     submit->submission.input_count = resolution->input_count;

@@ -313,12 +313,10 @@ bool resolve_is_sharded(const struct spec *spec)
     return spec->stage == SPEC_STAGE_EVALUATE || spec->stage == SPEC_STAGE_SCORE;
 }
 
-void resolve_row(struct resolution *it)
+static void resolve_fields(struct resolution *it)
 {
     const struct spec *spec = it->spec;
     Api__Job *job = it->job;
-    struct buf json = {0};
-    char digest[SHA256_HEX_SIZE];
     job->tenant = arena_strdup(it->arena, it->tenant);
     job->name = (char *)spec->name;
     job->has_stage = job->has_priority = job->has_ranks = job->has_min_ranks = true;
@@ -346,11 +344,24 @@ void resolve_row(struct resolution *it)
         label->key = (char *)spec->labels.items[i].key;
         label->value = (char *)spec->labels.items[i].value;
     }
-    spec_json(spec, &json);
-    spec_digest(spec, digest);
-    job->spec = arena_strdup(it->arena, json.data);
-    job->spec_digest = arena_strdup(it->arena, digest);
+}
+
+static void resolve_text(struct resolution *it)
+{
+    char digest[SHA256_HEX_SIZE];
+    struct buf json = {0};
+    spec_json(it->spec, &json);
+    spec_text_digest(&json, digest);
+    it->job->spec = arena_strdup(it->arena, json.data);
+    it->job->spec_digest = arena_strdup(it->arena, digest);
     buf_release(&json);
+}
+
+/* The row of a spec that names digests only. `from` and `from_digest` are left alone. */
+static void resolve_row(struct resolution *it)
+{
+    resolve_fields(it);
+    resolve_text(it);
 }
 
 enum status resolve_spec(struct records *records, struct resolution *it, struct error *error)
@@ -363,8 +374,10 @@ enum status resolve_spec(struct records *records, struct resolution *it, struct 
     TRY(resolve_sources(records, it, "data.eval", &it->spec->data.eval, error));
     TRY(resolve_sources(records, it, "data.enrich.sources", &it->spec->data.enrich.sources, error));
     TRY(resolve_from(records, it, error));
-    resolve_row(it);
-    return message_check(&it->job->base, error);
+    resolve_fields(it);
+    TRY(message_check(&it->job->base, error)); /* of what others wrote: the text is our own */
+    resolve_text(it);
+    return STATUS_OK;
 }
 
 enum status resolve_again(struct records *records, struct resolution *it, const Api__Job *old,

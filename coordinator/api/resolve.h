@@ -40,8 +40,6 @@ enum status resolve_forget(struct records *records, struct resolution *resolutio
 /* The same job once more: the spec of `old` (read with its spec) as it was resolved then. */
 enum status resolve_again(struct records *records, struct resolution *resolution,
                           const Api__Job *old, struct error *error);
-/* The row of a spec that names digests only. `from` and `from_digest` are left alone. */
-void resolve_row(struct resolution *resolution);
 bool resolve_is_sharded(const struct spec *spec); /* cut into shards that any slot takes */
 
 #endif
