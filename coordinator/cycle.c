@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "coordinator/change.h"
+#include "coordinator/estimate.h"
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -133,6 +134,7 @@ static void tick(struct coordinator *coordinator)
     note_space(coordinator, change);
     count_usage(coordinator, now_ms - coordinator->recorded_ms >= RECORD_MS ? change : NULL);
     cluster_tick(&coordinator->cluster, now_ms);
+    estimate_count(coordinator);
     note_lost(coordinator, change);
     coordinator->cycle_s = monotonic_s() - began;
     coordinator->counters.cycles++;

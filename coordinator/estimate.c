@@ -18,30 +18,30 @@ void estimate_note(struct coordinator *coordinator, const struct job *job)
     *mean_ms = *mean_ms == 0 ? run_ms : (3 * *mean_ms + run_ms) / 4;
 }
 
-int64_t estimate_position(const struct coordinator *coordinator, uint32_t queue)
+void estimate_count(struct coordinator *coordinator)
 {
-    int64_t position = 0;
-    for (uint32_t i = 0; i < coordinator->cluster.job_count; i++) {
-        const struct cluster_job *job = &coordinator->cluster.jobs[i];
-        position +=
-            job_is_waiting(job->run.state) && job->ask.queue == queue && job->ask.whole == 0;
+    const struct cluster *cluster = &coordinator->cluster;
+    coordinator->jobs_with_slots = coordinator->slots_up = 0;
+    for (uint32_t i = 0; i < cluster->queue_count; i++)
+        coordinator->queues[i].waiting = 0;
+    for (uint32_t i = 0; i < cluster->job_count; i++) {
+        const struct cluster_job *job = &cluster->jobs[i];
+        coordinator->jobs_with_slots += job_has_attempt(job->run.state);
+        coordinator->queues[job->ask.queue].waiting +=
+            job_is_waiting(job->run.state) && job->ask.whole == 0;
     }
-    return position;
+    for (uint32_t i = 0; i < cluster->registry.count; i++) {
+        const struct worker *worker = &cluster->registry.workers[i];
+        coordinator->slots_up += worker->state == WORKER_UP ? worker->offer.slots : 0;
+    }
 }
 
 /* As if all jobs were like it: those before it go through the slots in waves. */
 int64_t estimate_ms(const struct coordinator *coordinator, const struct ask *ask, int32_t stage,
                     int64_t position)
 {
-    const struct cluster *cluster = &coordinator->cluster;
-    int64_t slots = 0, before = position;
-    for (uint32_t i = 0; i < cluster->registry.count; i++) {
-        const struct worker *worker = &cluster->registry.workers[i];
-        slots += worker->state == WORKER_UP ? worker->offer.slots : 0;
-    }
-    for (uint32_t i = 0; i < cluster->job_count; i++)
-        before += job_has_attempt(cluster->jobs[i].run.state);
-    int64_t beside = slots > ask->ranks ? slots / ask->ranks : 1;
+    int64_t before = position + coordinator->jobs_with_slots;
+    int64_t beside = coordinator->slots_up > ask->ranks ? coordinator->slots_up / ask->ranks : 1;
     CHECK((unsigned)stage < STAGES_MAX);
     int64_t run_ms = coordinator->tenants[ask->tenant].run_ms[stage];
     return run_ms * (1 + (before > 0 ? before - 1 : 0) / beside);

@@ -9,8 +9,9 @@
 
 /* A job has succeeded: how long it took counts for the next ones of its tenant and stage. */
 void estimate_note(struct coordinator *coordinator, const struct job *job);
-/* How many jobs wait in the queue; shards are their whole's. */
-int64_t estimate_position(const struct coordinator *coordinator, uint32_t queue);
+/* Counts anew who waits in each queue (shards are their whole's) and who runs: once a cycle, since
+ * it looks at every job. */
+void estimate_count(struct coordinator *coordinator);
 /* Until a job that is `position`-th in its queue ends; 0: none like it has ended yet. */
 int64_t estimate_ms(const struct coordinator *coordinator, const struct ask *ask, int32_t stage,
                     int64_t position);

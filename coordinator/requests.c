@@ -181,11 +181,12 @@ static void on_submitted(void *argument, enum status status, const struct error 
     coordinator->tenants[it->ask.tenant].submitting--;
     if (status == STATUS_OK && submission->created) {
         enter(it);
+        coordinator->queues[it->ask.queue].waiting++;
         coordinator->counters.submitted++;
         watch_wake(coordinator, WATCH_EVENTS, submission->id);
         cycle_soon(coordinator);
     }
-    submission->queue_position = estimate_position(coordinator, it->ask.queue);
+    submission->queue_position = coordinator->queues[it->ask.queue].waiting;
     submission->estimate_ms =
         estimate_ms(coordinator, &it->ask, (int32_t)it->job->stage, submission->queue_position);
     it->done(it->argument, status, error);

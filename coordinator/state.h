@@ -36,6 +36,7 @@ struct tenant { /* at the index of the cluster's */
 
 struct queue { /* at the index of the cluster's */
     char name[NAME_BYTES_MAX + 1];
+    int64_t waiting; /* jobs, as of the last cycle and those that came since (estimate.h) */
 };
 
 struct slot_use {
@@ -114,6 +115,7 @@ struct coordinator {
 
     struct space space;
     struct event *tick;
+    int64_t jobs_with_slots, slots_up; /* as of the last cycle (estimate.h) */
     bool tick_is_soon;
     double cycle_s;               /* what the last cycle took */
     int64_t now_ms;               /* of this turn; since 1970, never back */

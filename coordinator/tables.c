@@ -128,6 +128,7 @@ uint32_t queue_get(struct coordinator *coordinator, const char *name)
         coordinator->queues = mem_grow(coordinator->queues, size_mul(coordinator->queue_capacity,
                                                                      sizeof(*coordinator->queues)));
     }
+    coordinator->queues[index].waiting = 0;
     snprintf(coordinator->queues[index].name, sizeof(coordinator->queues[index].name), "%s", name);
     return index;
 }

@@ -105,13 +105,16 @@ static void put_of_set(json_t *line, const char *key, const char *set, double va
 }
 
 static enum status sample_rewards(const struct scorer *scorer, struct session *session,
-                                  struct pooled *all, struct pooled *custom, struct pooled *general,
-                                  json_t *line, struct error *error)
+                                  enum evaluation_when when, struct pooled *all,
+                                  struct pooled *custom, struct pooled *general, json_t *line,
+                                  struct error *error)
 {
     for (int i = 0; i < session->eval_count; i++) {
         const struct eval_set *set = &session->eval[i];
         float *reward = mem_alloc(sizeof(float) * (size_t)(set->sample->row_count + 1));
-        enum status status = scorer_rewards(scorer, set->sample, reward, error);
+        enum status status = when == EVALUATION_BEFORE
+                                 ? rewards_before(scorer, session, set->sample, reward, error)
+                                 : scorer_rewards(scorer, set->sample, reward, error);
         struct figures figures = {0};
         if (status == STATUS_OK) {
             figures_compute(set->sample, reward, session_confidence(session),
@@ -146,8 +149,9 @@ static enum status sample_nll(const struct scorer *scorer, struct session *sessi
     return STATUS_OK;
 }
 
-enum status evaluation_sample(struct session *session, struct evaluation_summary *summary_out,
-                              json_t **line_out, struct error *error)
+enum status evaluation_sample(struct session *session, enum evaluation_when when,
+                              struct evaluation_summary *summary_out, json_t **line_out,
+                              struct error *error)
 {
     struct scorer scorer = session_scorer(session);
     json_t *line = json_object();
@@ -157,7 +161,7 @@ enum status evaluation_sample(struct session *session, struct evaluation_summary
     if (session_is_lm(session)) {
         status = sample_nll(&scorer, session, &summary.loss, line, error);
     } else {
-        status = sample_rewards(&scorer, session, &all, &custom, &general, line, error);
+        status = sample_rewards(&scorer, session, when, &all, &custom, &general, line, error);
         summary.accuracy = pooled_accuracy(&all);
         summary.custom_accuracy = pooled_accuracy(&custom);
         summary.general_accuracy = pooled_accuracy(&general);

@@ -22,8 +22,10 @@ struct evaluation_summary {
     double loss; /* ranking loss, or the language model's in stage lm */
 };
 
-/* `line_out`: a metrics line with eval_ names, per set and in all. */
-enum status evaluation_sample(struct session *session, struct evaluation_summary *summary_out,
-                              json_t **line_out, struct error *error);
+/* `line_out`: a metrics line with eval_ names, per set and in all. Before the first step rewards
+ * that were measured already are not measured again. */
+enum status evaluation_sample(struct session *session, enum evaluation_when when,
+                              struct evaluation_summary *summary_out, json_t **line_out,
+                              struct error *error);
 
 #endif

@@ -98,7 +98,8 @@ static enum status evaluate_now(struct training *t, struct error *error)
 {
     struct evaluation_summary summary;
     json_t *line;
-    TRY(evaluation_sample(t->session, &summary, &line, error));
+    const enum evaluation_when when = t->state.step == 0 ? EVALUATION_BEFORE : EVALUATION_AFTER;
+    TRY(evaluation_sample(t->session, when, &summary, &line, error));
     json_object_set_new(line, "step", json_integer(t->state.step));
     TRY(journal_metrics(&t->journal, line, error));
     if (t->state.step == 0) {
