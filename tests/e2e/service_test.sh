@@ -33,6 +33,7 @@ says "up again starts nothing twice" "with 2 workers" "${up[@]}"
 refuses "the port of a service stays" 5 "leave --port out" "${up[@]}" --port 1
 expect "the profile is for its owner alone" test "$(stat -c %a "$HOME/.config/tailor/profiles.json")" = 600
 says "two workers live" '"state":"live"' tailor worker list -o jsonl
+says "workers say whose bits theirs are" '"numerics":"cpu' tailor worker list -o jsonl
 expect "and they are two" test "$(tailor worker list -o name | wc -l)" -eq 2
 says "the cluster in figures" "workers_live" tailor cluster status
 says "base add uploads a directory" "ready" tailor base add tiny "$base"

@@ -15,6 +15,7 @@
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "lib/isa.h"
 #include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/memory.h"
@@ -163,13 +164,6 @@ static void add_labels(const struct agent *agent, struct arena *arena, Wire__Off
     }
 }
 
-static const char *isa_name(void)
-{
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
-        return "avx512";
-    return __builtin_cpu_supports("avx2") ? "avx2" : "generic";
-}
-
 /* Those that may be had: what runs on a GPU in quarantine holds its slot until it ends. */
 static int64_t slots_to_offer(const struct agent *agent)
 {
@@ -182,6 +176,19 @@ static int64_t slots_to_offer(const struct agent *agent)
     return healthy < slots ? healthy : slots;
 }
 
+/* Workers that offer the same compute the same bits, whatever the dtype: in bf16 matrix
+ * instructions have sums of their own, where all other processors agree. GPUs are of one kind:
+ * gpus.h. */
+static char *numerics_of(const struct agent *agent, struct arena *arena, const char *isa)
+{
+    if (agent->gpus.count == 0)
+        return strcmp(isa, "amx") == 0 ? "cpu-amx" : "cpu";
+    char *name = arena_printf(arena, "cuda-%s", agent->gpus.list[0].name);
+    for (char *at = name; *at != '\0'; at++)
+        *at = *at == ' ' ? '-' : *at;
+    return name;
+}
+
 static void send_offer(struct agent *agent, struct arena *arena)
 {
     Wire__Offer *offer = message_new(arena, &wire__offer__descriptor);
@@ -191,14 +198,10 @@ static void send_offer(struct agent *agent, struct arena *arena)
     offer->slots = slots_to_offer(agent);
     offer->has_gpus = true;
     offer->gpus = agent->gpus.count;
-    if (agent->gpus.count > 0) { /* of one kind: gpus.h */
-        offer->numerics = arena_printf(arena, "cuda-%s", agent->gpus.list[0].name);
-        for (char *at = offer->numerics; *at != '\0'; at++)
-            *at = *at == ' ' ? '-' : *at;
-    }
+    offer->isa = (char *)isa_best();
+    offer->numerics = numerics_of(agent, arena, offer->isa);
     offer->cores = cpu_count();
     offer->memory_bytes = (int64_t)memory_total("");
-    offer->isa = (char *)isa_name();
     offer->address =
         (char *)(agent->options.address != NULL ? agent->options.address : agent->host);
     add_labels(agent, arena, offer);

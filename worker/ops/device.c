@@ -12,70 +12,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "lib/arena.h"
 #include "lib/check.h"
+#include "lib/isa.h"
 #include "lib/memory.h"
 #include "worker/ops/ops.h"
 
 /* Its address is NULL where worker/ops_cuda is not linked in. */
 #pragma weak device_gpu
 
-/* What the processor lacks for an instruction set, by name: " fma avx2"; empty if it can run. The
- * builtin takes string literals only, so this is a list and not a loop. Processors with AVX2 also
- * have F16C, which clang's builtin does not know. */
-enum { LACKS_MAX = 96 };
-
-#define LACKS(feature) (__builtin_cpu_supports(feature) ? "" : " " feature)
-
-static void lacks_nothing(char lacks[LACKS_MAX])
-{
-    lacks[0] = '\0';
-}
-
-static void lacks_for_avx2(char lacks[LACKS_MAX])
-{
-    snprintf(lacks, LACKS_MAX, "%s%s", LACKS("avx2"), LACKS("fma"));
-}
-
-static void lacks_for_avx512(char lacks[LACKS_MAX])
-{
-    snprintf(lacks, LACKS_MAX, "%s%s%s%s%s", LACKS("avx512f"), LACKS("avx512bw"), LACKS("avx512vl"),
-             LACKS("avx512dq"), LACKS("fma"));
-}
-
-/* Also asks the kernel for the tile registers, which a process has to; threads started later have
- * them too. The builtin of older compilers knows none of these. */
-static void lacks_for_amx(char lacks[LACKS_MAX])
-{
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_TILE_DATA = 18 };
-    enum { AVX512_BF16 = 1 << 5, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
-    unsigned a = 0, b, c, d = 0, more = 0, unused;
-    lacks_for_avx512(lacks);
-    __get_cpuid_count(7, 0, &a, &b, &c, &d);
-    __get_cpuid_count(7, 1, &more, &b, &c, &unused);
-    const bool instructions =
-        (d & AMX_BF16) != 0 && (d & AMX_TILE) != 0 && (more & AVX512_BF16) != 0;
-    const bool granted =
-        instructions && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILE_DATA) == 0;
-    const size_t length = strlen(lacks);
-    snprintf(lacks + length, LACKS_MAX - length, "%s",
-             !instructions ? " amx_bf16"
-             : !granted    ? " amx_bf16 (the kernel denies it)"
-                           : "");
-}
-
 /* Fastest first: "cpu" takes the first that lacks nothing. */
 static const struct implementation {
     const struct ops *ops;
-    void (*lacks)(char lacks[LACKS_MAX]);
+    void (*lacks)(char lacks[ISA_LACKS_MAX]);
 } implementations[] = {
-    {&ops_amx, lacks_for_amx},
-    {&ops_avx512, lacks_for_avx512},
-    {&ops_avx2, lacks_for_avx2},
-    {&ops_ref, lacks_nothing},
+    {&ops_amx, isa_lacks_amx},
+    {&ops_avx512, isa_lacks_avx512},
+    {&ops_avx2, isa_lacks_avx2},
+    {&ops_ref, isa_lacks_nothing},
 };
 
 static enum status choose_processor(const char *isa, const struct ops **ops_out,
@@ -87,7 +42,7 @@ static enum status choose_processor(const char *isa, const struct ops **ops_out,
         if (!automatic && strcmp(isa, implementation->ops->name) != 0) {
             continue;
         }
-        char lacks[LACKS_MAX];
+        char lacks[ISA_LACKS_MAX];
         implementation->lacks(lacks);
         if (lacks[0] == '\0') {
             *ops_out = implementation->ops;
