@@ -4,14 +4,14 @@
  * AVX2 also have F16C, which clang's builtin does not know; that of older compilers knows nothing
  * of AMX.
  */
-#include "lib/isa.h"
-
 #include <cpuid.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "lib/pool.h"
 
 #define LACKS(feature) (__builtin_cpu_supports(feature) ? "" : " " feature)
 

@@ -15,7 +15,6 @@
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/file.h"
-#include "lib/isa.h"
 #include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/memory.h"

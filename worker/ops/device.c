@@ -15,8 +15,8 @@
 
 #include "lib/arena.h"
 #include "lib/check.h"
-#include "lib/isa.h"
 #include "lib/memory.h"
+#include "lib/pool.h"
 #include "worker/ops/ops.h"
 
 /* Its address is NULL where worker/ops_cuda is not linked in. */
