@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "coordinator/api/stream.h"
 #include "coordinator/api/token.h"
@@ -156,6 +157,9 @@ enum status api_open(const struct api_options *options, struct coordinator *coor
     api->http = evhttp_new(base);
     CHECK(api->http != NULL);
     CHECK(getrandom(&api->seed, sizeof(api->seed), 0) == (ssize_t)sizeof(api->seed));
+    api->hosts = options->hosts;
+    if (gethostname(api->machine, sizeof(api->machine) - 1) != 0)
+        api->machine[0] = '\0';
     evhttp_set_max_headers_size(api->http, HEADERS_BYTES_MAX);
     evhttp_set_max_body_size(api->http, (ev_ssize_t)CHUNK_BYTES_MAX);
     evhttp_set_timeout(api->http, SILENCE_S);

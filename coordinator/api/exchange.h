@@ -47,6 +47,8 @@ struct api {
     struct stream *streams; /* all that follow */
     int32_t stream_count;
     char address[128];
+    char machine[256];               /* this machine's own name */
+    const struct option_list *hosts; /* further names that it is asked by */
     struct login logins[LOGINS_MAX];
     uint64_t seed, requests; /* of the request ids */
     int64_t in_hand;         /* exchanges without an answer */
@@ -65,6 +67,8 @@ struct exchange {
     const void *body; /* of a BYTES route; evhttp's memory */
     size_t body_length;
     char token_digest[65];
+    char csrf[65];           /* of a session; "": a bearer token was shown */
+    const Api__Token *token; /* whose it is, from `read` on */
     struct caller caller;
     bool head;
     void *reply;              /* the route's message, or … */

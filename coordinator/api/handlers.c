@@ -58,6 +58,8 @@ static const struct handler HANDLERS[ROUTE_COUNT] = {
     [ROUTE_TOKEN_REVOKE] = {.write = token_revoke},
     [ROUTE_LOGIN_CODE] = {.start = login_code},
     [ROUTE_LOGIN] = {.start = login_take},
+    [ROUTE_SESSION] = {.read = session_read},
+    [ROUTE_LOGOUT] = {.write = session_end, .start = session_ended},
     [ROUTE_USAGE] = {.read = usage_check, .start = usage_start},
     [ROUTE_WORKER_LIST] = {.start = workers_show},
     [ROUTE_WORKER_SHOW] = {.start = worker_show},

@@ -56,7 +56,8 @@ exchange_run usage_check;
 exchange_start tenant_create, tenant_quota, usage_start;
 
 /* ---- on_login.c ---- */
-exchange_start login_code, login_take;
+exchange_run session_read, session_end;
+exchange_start login_code, login_take, session_ended;
 
 /* ---- on_cluster.c: workers, queues, the whole ---- */
 exchange_start workers_show, worker_show, worker_drain, worker_undrain, worker_forget, join_token;

@@ -25,11 +25,11 @@ class Server:
         self.log = os.path.join(self.data, "log")
         self.start()
 
-    def start(self):
+    def start(self, *options):
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
                 [self.program, "--data", os.path.join(self.data, "d"), "--http", "127.0.0.1:0",
-                 "--workers", "127.0.0.1:0"], stdout=log, stderr=log)
+                 "--workers", "127.0.0.1:0", *options], stdout=log, stderr=log)
         until = time.time() + WAIT_S
         while time.time() < until and self.process.poll() is None:
             with open(self.log) as log:
@@ -47,6 +47,10 @@ class Server:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(WAIT_S)
+
+    def crash(self):
+        self.process.kill()
+        self.process.wait(WAIT_S)
 
     def call(self, method, path, token=None, body=None, headers=None):
         """Returns (status, headers, parsed body or text)."""
