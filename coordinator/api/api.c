@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "coordinator/api/stream.h"
+#include "coordinator/api/sse.h"
 #include "coordinator/api/token.h"
 #include "lib/check.h"
 #include "lib/file.h"
@@ -192,7 +192,7 @@ void api_stop(struct api *api)
 {
     api->stopping = true;
     connections_stop(api->connections);
-    streams_stop(api);
+    sse_stop(api);
 }
 
 void api_close(struct api *api)

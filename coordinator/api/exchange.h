@@ -28,7 +28,8 @@
 
 enum { REQUEST_ID_SIZE = 20, STREAMS_MAX = 64, LOGINS_MAX = 16 };
 
-struct stream;
+struct sse;
+struct board;
 struct tls;
 
 /* A code that was given out (on_login.c). */
@@ -44,8 +45,9 @@ struct api {
     struct evhttp *http;
     struct connections *connections;
     struct tls *tls;        /* NULL: in the clear */
-    struct stream *streams; /* all that follow */
+    struct sse *streams; /* all that follow */
     int32_t stream_count;
+    struct board *board; /* what every tab sees */
     char address[128];
     char machine[256];               /* this machine's own name */
     const struct option_list *hosts; /* further names that it is asked by */
