@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "coordinator/api/board.h"
+#include "coordinator/api/live.h"
 #include "coordinator/api/sse.h"
 #include "coordinator/api/token.h"
 #include "lib/check.h"
@@ -176,6 +178,8 @@ enum status api_open(const struct api_options *options, struct coordinator *coor
         mem_free(api);
         return status;
     }
+    api->board = board_create(api);
+    api->lives = lives_create(api);
     struct first_token *first = mem_alloc(sizeof(*first));
     path_join(first->path, sizeof(first->path), options->data, "admin-token");
     coordinator_write(coordinator, first_token_run, on_first_token, first);
@@ -202,6 +206,8 @@ void api_close(struct api *api)
         event_base_loop(api->base, EVLOOP_NONBLOCK); /* the last answers leave */
     evhttp_free(api->http);
     connections_free(api->connections);
+    lives_free(api->lives);
+    board_free(api->board);
     tls_close(api->tls);
     mem_free(api);
 }

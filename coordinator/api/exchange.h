@@ -30,6 +30,7 @@ enum { REQUEST_ID_SIZE = 20, STREAMS_MAX = 64, LOGINS_MAX = 16 };
 
 struct sse;
 struct board;
+struct lives;
 struct tls;
 
 /* A code that was given out (on_login.c). */
@@ -44,10 +45,11 @@ struct api {
     struct event_base *base;
     struct evhttp *http;
     struct connections *connections;
-    struct tls *tls;        /* NULL: in the clear */
+    struct tls *tls;     /* NULL: in the clear */
     struct sse *streams; /* all that follow */
     int32_t stream_count;
     struct board *board; /* what every tab sees */
+    struct lives *lives; /* the tabs */
     char address[128];
     char machine[256];               /* this machine's own name */
     const struct option_list *hosts; /* further names that it is asked by */
