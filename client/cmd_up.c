@@ -218,7 +218,8 @@ static enum status tell_login(const struct service *service, int64_t port, struc
     gethostname(host, sizeof(host) - 1);
     printf("\nfrom another machine, once and within 15 minutes:\n\n"
            "  ssh -L %" PRId64 ":127.0.0.1:%" PRId64 " %s\n"
-           "  tailor login '%s/#login=%s'\n",
+           "  tailor login '%s/#login=%s'\n\n"
+           "a browser that opens this address instead is logged in to the dashboard\n",
            port, port, host, service->profile.server, remote_text(reply, "code"));
     json_decref(reply);
     return STATUS_OK;

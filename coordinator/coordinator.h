@@ -56,6 +56,7 @@ struct coordinator_options {
     int64_t backoff_base_ms; /* before the second attempt; doubles */
     int64_t start_after_ms;  /* from an assignment to the last rank's start */
     int64_t yield_after_ms;  /* to write a checkpoint and stop */
+    int64_t keep_events_ms;  /* events of jobs that are over are removed after so long; 0: never */
     bool preempt;            /* may a job be told to give its slots to a more urgent one? */
     int64_t preempt_after_ms, preempt_min_run_ms; /* it waited, they ran, so long at least */
     uint64_t seed;                                /* of the jitter */
@@ -184,6 +185,17 @@ struct watch {
 void coordinator_watch_start(struct coordinator *coordinator, struct watch *watch);
 void coordinator_watch_stop(struct coordinator *coordinator, struct watch *watch);
 
+/* Jobs whose looks (state, step, what they wait for) changed behind `after`, the number of a change;
+ * the oldest change first, and a shard's as its whole's, which may come twice. tenant "": of all.
+ * Returns how many; they are in the arena. Changes less than a second old may be missing yet. */
+struct job_news {
+    int64_t number, job;
+};
+
+int coordinator_jobs_changed(struct coordinator *coordinator, const char *tenant, int64_t after,
+                             struct arena *arena, struct job_news **news_out);
+int64_t coordinator_jobs_newest(struct coordinator *coordinator); /* its number */
+
 /* Pages of what lies in segment files. `after` is the number of the last entry that was seen (a
  * page's `next`), 0: from the beginning. The lists are filled in the arena before `done`. */
 struct series_query {
@@ -192,6 +204,7 @@ struct series_query {
     int64_t limit;
     int64_t rank; /* logs: −1: all */
     int64_t term; /* 0: all */
+    bool end;     /* no entries: only `next`, the number of the newest one */
 };
 
 void coordinator_metrics_read(struct coordinator *coordinator, const struct series_query *query,

@@ -117,9 +117,11 @@ static void note_space(struct coordinator *coordinator, struct change *change)
 
 /* ---- the tick -------------------------------------------------------------------------------- */
 
-static bool job_is_known(void *argument, uint64_t id)
+static bool job_is_wanted(void *argument, uint64_t id)
 {
-    return cluster_job(argument, id) != NULL;
+    struct coordinator *coordinator = argument;
+    return cluster_job(&coordinator->cluster, id) != NULL ||
+           coordinator->now_ms - job_list_find(&coordinator->jobs, id)->finished_ms < JOB_NEWS_MS;
 }
 
 static void tick(struct coordinator *coordinator)
@@ -144,7 +146,7 @@ static void tick(struct coordinator *coordinator)
     else
         change_commit(change, NULL, NULL);
     if (coordinator->counters.cycles % SWEEP_TICKS == 0)
-        job_list_sweep(&coordinator->jobs, job_is_known, &coordinator->cluster);
+        job_list_sweep(&coordinator->jobs, job_is_wanted, coordinator);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *argument)

@@ -4,7 +4,8 @@
  * on its way, the words of its last failure. What is needed at rest (spec, labels) is in the
  * records.
  *
- * The list holds exactly the jobs that the cluster knows; both are in order of id.
+ * The list holds the jobs that the cluster knows, and for JOB_NEWS_MS those that have ended (news.c);
+ * both are in order of id.
  */
 #ifndef TAILOR_COORDINATOR_JOB_H
 #define TAILOR_COORDINATOR_JOB_H
@@ -33,7 +34,11 @@ struct job {
     char *failure_message, *failure_hint, *failure_log;
     uint64_t failure_term; /* that these words are of */
     int64_t failure_rank;  /* −1: none */
+    uint64_t look;         /* of all that people see of it; 0: nobody has looked */
+    int64_t news;          /* the number of its last change of looks */
 };
+
+enum { JOB_NEWS_MS = 60000 };
 
 struct job *job_create(uint64_t id, const char *tenant);
 void job_free(struct job *job);                    /* of no list */

@@ -20,6 +20,7 @@ struct options {
     const char *data, *workers, *advertise, *http, *tls_cert, *tls_key, *restore;
     const char *heartbeat, *lost_after, *stop_after, *backoff, *start_after, *yield_after;
     bool no_preemption, insecure, version;
+    struct option_list host;
 };
 
 #define FIELD(name) offsetof(struct options, name)
@@ -37,6 +38,8 @@ static const struct option_row ROWS[] = {
     {"tls-key", 0, OPTION_STRING, FIELD(tls_key), "FILE", "PEM: its key"},
     {"insecure", 0, OPTION_FLAG, FIELD(insecure), NULL,
      "--http in the clear off loopback too: a proxy that speaks TLS is in front"},
+    {"host", 0, OPTION_LIST, FIELD(host), "NAME",
+     "a further name that browsers may ask --http by; may repeat"},
     {"restore", 0, OPTION_STRING, FIELD(restore), "BACKUP",
      "fill --data, which must be empty, from a backup; then end"},
     {"heartbeat", 0, OPTION_STRING, FIELD(heartbeat), "TIME", "how often workers speak; 1s"},
@@ -184,7 +187,8 @@ int main(int argc, char **argv)
                                      .data = given.data,
                                      .certificate = given.tls_cert,
                                      .key = given.tls_key,
-                                     .insecure = given.insecure};
+                                     .insecure = given.insecure,
+                                     .hosts = &given.host};
     serve(&options, &http);
     return 0;
 }

@@ -234,6 +234,8 @@ static bool take_entry(const struct segment_entry *entry, void *argument)
     if (reading->taken == reading->query.limit)
         return false;
     reading->next = entry->number;
+    if (reading->query.end)
+        return true;
     if (json_read("an entry", entry->data, entry->length, &line, &error) != STATUS_OK)
         return true;
     if (is_asked_for(reading, line)) {

@@ -122,6 +122,7 @@ struct coordinator {
     int64_t used_ms, recorded_ms; /* slot time is counted, is recorded up to here */
     int64_t idle_ms;              /* of slots, not yet recorded */
     struct watch *watches;
+    int64_t news, news_ms; /* the newest change of a job, and when they were looked for */
     struct counters counters;
     bool closing;
 };

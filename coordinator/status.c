@@ -108,6 +108,14 @@ void coordinator_status(struct coordinator *coordinator, struct arena *arena,
     status_out->slots_busy = figures.held;
     status_out->store_free_bytes = store_free_bytes(coordinator->store);
     status_out->goodput = figures.slots > 0 ? (double)figures.useful / (double)figures.slots : 0;
+    for (int i = WAITING_NONE + 1; i < WAITING_COUNT; i++) {
+        if (figures.reasons[i] == 0)
+            continue;
+        Api__WaitingJobs *row = message_add(arena, status_out, "waiting");
+        row->has_reason = row->has_jobs = true;
+        row->reason = (Api__WaitingReason)i;
+        row->jobs = figures.reasons[i];
+    }
 }
 
 bool coordinator_ready(struct coordinator *coordinator, struct error *cause_out)

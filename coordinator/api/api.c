@@ -12,8 +12,11 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include "coordinator/api/stream.h"
+#include "coordinator/api/board.h"
+#include "coordinator/api/live.h"
+#include "coordinator/api/sse.h"
 #include "coordinator/api/token.h"
 #include "lib/check.h"
 #include "lib/file.h"
@@ -156,6 +159,9 @@ enum status api_open(const struct api_options *options, struct coordinator *coor
     api->http = evhttp_new(base);
     CHECK(api->http != NULL);
     CHECK(getrandom(&api->seed, sizeof(api->seed), 0) == (ssize_t)sizeof(api->seed));
+    api->hosts = options->hosts;
+    if (gethostname(api->machine, sizeof(api->machine) - 1) != 0)
+        api->machine[0] = '\0';
     evhttp_set_max_headers_size(api->http, HEADERS_BYTES_MAX);
     evhttp_set_max_body_size(api->http, (ev_ssize_t)CHUNK_BYTES_MAX);
     evhttp_set_timeout(api->http, SILENCE_S);
@@ -172,6 +178,8 @@ enum status api_open(const struct api_options *options, struct coordinator *coor
         mem_free(api);
         return status;
     }
+    api->board = board_create(api);
+    api->lives = lives_create(api);
     struct first_token *first = mem_alloc(sizeof(*first));
     path_join(first->path, sizeof(first->path), options->data, "admin-token");
     coordinator_write(coordinator, first_token_run, on_first_token, first);
@@ -188,7 +196,7 @@ void api_stop(struct api *api)
 {
     api->stopping = true;
     connections_stop(api->connections);
-    streams_stop(api);
+    sse_stop(api);
 }
 
 void api_close(struct api *api)
@@ -198,6 +206,8 @@ void api_close(struct api *api)
         event_base_loop(api->base, EVLOOP_NONBLOCK); /* the last answers leave */
     evhttp_free(api->http);
     connections_free(api->connections);
+    lives_free(api->lives);
+    board_free(api->board);
     tls_close(api->tls);
     mem_free(api);
 }

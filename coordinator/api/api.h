@@ -11,8 +11,8 @@
  * proto/routes.def says what there is; exchange.h what happens to one request. Everything is on the
  * loop thread but the functions that handlers.h calls `read` and `write`.
  *
- * Identity is a bearer token, on loopback too. The first one, an admin's, is made when the records
- * have none, and written to DIR/admin-token (mode 0600).
+ * Identity is a bearer token or a browser's session (session.h), on loopback too. The first token,
+ * an admin's, is made when the records have none, and written to DIR/admin-token (mode 0600).
  */
 #ifndef TAILOR_COORDINATOR_API_API_H
 #define TAILOR_COORDINATOR_API_API_H
@@ -20,7 +20,7 @@
 #include <event2/event.h>
 #include <stdbool.h>
 
-#include "lib/status.h"
+#include "lib/option.h"
 
 struct api;
 struct coordinator;
@@ -30,6 +30,7 @@ struct api_options {
     const char *data;              /* DIR */
     const char *certificate, *key; /* PEM files: it speaks TLS; NULL: in the clear */
     bool insecure;                 /* in the clear off loopback too: a proxy in front speaks TLS */
+    const struct option_list *hosts; /* names besides its own that browsers may ask it by */
 };
 
 /* STATUS_UNSUPPORTED: an address off loopback without TLS; STATUS_CONFLICT: it is taken. */

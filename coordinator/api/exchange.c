@@ -10,14 +10,13 @@
 #include <event2/keyvalq_struct.h>
 #include <inttypes.h>
 #include <string.h>
-#include <strings.h>
 
+#include "coordinator/api/session.h"
 #include "lib/check.h"
 #include "lib/failpoint.h"
 #include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/rng.h"
-#include "lib/sha256.h"
 #include "lib/text.h"
 #include "proto/message_json.h"
 #include "proto/request.h"
@@ -58,10 +57,10 @@ static const char *error_code(int code)
     static const struct {
         int code;
         const char *text;
-    } rows[] = {{400, "invalid_request"}, {401, "unauthenticated"},    {403, "permission_denied"},
-                {404, "not_found"},       {405, "method_not_allowed"}, {409, "conflict"},
-                {413, "too_large"},       {422, "unsupported"},        {429, "limit_reached"},
-                {501, "not_implemented"}, {503, "unavailable"}};
+    } rows[] = {{400, "invalid_request"}, {401, "unauthenticated"},     {403, "permission_denied"},
+                {404, "not_found"},       {405, "method_not_allowed"},  {409, "conflict"},
+                {413, "too_large"},       {421, "misdirected_request"}, {422, "unsupported"},
+                {429, "limit_reached"},   {501, "not_implemented"},     {503, "unavailable"}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         if (rows[i].code == code)
             return rows[i].text;
@@ -198,21 +197,6 @@ void exchange_on_done(void *argument, enum status status, const struct error *er
 
 /* ---- who asks -------------------------------------------------------------------------------- */
 
-static enum status read_token(struct exchange *exchange, struct error *error)
-{
-    static const char scheme[] = "Bearer ";
-    const char *value =
-        evhttp_find_header(evhttp_request_get_input_headers(exchange->http), "Authorization");
-    size_t skip = sizeof(scheme) - 1;
-    if (value == NULL || strncasecmp(value, scheme, skip) != 0 || strlen(value) > 256) {
-        exchange->code = 401;
-        exchange->hint = "send the header Authorization: Bearer TOKEN";
-        return error_set(error, STATUS_DENIED, "this needs a token");
-    }
-    sha256_hex(value + skip, strlen(value + skip), exchange->token_digest);
-    return STATUS_OK;
-}
-
 static enum status identify(struct records *records, struct exchange *exchange, struct error *error)
 {
     Api__Token *token;
@@ -228,6 +212,7 @@ static enum status identify(struct records *records, struct exchange *exchange, 
              token->tenant != NULL ? token->tenant : "");
     snprintf(caller->name, sizeof(caller->name), "%s", token->name);
     caller->role = token->role;
+    exchange->token = token;
     if (token->role == API__ROLE__ROLE_WORKER || (int)token->role < exchange->match.route->role) {
         char needed[64];
         enum_text(&api__role__descriptor, exchange->match.route->role, needed);
@@ -388,8 +373,7 @@ static enum status read_request(struct exchange *exchange, struct error *error)
     const char *body = length > 0 ? (const char *)evbuffer_pullup(input, -1) : "";
     if (length > 0 && route->body == ROUTE_BODY_NONE)
         return error_set(error, STATUS_USAGE, "%s takes no body", route->name);
-    if (route->role != 0)
-        TRY(read_token(exchange, error)); /* a stranger learns nothing of the fields */
+    TRY(session_admit(exchange, error)); /* a stranger learns nothing of the fields */
     enum status status = request_read(&exchange->arena, &exchange->match, evhttp_uri_get_query(uri),
                                       body, length, &exchange->request, error);
     if (status == STATUS_LIMIT)

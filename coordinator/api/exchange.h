@@ -28,7 +28,9 @@
 
 enum { REQUEST_ID_SIZE = 20, STREAMS_MAX = 64, LOGINS_MAX = 16 };
 
-struct stream;
+struct sse;
+struct board;
+struct lives;
 struct tls;
 
 /* A code that was given out (on_login.c). */
@@ -43,10 +45,14 @@ struct api {
     struct event_base *base;
     struct evhttp *http;
     struct connections *connections;
-    struct tls *tls;        /* NULL: in the clear */
-    struct stream *streams; /* all that follow */
+    struct tls *tls;     /* NULL: in the clear */
+    struct sse *streams; /* all that follow */
     int32_t stream_count;
+    struct board *board; /* what every tab sees */
+    struct lives *lives; /* the tabs */
     char address[128];
+    char machine[256];               /* this machine's own name */
+    const struct option_list *hosts; /* further names that it is asked by */
     struct login logins[LOGINS_MAX];
     uint64_t seed, requests; /* of the request ids */
     int64_t in_hand;         /* exchanges without an answer */
@@ -65,6 +71,8 @@ struct exchange {
     const void *body; /* of a BYTES route; evhttp's memory */
     size_t body_length;
     char token_digest[65];
+    char csrf[65];           /* of a session; "": a bearer token was shown */
+    const Api__Token *token; /* whose it is, from `read` on */
     struct caller caller;
     bool head;
     void *reply;              /* the route's message, or … */

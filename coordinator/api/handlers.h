@@ -39,7 +39,7 @@ exchange_run dataset_resolve;
 exchange_start dataset_add;
 
 /* ---- on_models.c: models and shares ---- */
-exchange_run models_read, model_read, model_history, versions_read, version_read;
+exchange_run models_read, model_read, model_history, versions_read, version_read, all_versions_read;
 exchange_run model_add, model_promote, model_remove, shares_read, share_put, share_remove;
 
 enum status model_version_find(struct records *records, struct exchange *exchange,
@@ -56,7 +56,12 @@ exchange_run usage_check;
 exchange_start tenant_create, tenant_quota, usage_start;
 
 /* ---- on_login.c ---- */
-exchange_start login_code, login_take;
+exchange_run session_read, session_end;
+exchange_start login_code, login_take, session_ended;
+
+/* ---- live.c: a dashboard's stream ---- */
+exchange_run live_read;
+exchange_start live_start;
 
 /* ---- on_cluster.c: workers, queues, the whole ---- */
 exchange_start workers_show, worker_show, worker_drain, worker_undrain, worker_forget, join_token;

@@ -58,6 +58,18 @@ enum status versions_read(struct records *records, struct exchange *exchange, st
                                  &exchange->arena, exchange_reply(exchange), error);
 }
 
+/* The cursor is the number under which a version was recorded. */
+enum status all_versions_read(struct records *records, struct exchange *exchange,
+                              struct error *error)
+{
+    const Api__ObjectRequest *request = exchange->request;
+    if (request->tenant != NULL)
+        TRY(exchange_own(exchange, request->tenant, error));
+    return model_record_all(records, exchange_scope(exchange), request->tenant, request->after,
+                            page_limit(request->has_limit, request->limit), &exchange->arena,
+                            exchange_reply(exchange), error);
+}
+
 enum status model_version_find(struct records *records, struct exchange *exchange,
                                Api__ShareRight need, const char *tenant, const char *name,
                                const char *version, Api__ModelVersion **version_out,

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -104,6 +105,12 @@ struct bufferevent *tls_accept(struct tls *tls, struct event_base *base)
     CHECK(channel != NULL);
     bufferevent_openssl_set_allow_dirty_shutdown(channel, 1);
     return channel;
+}
+
+bool tls_is_for(const struct tls *tls, const char *name)
+{
+    X509 *certificate = SSL_CTX_get0_certificate(tls->context);
+    return certificate != NULL && X509_check_host(certificate, name, 0, 0, NULL) == 1;
 }
 
 int64_t tls_expires_s(const struct tls *tls)

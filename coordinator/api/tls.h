@@ -11,6 +11,7 @@
 
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/status.h"
@@ -23,6 +24,8 @@ enum status tls_reload(struct tls *tls, struct error *error);
 void tls_close(struct tls *tls);
 /* The server's side of a connection to come. */
 struct bufferevent *tls_accept(struct tls *tls, struct event_base *base);
+/* Is the certificate one for this name? */
+bool tls_is_for(const struct tls *tls, const char *name);
 int64_t tls_expires_s(const struct tls *tls); /* since 1970 */
 
 #endif

@@ -71,13 +71,31 @@ enum status event_record_list(struct records *records, struct scope scope, int64
     return STATUS_OK;
 }
 
+enum status event_record_bounds(struct records *records, int64_t *cut_out, int64_t *newest_out,
+                                struct error *error)
+{
+    struct sql sql;
+    bool found;
+    sql_begin(&sql, records, "SELECT number FROM event_cut");
+    TRY(sql_value(&sql, cut_out, &found, error));
+    sql_begin(&sql, records, "SELECT seq FROM sqlite_sequence WHERE name = 'events'");
+    return sql_value(&sql, newest_out, &found, error);
+}
+
+#define EXPIRED                                                                                    \
+    " FROM events WHERE time_ms < :time_ms AND (job_id IS NULL OR job_id NOT IN"                   \
+    " (SELECT id FROM jobs WHERE state < 8))"
+
 enum status event_record_expire(struct records *records, int64_t time_ms, int64_t *removed_out,
                                 struct error *error)
 {
     struct sql sql;
     sql_begin(&sql, records,
-              "DELETE FROM events WHERE time_ms < :time_ms AND (job_id IS NULL OR job_id NOT IN"
-              " (SELECT id FROM jobs WHERE state < 8))");
+              "UPDATE event_cut SET number = max(number, (SELECT coalesce(max(number), 0)" EXPIRED
+              "))");
+    sql_i64(&sql, ":time_ms", time_ms);
+    TRY(sql_run(&sql, NULL, error));
+    sql_begin(&sql, records, "DELETE" EXPIRED);
     sql_i64(&sql, ":time_ms", time_ms);
     return sql_run(&sql, removed_out, error);
 }

@@ -26,6 +26,9 @@ enum status event_record_job(struct records *records, int64_t time_ms, const cha
 enum status event_record_list(struct records *records, struct scope scope, int64_t job_id,
                               int64_t after, int64_t limit, struct arena *arena,
                               Api__EventList *list, struct error *error);
+/* The newest number that was given out, and the newest of those that were removed; 0: none. */
+enum status event_record_bounds(struct records *records, int64_t *cut_out, int64_t *newest_out,
+                                struct error *error);
 /* Removes events before `time_ms` of jobs that are in a final state. */
 enum status event_record_expire(struct records *records, int64_t time_ms, int64_t *removed_out,
                                 struct error *error);

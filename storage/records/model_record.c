@@ -129,6 +129,26 @@ enum status model_record_versions(struct records *records, struct scope scope, c
     return STATUS_OK;
 }
 
+enum status model_record_all(struct records *records, struct scope scope, const char *tenant,
+                             int64_t after, int64_t limit, struct arena *arena,
+                             Api__ModelVersionList *list, struct error *error)
+{
+    struct sql sql;
+    sql_begin(&sql, records,
+              VERSION_ROWS " WHERE id > :after AND (:tenant IS NULL OR tenant = :tenant)" VISIBLE(
+                  "model_versions", "model") " ORDER BY id LIMIT :limit");
+    sql_text(&sql, ":tenant", tenant);
+    sql_scope(&sql, scope);
+    sql_i64(&sql, ":after", after);
+    sql_i64(&sql, ":limit", limit);
+    sql_i64(&sql, ":need", API__SHARE_RIGHT__SHARE_RIGHT_READ);
+    TRY(sql_rows(&sql, arena, list, "versions", error));
+    list->has_next = (int64_t)list->n_versions == limit;
+    if (list->has_next)
+        list->next = list->versions[list->n_versions - 1]->id;
+    return STATUS_OK;
+}
+
 enum status model_record_children(struct records *records, struct scope scope, const char *parent,
                                   int64_t limit, struct arena *arena, Api__ModelVersionList *list,
                                   struct error *error)

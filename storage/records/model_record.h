@@ -28,6 +28,11 @@ enum status model_record_versions(struct records *records, struct scope scope, c
                                   const char *name, int64_t after, int64_t limit,
                                   struct arena *arena, Api__ModelVersionList *list,
                                   struct error *error);
+/* Versions of all models, of `tenant` (NULL: of each), in the order in which they were added;
+ * list->next is set when there may be more. */
+enum status model_record_all(struct records *records, struct scope scope, const char *tenant,
+                             int64_t after, int64_t limit, struct arena *arena,
+                             Api__ModelVersionList *list, struct error *error);
 /* Models whose newest version a job made from the parent "tenant/name@version", that version. */
 enum status model_record_children(struct records *records, struct scope scope, const char *parent,
                                   int64_t limit, struct arena *arena, Api__ModelVersionList *list,

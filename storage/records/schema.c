@@ -167,6 +167,11 @@ static const char *const MIGRATIONS[] = {
     "CREATE TABLE results (job_id INTEGER PRIMARY KEY REFERENCES jobs (id), tenant TEXT NOT NULL,"
     "  manifest TEXT NOT NULL, bytes INTEGER NOT NULL, figures TEXT, created_ms INTEGER NOT NULL,"
     "  FOREIGN KEY (tenant, manifest) REFERENCES blobs (tenant, digest)) STRICT;",
+
+    /* 5: up to which number events may have been removed */
+    "CREATE TABLE event_cut (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL)"
+    "  STRICT;"
+    "INSERT INTO event_cut (one, number) VALUES (1, 0);",
 };
 
 const char *schema_migration(int version)

@@ -25,11 +25,11 @@ class Server:
         self.log = os.path.join(self.data, "log")
         self.start()
 
-    def start(self):
+    def start(self, *options):
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
                 [self.program, "--data", os.path.join(self.data, "d"), "--http", "127.0.0.1:0",
-                 "--workers", "127.0.0.1:0"], stdout=log, stderr=log)
+                 "--workers", "127.0.0.1:0", *options], stdout=log, stderr=log)
         until = time.time() + WAIT_S
         while time.time() < until and self.process.poll() is None:
             with open(self.log) as log:
@@ -47,6 +47,10 @@ class Server:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(WAIT_S)
+
+    def crash(self):
+        self.process.kill()
+        self.process.wait(WAIT_S)
 
     def call(self, method, path, token=None, body=None, headers=None):
         """Returns (status, headers, parsed body or text)."""
@@ -112,14 +116,19 @@ def upload(tenant, data, token, chunk=8 << 20):
     return digest
 
 
-def upload_directory(tenant, directory, token):
-    """Its files, and their manifest; returns the manifest's digest."""
-    files = []
-    for name in sorted(os.listdir(directory)):
-        with open(os.path.join(directory, name), "rb") as f:
-            data = f.read()
-        files.append({"name": name, "digest": upload(tenant, data, token), "bytes": len(data)})
+def upload_files(tenant, contents, token):
+    """Files by name, and their manifest; returns the manifest's digest."""
+    files = [{"name": name, "digest": upload(tenant, data, token), "bytes": len(data)}
+             for name, data in sorted(contents.items())]
     return upload(tenant, json.dumps({"kind": "files", "files": files}).encode(), token)
+
+
+def upload_directory(tenant, directory, token):
+    contents = {}
+    for name in os.listdir(directory):
+        with open(os.path.join(directory, name), "rb") as f:
+            contents[name] = f.read()
+    return upload_files(tenant, contents, token)
 
 
 def set_up():
@@ -164,11 +173,14 @@ def read_events(response):
             event[name] = value
 
 
-def open_stream(path, token, last=None):
+def open_with(path, headers):
     connection = http.client.HTTPConnection(server.host, server.port, timeout=WAIT_S)
-    headers = {"Authorization": "Bearer " + token, **({"Last-Event-ID": last} if last else {})}
     connection.request("GET", path, headers=headers)
     return connection, connection.getresponse()
+
+
+def open_stream(path, token, last=None):
+    return open_with(path, {"Authorization": "Bearer " + token, **({"Last-Event-ID": last} if last else {})})
 
 
 def run(tests):
