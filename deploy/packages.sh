@@ -5,7 +5,7 @@
 # base model), test (what tests/run.sh needs besides). Installed packages are left alone, so a second call is quick.
 set -euo pipefail
 declare -A sets=(
-    [build]="build-essential cmake ninja-build pkg-config libjansson-dev libyaml-dev zlib1g-dev libzstd-dev libssl-dev libutf8proc-dev protobuf-c-compiler libprotobuf-c-dev libsqlite3-dev libevent-dev libzmq3-dev libcurl4-openssl-dev"
+    [build]="build-essential cmake ninja-build pkg-config libjansson-dev libyaml-dev zlib1g-dev libzstd-dev libssl-dev libutf8proc-dev protobuf-c-compiler libprotobuf-c-dev libsqlite3-dev libevent-dev libzmq3-dev libcurl4-openssl-dev libjs-chart.js"
     [base]="python3 python3-pip ca-certificates"
     [test]="git python3 python3-pip clang-format-14 zstd iproute2"
     [fuzz]="clang-14 libclang-rt-14-dev"

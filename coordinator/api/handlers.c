@@ -74,6 +74,8 @@ static const struct handler HANDLERS[ROUTE_COUNT] = {
     [ROUTE_EVENTS] = {.start = events_follow},
     [ROUTE_STREAM] = {.read = live_read, .start = live_start},
     [ROUTE_AUDIT] = {.read = audit_read},
+    [ROUTE_PAGE] = {.start = page_show},
+    [ROUTE_PAGE_FILE] = {.start = page_file_show},
     [ROUTE_CLUSTER] = {.read = cluster_read, .start = cluster_show},
     [ROUTE_GC] = {.start = cluster_gc},
     [ROUTE_BACKUP] = {.start = cluster_backup},

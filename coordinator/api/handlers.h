@@ -72,4 +72,7 @@ exchange_start healthz, readyz, metrics_show, openapi_show;
 /* ---- openapi.c ---- */
 void openapi_write(struct buf *out);
 
+/* ---- on_page.c ---- */
+exchange_start page_show, page_file_show;
+
 #endif
