@@ -84,8 +84,8 @@ def test_a_name_that_is_not_the_servers_is_refused():
 class Tab:
     """A stream, of which what came is kept."""
 
-    def __init__(self, token, query="", last=None):
-        self.connection, self.response = open_stream("/v1/stream" + query, token, last)
+    def __init__(self, token, path="/v1/stream", last=None):
+        self.connection, self.response = open_stream(path, token, last)
         expect(200, self.response.status, "a stream")
         self.events, self.seen = read_events(self.response), []
 
@@ -129,7 +129,7 @@ def test_a_tab_is_told_what_there_is_and_then_what_changes():
 
 
 def test_a_tenants_tab_sees_nothing_of_another():
-    theirs, ours = Tab(tokens["foreign_viewer"], "?after=0"), Tab(tokens["viewer"], "?after=0")
+    theirs, ours = Tab(tokens["foreign_viewer"], "/v1/stream?after=0"), Tab(tokens["viewer"], "/v1/stream?after=0")
     for tab in (theirs, ours):
         tab.until(lambda kind, data: kind == "cluster")
     job = submit()["job"]["id"]
@@ -210,6 +210,32 @@ def test_zx_events_are_followed_across_a_crash_without_a_gap_or_a_repeat():
         api.server.start()
     whole = [e["number"] for e in must("GET", "/v1/events?limit=1000", tokens["viewer"])["events"]]
     expect(whole[:len(got)], got, "what was followed, beside what there is")
+
+
+def test_zw_a_gap_is_told_where_retention_has_cut():
+    over = submit()["job"]["id"]
+    must("POST", f"/v1/jobs/{over}:cancel", tokens["submitter"])
+    kept = submit()["job"]["id"]  # is not over: its events stay
+    api.server.crash()
+    api.server.start("--keep-events", "0.2s")
+    numbers = []
+    while not numbers or min(numbers) < 2 or over in jobs:  # until the cut is made
+        events = must("GET", "/v1/events?limit=1000", tokens["admin"])["events"]
+        numbers, jobs = [e["number"] for e in events], [e.get("job_id") for e in events]
+    for path in ("/v1/stream?after=1", "/v1/events?follow=true&after=1"):
+        tab = Tab(tokens["admin"], path=path)
+        gap = tab.until(lambda kind, data: kind == "gap")
+        expect(2, gap["from"], f"{path}: from")
+        expect(True, gap["to"] >= 3, f"{path}: to {gap['to']}")
+        expect([], tab.of("event"), f"{path}: events before the gap is told")
+        event = tab.until(lambda kind, data: kind == "event" and data.get("job_id") == kept)
+        expect(True, event["number"] > 1, f"{path}: what stayed is told too")
+        tab.close()
+        tab = Tab(tokens["admin"], path=path, last=str(gap["to"]))
+        mark = submit()["job"]["id"]
+        tab.until(lambda kind, data: kind == "event" and data.get("job_id") == mark)
+        expect([], tab.of("gap"), f"{path}: gaps behind the cut")
+        tab.close()
 
 
 def test_zy_a_session_outlives_a_crash_and_a_name_may_be_given():
