@@ -18,6 +18,7 @@
 
 #include "coordinator/change.h"
 #include "coordinator/join.h"
+#include "coordinator/retention.h"
 #include "coordinator/scores.h"
 #include "coordinator/series.h"
 #include "coordinator/state.h"
@@ -37,6 +38,7 @@ void coordinator_options_default(struct coordinator_options *options)
                                             .backoff_base_ms = 1000,
                                             .start_after_ms = 10 * 60 * 1000,
                                             .yield_after_ms = 5 * 60 * 1000,
+                                            .keep_events_ms = 90 * 24 * 3600 * 1000LL,
                                             .preempt = true,
                                             .preempt_after_ms = 60 * 1000,
                                             .preempt_min_run_ms = 5 * 60 * 1000};
@@ -200,6 +202,7 @@ static enum status open_all(struct coordinator *coordinator, struct error *error
                  "version %s, epoch %" PRId64, TAILOR_VERSION, coordinator->epoch);
     change_commit(change, NULL, NULL);
     cycle_start(coordinator);
+    coordinator->retention = retention_start(coordinator);
     return STATUS_OK;
 }
 
@@ -223,6 +226,7 @@ enum status coordinator_open(const struct coordinator_options *options, struct e
 void coordinator_close(struct coordinator *coordinator)
 {
     cycle_stop(coordinator);
+    retention_stop(coordinator->retention);
     coordinator->closing = true;
     if (coordinator->scores != NULL)
         scores_close(coordinator->scores);

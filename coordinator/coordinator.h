@@ -185,23 +185,11 @@ struct watch {
 void coordinator_watch_start(struct coordinator *coordinator, struct watch *watch);
 void coordinator_watch_stop(struct coordinator *coordinator, struct watch *watch);
 
-/* Jobs whose looks (state, step, what they wait for) changed behind `after`, the number of a change;
- * the oldest change first, and a shard's as its whole's, which may come twice. tenant "": of all.
- * Returns how many; they are in the arena. Changes less than a second old may be missing yet. */
-struct job_news {
-    int64_t number, job;
-};
-
-int coordinator_jobs_changed(struct coordinator *coordinator, const char *tenant, int64_t after,
-                             struct arena *arena, struct job_news **news_out);
-int64_t coordinator_jobs_newest(struct coordinator *coordinator); /* its number */
-
 /* Pages of what lies in segment files. `after` is the number of the last entry that was seen (a
  * page's `next`), 0: from the beginning. The lists are filled in the arena before `done`. */
 struct series_query {
     int64_t job;
-    int64_t after;
-    int64_t limit;
+    int64_t after, limit;
     int64_t rank; /* logs: −1: all */
     int64_t term; /* 0: all */
     bool end;     /* no entries: only `next`, the number of the newest one */

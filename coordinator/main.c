@@ -18,12 +18,14 @@
 
 struct options {
     const char *data, *workers, *advertise, *http, *tls_cert, *tls_key, *restore;
-    const char *heartbeat, *lost_after, *stop_after, *backoff, *start_after, *yield_after;
+    const char *heartbeat, *lost_after, *stop_after, *backoff, *start_after, *yield_after,
+        *keep_events;
     bool no_preemption, insecure, version;
     struct option_list host;
 };
 
-#define FIELD(name) offsetof(struct options, name)
+#define DURATION_MAX_S (400 * 24 * 3600.0)
+#define FIELD(name)    offsetof(struct options, name)
 
 static const struct option_row ROWS[] = {
     {"data", 'd', OPTION_STRING, FIELD(data), "DIR", "where all state lies (needed)"},
@@ -52,6 +54,8 @@ static const struct option_row ROWS[] = {
      "an attempt has to start within; 10m"},
     {"yield-after", 0, OPTION_STRING, FIELD(yield_after), "TIME",
      "an attempt that is told to stop has to stop within; 5m"},
+    {"keep-events", 0, OPTION_STRING, FIELD(keep_events), "TIME",
+     "events of jobs that are over stay so long; 2160h"},
     {"no-preemption", 0, OPTION_FLAG, FIELD(no_preemption), NULL,
      "nobody is told to give slots away"},
     {"version", 0, OPTION_FLAG, FIELD(version), NULL, "print the version"},
@@ -69,7 +73,7 @@ static void take_duration(const char *name, const char *text, int64_t *out_ms)
     double seconds;
     if (text == NULL)
         return;
-    if (!parse_duration_s(text, &seconds) || seconds <= 0 || seconds > 30 * 24 * 3600.0)
+    if (!parse_duration_s(text, &seconds) || seconds <= 0 || seconds > DURATION_MAX_S)
         fatal(2, "--%s: \"%s\" is no time, such as 0.5s, 10s or 2m", name, text);
     *out_ms = (int64_t)(seconds * 1000);
 }
@@ -87,6 +91,7 @@ static void coordinator_options(const struct options *given, struct coordinator_
     take_duration("backoff", given->backoff, &options->backoff_base_ms);
     take_duration("start-after", given->start_after, &options->start_after_ms);
     take_duration("yield-after", given->yield_after, &options->yield_after_ms);
+    take_duration("keep-events", given->keep_events, &options->keep_events_ms);
     if (options->lost_after_ms < 3 * options->heartbeat_ms)
         fatal(2, "--lost-after must be at least three times --heartbeat");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * news: which jobs changed, for those who show them. Each job carries the number of its last
+ * Each job carries the number of its last
  * visible change; who follows keeps the greatest that it has seen. So nothing is queued for
  * anybody, and a job that changed ten times is new once.
  *
@@ -9,6 +9,8 @@
  * the code would forget. The waiting sentence's figures are no change: with each free slot they
  * move for all that wait.
  */
+#include "coordinator/news.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -101,6 +101,7 @@ struct coordinator {
     struct background *database, *store_thread;
     struct joins *joins;
     struct scores *scores;
+    struct retention *retention;
 
     struct cluster cluster;
     struct job_list jobs;

@@ -112,8 +112,8 @@ void coordinator_status(struct coordinator *coordinator, struct arena *arena,
         if (figures.reasons[i] == 0)
             continue;
         Api__WaitingJobs *row = message_add(arena, status_out, "waiting");
-        row->has_reason = row->has_jobs = true;
-        row->reason = (Api__WaitingReason)i;
+        row->has_waiting_reason = row->has_jobs = true;
+        row->waiting_reason = (Api__WaitingReason)i;
         row->jobs = figures.reasons[i];
     }
 }

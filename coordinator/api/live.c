@@ -12,6 +12,7 @@
 #include "coordinator/api/board.h"
 #include "coordinator/api/handlers.h"
 #include "coordinator/api/sse.h"
+#include "coordinator/news.h"
 #include "lib/check.h"
 #include "lib/limits.h"
 #include "proto/message_json.h"

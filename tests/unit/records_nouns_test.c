@@ -485,7 +485,7 @@ TEST(a_queue_counts_its_jobs)
 TEST(events_and_the_audit_are_read_from_a_cursor_by_those_they_concern)
 {
     Api__AuditEntry entry = API__AUDIT_ENTRY__INIT;
-    int64_t removed;
+    int64_t removed, cut, newest;
     records_fixture_open(&fixture);
     for (int i = 0; i < 5; i++)
         EXPECT_I64(STATUS_OK, event_record_job(fixture.records, i, i % 2 ? "general" : "acme", 1, 1,
@@ -502,6 +502,12 @@ TEST(events_and_the_audit_are_read_from_a_cursor_by_those_they_concern)
     EXPECT_I64(5, events->next);
     EXPECT_I64(STATUS_OK, event_record_expire(fixture.records, 3, &removed, &error));
     EXPECT_I64(3, removed);
+    EXPECT_I64(STATUS_OK, event_record_bounds(fixture.records, &cut, &newest, &error));
+    EXPECT_I64(3, cut);
+    EXPECT_I64(5, newest);
+    EXPECT_I64(STATUS_OK, event_record_expire(fixture.records, 0, &removed, &error));
+    EXPECT_I64(STATUS_OK, event_record_bounds(fixture.records, &cut, &newest, &error));
+    EXPECT_I64(3, cut); /* what was cut stays cut */
     entry.has_time_ms = 1;
     entry.actor = "root";
     entry.action = "TENANT_CREATE";
