@@ -25,7 +25,7 @@ def routes():
     with open(os.path.join(api.ROOT, "proto", "routes.def")) as f:
         rows = re.findall(r'^ROUTE\((\w+), (\w+), "([^"]+)", \w+, \w+, (\w+), (\w+)', f.read(), re.M)
     for name, method, path, role, body in rows:
-        path = path.replace("{tenant}", "acme").replace("{name}", "nothing").replace("{version}", "9")
+        path = path.replace("/ui/{name}", "/ui/app.js").replace("{tenant}", "acme").replace("{name}", "nothing").replace("{version}", "9")
         path = path.replace("{digest}", "0" * 64)
         path = re.sub(r"\{id\}", {"JOB": "j-999", "BAT": "b-999", "TOK": "t-999", "WOR": "w-999"}.get(name[:3], "1"),
                       path)
