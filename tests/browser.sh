@@ -9,6 +9,7 @@ set -uo pipefail
 set -- "${1:-$(cd "$(dirname "$0")/.." && pwd)/build}"
 . "$(dirname "${BASH_SOURCE[0]}")/e2e/lib.sh"
 . "$root/tests/e2e/service_lib.sh"
+"$root/deploy/packages.sh" browser || exit 1
 python3 "$root/deploy/sample_data.py" --out data
 expect "up" bash -c "tailor up --workers 2 --data '$work/service' --port $port >up.txt"
 expect "a base" tailor base add tiny "$base" -q

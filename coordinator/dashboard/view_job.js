@@ -9,15 +9,15 @@ import { follow, on } from "./stream.js";
 const POINTS_MAX = 50000, LINES = 400;
 const FINAL = ["succeeded", "failed", "cancelled"];
 const PHASES = ["data", "forward", "backward", "reduce", "optimizer", "checkpoint"];
-// What is drawn: title, names of values, unit.
+// What is drawn: title, names of values, unit; and which of them of runs that are laid over each other.
 const CURVES = [
-  ["Loss", ["loss", "rank_loss", "lm_loss", "eval_loss"], ""],
-  ["Ranking accuracy", ["accuracy", "eval_custom_accuracy", "eval_general_accuracy"], ""],
+  ["Loss", ["loss", "rank_loss", "lm_loss", "eval_loss"], "", ["loss"]],
+  ["Ranking accuracy", ["accuracy", "eval_custom_accuracy", "eval_general_accuracy"], "", ["accuracy", "eval_general_accuracy"]],
   ["Reward margin", ["margin"], ""],
   ["Learning rate", ["learning_rate"], ""],
   ["Tokens a second", ["tokens_per_second"], ""],
   ["Gradient norm", ["grad_norm"], ""],
-  ["A step's phases, seconds", PHASES.map((phase) => `step_seconds.${phase}`), "s"],
+  ["A step's phases, seconds", PHASES.map((phase) => `step_seconds.${phase}`), "s", ["step_seconds.backward"]],
 ];
 const VERBS = [
   ["cancel", (job) => !FINAL.includes(job.state)], ["pause", (job) => ["running", "starting", "queued"].includes(job.state)],
@@ -34,7 +34,8 @@ async function read(id) {
 // Curves of one run or of several; returns how points are added.
 function curves(place, runs) {
   const made = [];
-  for (const [title, names, unit] of CURVES) {
+  for (const [title, every, unit, few] of CURVES) {
+    const names = runs.length > 1 && few ? few : every;
     const series = runs.flatMap(({ job, points }) => names.map((name) => ({ id: job.id, value: name,
       name: runs.length > 1 ? `${job.id} ${name}` : name, points: valuesOf(points, name) })));
     const used = series.filter((s) => s.points.length > 0 || runs.some((r) => r.job.id === s.id && !FINAL.includes(r.job.state) &&

@@ -78,7 +78,8 @@ TEST(a_wrong_method_is_told_the_right_ones_and_a_wrong_path_is_not_found)
     EXPECT_I64(STATUS_NOT_FOUND, route_find("POST", "/v1/jobs/j-1:explode", &match, &error));
     EXPECT_I64(STATUS_NOT_FOUND, route_find("GET", "/v1/jobs/j-1/events/2", &match, &error));
     EXPECT_I64(STATUS_NOT_FOUND, route_find("POST", "/v1/jobs/:cancel", &match, &error));
-    EXPECT_I64(STATUS_NOT_FOUND, route_find("GET", "/", &match, &error));
+    EXPECT_I64(STATUS_NOT_FOUND, route_find("GET", "/index.html", &match, &error));
+    EXPECT_I64(STATUS_OK, route_find("GET", "/", &match, &error));
 }
 
 TEST(a_hostile_path_is_refused)
