@@ -122,7 +122,8 @@ static struct bufferevent *on_accept(struct event_base *base, void *argument)
         .channel = channel, .deadline_ms = coordinator_now_ms() + connections->limits.read_ms};
     accept_or_not(connections);
     struct timeval every = {.tv_usec = SWEEP_MS * 1000};
-    event_add(connections->sweep, &every);
+    if (!event_pending(connections->sweep, EV_TIMEOUT, NULL)) /* to add it again puts it off */
+        event_add(connections->sweep, &every);
     return channel;
 }
 

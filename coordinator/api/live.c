@@ -383,9 +383,12 @@ static void on_series_woken(void *argument)
     pump(follow->live);
 }
 
+/* Behind a beat too: to read events is to ask whether the token still is one. */
 static void on_flushed(void *argument)
 {
-    pump(argument);
+    struct live *live = argument;
+    live->events_woken = true;
+    pump(live);
 }
 
 static void on_board(struct api *api)

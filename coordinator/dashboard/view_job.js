@@ -143,6 +143,14 @@ export async function jobView(view, id) {
     on("jobs", ({ jobs }) => { const mine = jobs.find((j) => j.id === id); if (mine) { job = { ...job, ...mine }; show(); } }),
   ];
   follow([id], true);
+  // Points that came while there was no stream.
+  leave.push(on("up", async () => {
+    const last = points.length ? points[points.length - 1].step : 0;
+    points = await pages(`/v1/jobs/${id}/metrics`, "points", POINTS_MAX);
+    points.filter((point) => point.step > last).forEach((point) => add(id, point));
+    job = { ...job, ...await get(`/v1/jobs/${id}`) };
+    show();
+  }));
   const part = async (path, make) => { try { const it = await get(`/v1/jobs/${id}/${path}`); make(it); } catch { /* it has none */ } };
   await part("events?limit=1000", (it) => it.events.forEach(event));
   await part("logs?limit=400", (it) => it.lines.forEach((l) => line(l.text)));

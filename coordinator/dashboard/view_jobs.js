@@ -66,7 +66,12 @@ export async function jobsView(view) {
     if (event.key === "k") list.move(-1);
   };
   document.addEventListener("keydown", keys);
-  for (const job of await pages("/v1/jobs", "jobs", JOBS_MAX)) all.set(job.id, job);
-  show();
-  return () => { leave(); document.removeEventListener("keydown", keys); };
+  // A stream begins with nothing of jobs: what changed while there was none is in the list.
+  const read = async () => {
+    for (const job of await pages("/v1/jobs", "jobs", JOBS_MAX)) all.set(job.id, job);
+    show();
+  };
+  const again = on("up", read);
+  await read();
+  return () => { leave(); again(); document.removeEventListener("keydown", keys); };
 }

@@ -120,6 +120,19 @@ TEST(an_answer_s_body_does_not_wait_for_its_head_to_be_acknowledged)
     site_close(&site);
 }
 
+TEST(who_has_left_is_forgotten_also_while_others_keep_coming)
+{
+    struct site site;
+    enum { COMERS = 12, BETWEEN_MS = 40 };
+    site_open(&site, CONNECTION_LIMITS_DEFAULT);
+    for (int i = 0; i < COMERS; i++) {
+        close(client(&site));
+        turns(&site, BETWEEN_MS);
+    }
+    EXPECT(connections_count(site.connections) < COMERS);
+    site_close(&site);
+}
+
 TEST(a_request_that_drips_in_is_cut_off_though_it_is_never_silent)
 {
     struct site site;
