@@ -33,7 +33,6 @@ a GPU query kept without its barrier | emulated_ops_backends_attention_test | wo
 a GPU subtree that ends early | emulated_ops_backends_attention_test | worker/ops_cuda/attention.h | parent >= segment | parent > segment
 a GPU rotation back that goes on | emulated_ops_backends_attention_test | worker/ops_cuda/rope.cu | ? -angles[2 * j + 1] | ? angles[2 * j + 1]
 a GPU rounding that reads behind a row | emulated_ops_backends_test | worker/ops_cuda/gemm_convert.cu | column + i < columns ? at[i] : 0.0f | at[i]
-a GPU rounding that swaps a pair | emulated_gpu_products_test | worker/ops_cuda/gemm_convert.cu | bf16_pair(x[6], x[7]) | bf16_pair(x[7], x[6])
 a GPU mean gradient with another head's distance | emulated_ops_backends_attention_test | worker/ops_cuda/attention.cu | * o[head * D + d] | * o[head * (D - 1) + d]
 a GPU query that adds keys behind its last | emulated_ops_backends_attention_test | worker/ops_cuda/attention_fp32.cu | add_weighted(sum, p, of.v, row, keys - base < WARP ? keys - base : WARP, of.D) | add_weighted(sum, p, of.v, row, WARP - 1, of.D)
 a GPU query's gradient that forgets a key | emulated_ops_backends_attention_test | worker/ops_cuda/attention_fp32.cu | add_weighted(sum, ds, of.k, row, keys - base < WARP ? keys - base : WARP, of.D) | add_weighted(sum, ds, of.k, row, keys - base < WARP ? keys - base - 1 : WARP, of.D)
