@@ -14,7 +14,10 @@ export function on(kind, listener) {
 }
 
 function tell(kind, data) {
-  for (const listener of listeners.get(kind) || []) listener(data);
+  for (const listener of listeners.get(kind) || []) {
+    const done = listener(data);
+    if (done instanceof Promise) done.catch(() => {}); // the server is gone again: what was asked is asked behind the next hello
+  }
 }
 
 export const staleMs = () => (heard && Date.now() - heard > STALE_MS ? Date.now() - heard : 0);

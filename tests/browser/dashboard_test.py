@@ -127,7 +127,7 @@ def check_job():
     until("and get more", lambda: points("Loss") > had)
     until("its log is there", lambda: len(one("pre[aria-label=Log]").text) > 20)
     shot("job")
-    one(test("cancel")).click()
+    until("cancel can be pressed", lambda: one(test("cancel")).click() or True)
     until("cancel asks first", lambda: "Cancel" in one("dialog").text)
     page.switch_to.active_element.send_keys(Keys.ESCAPE)
     until("Esc says no", lambda: not page.find_elements(By.TAG_NAME, "dialog"))
@@ -217,9 +217,9 @@ def check_restart():
 
 
 def check_cancel():
-    one(test("cancel")).click()
+    until("cancel can be pressed", lambda: one(test("cancel")).click() or True)
     until("the question", lambda: one(test("confirm")))
-    one(test("confirm")).click()
+    until("and answered", lambda: one(test("confirm")).click() or True)
     until("a confirmed cancel ends the job", lambda: "cancelled" in texts(".state"))
 
 
@@ -244,7 +244,7 @@ try:
     check_logs([])
     check_restart()
     check_cancel()
-    check_logs(["/v1/stream", "ERR_CONNECTION_REFUSED"])  # while there was no coordinator
+    check_logs(["/v1/stream", "net::ERR_"])  # while there was no coordinator
 finally:
     page.quit()
 print(f"{len(failures)} failed" if failures else "all passed")
