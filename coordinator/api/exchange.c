@@ -262,6 +262,7 @@ static enum status run_read(struct records *records, void *argument, struct erro
 {
     struct exchange *exchange = argument;
     TRY(identify(records, exchange, error));
+    TRY(request_is_complete(exchange->match.route, exchange->request, error));
     if (exchange->handler->read == NULL)
         return STATUS_OK;
     return exchange->handler->read(records, exchange, error);
