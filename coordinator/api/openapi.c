@@ -154,8 +154,9 @@ static void write_content(const struct route *route, const char *type, struct bu
     if (strcmp(type, "application/json") == 0)
         buf_printf(out, "\"%s\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}", type,
                    route->reply->short_name);
-    else if (strcmp(type, "application/octet-stream") == 0)
-        buf_printf(out, "\"%s\":{\"schema\":{}}", type);
+    else if (strcmp(type, "application/octet-stream") == 0 ||
+             strcmp(type, "text/event-stream") == 0)
+        buf_printf(out, "\"%s\":{\"schema\":{}}", type); /* bytes; events, each of its own form */
     else
         buf_printf(out, "\"%s\":{\"schema\":{\"type\":\"string\"}}", type);
 }
@@ -208,7 +209,7 @@ static bool may_refuse(const struct route *route, int code)
 
 static void write_answers(const struct route *route, struct buf *out)
 {
-    static const int codes[] = {400, 401, 403, 404, 409, 413, 421, 422, 429, 500, 503};
+    static const int codes[] = {400, 401, 403, 404, 405, 409, 413, 421, 422, 429, 500, 503};
     const struct route_answer *answer;
     int own = 0;
     buf_append_string(out, "\"responses\":{");

@@ -64,6 +64,16 @@ def test_other_methods_are_405_and_say_which_there_are():
         expect("method_not_allowed", reply["error"]["code"], f"{method} {path}")
 
 
+def test_a_body_is_never_taken_for_the_next_request():
+    inner = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for method in ("HEAD", "TRACE", "QUERY", "PROPFIND", "GET", "OPTIONS", "PATCH", "DELETE", "POST"):
+        with socket.create_connection((api.server.host, api.server.port), timeout=api.WAIT_S) as s:
+            s.sendall(f"{method} /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(inner)}\r\n\r\n".encode()
+                      + inner + b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answers = b"".join(iter(lambda: s.recv(65536), b""))
+        expect(False, b"200 OK" in answers, f"{method}: its body was answered like a request")
+
+
 def test_head_has_the_length_and_no_body():
     code, headers, text = api.server.call("HEAD", "/v1/cluster", tokens["viewer"])
     expect(200, code, "HEAD")
