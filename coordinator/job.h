@@ -4,8 +4,8 @@
  * on its way, the words of its last failure. What is needed at rest (spec, labels) is in the
  * records.
  *
- * The list holds the jobs that the cluster knows, and for JOB_NEWS_MS those that have ended (news.c);
- * both are in order of id.
+ * The list holds the jobs that the cluster knows, and for JOB_NEWS_MS those that have ended
+ * (news.c); both are in order of id.
  */
 #ifndef TAILOR_COORDINATOR_JOB_H
 #define TAILOR_COORDINATOR_JOB_H

@@ -250,8 +250,8 @@ size_t cuda_scratch_bytes(const struct device *device, const struct scratch_shap
 {
     (void)device;
     const size_t families[] = {cuda_lora_scratch(shape), cuda_rows_scratch(shape),
-                               cuda_attention_scratch(shape),
-                               cuda_cross_entropy_scratch(shape), cuda_adamw_scratch()};
+                               cuda_attention_scratch(shape), cuda_cross_entropy_scratch(shape),
+                               cuda_adamw_scratch()};
     size_t most = 0;
     for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++) {
         most = families[i] > most ? families[i] : most;
