@@ -74,3 +74,14 @@ enum status request_read(struct arena *arena, const struct route_match *match, c
     *(void **)message_out = message;
     return STATUS_OK;
 }
+
+enum status request_is_complete(const struct route *route, const ProtobufCMessage *message,
+                                struct error *error)
+{
+    for (unsigned i = 0; i < route->request->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &route->request->fields[i];
+        if (route_needs(route->id, field->name) && !message_has(message, field))
+            return error_set(error, STATUS_USAGE, "%s: say which", field->name);
+    }
+    return STATUS_OK;
+}

@@ -15,4 +15,8 @@
 enum status request_read(struct arena *arena, const struct route_match *match, const char *query,
                          const char *body, size_t length, void *message_out, struct error *error);
 
+/* Is all there that the route needs? Apart from reading, since it is said only to who may ask. */
+enum status request_is_complete(const struct route *route, const ProtobufCMessage *message,
+                                struct error *error);
+
 #endif

@@ -32,6 +32,20 @@ static const struct route ROUTES[ROUTE_COUNT] = {
 #include "proto/routes.def"
 };
 
+static const struct {
+    enum route_id id;
+    const char *field;
+} NEEDS[] = {
+#define ROUTE_NEEDS(id, field) {ROUTE_##id, #field},
+#include "proto/routes.def"
+};
+
+static const struct route_answer ANSWERS[] = {
+#define ROUTE_ANSWER(id, code, type) {ROUTE_##id, code, type},
+#include "proto/routes.def"
+};
+enum { ANSWER_COUNT = sizeof(ANSWERS) / sizeof(ANSWERS[0]) };
+
 static const char *const METHODS[] = {
     [ROUTE_GET] = "GET", [ROUTE_POST] = "POST", [ROUTE_PUT] = "PUT", [ROUTE_DELETE] = "DELETE"};
 enum { METHOD_COUNT = sizeof(METHODS) / sizeof(METHODS[0]) };
@@ -51,6 +65,19 @@ const char *route_method_name(enum route_method method)
 const ProtobufCMessageDescriptor *route_error_type(void)
 {
     return &api__error_reply__descriptor;
+}
+
+bool route_needs(enum route_id id, const char *field)
+{
+    for (size_t i = 0; i < sizeof(NEEDS) / sizeof(NEEDS[0]); i++)
+        if (NEEDS[i].id == id && strcmp(NEEDS[i].field, field) == 0)
+            return true;
+    return false;
+}
+
+const struct route_answer *route_answer_at(int index)
+{
+    return index < ANSWER_COUNT ? &ANSWERS[index] : NULL;
 }
 
 static int hex_digit(char c)

@@ -50,6 +50,17 @@ struct route_match {
 const struct route *route_at(int index); /* 0 … ROUTE_COUNT − 1 */
 const char *route_method_name(enum route_method method);
 const ProtobufCMessageDescriptor *route_error_type(void);
+/* Does the request need this field, which is not in the path? */
+bool route_needs(enum route_id id, const char *field);
+
+/* What a route answers besides 200 with its reply as JSON. */
+struct route_answer {
+    enum route_id id;
+    int code;
+    const char *type;
+};
+
+const struct route_answer *route_answer_at(int index); /* NULL behind the last */
 
 /* `path` without the query. STATUS_NOT_FOUND (404), STATUS_UNSUPPORTED naming the methods that the
  * path knows (405), or STATUS_USAGE (400) for a path that no client of good will sends: "..", an

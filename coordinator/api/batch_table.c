@@ -196,8 +196,6 @@ enum status batch_plan_read(struct records *records, struct exchange *exchange,
     struct arena *arena = &exchange->arena;
     *plan = (struct batch_plan){
         .name = request->name, .key = request->key, .override_count = (int)request->n_set};
-    if (request->name == NULL)
-        return error_set(error, STATUS_USAGE, "name: say what the batch is called");
     TRY(exchange_tenant(exchange, request->tenant, &plan->tenant, error));
     plan->overrides = arena_array(arena, struct spec_override, request->n_set);
     for (size_t i = 0; i < request->n_set; i++)

@@ -88,6 +88,17 @@ static void header(struct exchange *exchange, const char *name, const char *valu
     evhttp_add_header(evhttp_request_get_output_headers(exchange->http), name, value);
 }
 
+/* Of HEAD, TRACE and methods that it does not know, evhttp leaves the body where it is, and would
+ * take it for the next request: one that somebody else's proxy has not seen. */
+static bool body_is_left(const struct exchange *exchange)
+{
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(exchange->http);
+    const char *length = evhttp_find_header(headers, "Content-Length");
+    bool announced = (length != NULL && strcmp(length, "0") != 0) ||
+                     evhttp_find_header(headers, "Transfer-Encoding") != NULL;
+    return announced && evbuffer_get_length(evhttp_request_get_input_buffer(exchange->http)) == 0;
+}
+
 static void send_answer(struct exchange *exchange)
 {
     struct evbuffer *body = evbuffer_new();
@@ -97,6 +108,8 @@ static void send_answer(struct exchange *exchange)
     header(exchange, "X-Request-Id", exchange->id);
     header(exchange, "Cache-Control", "no-store");
     header(exchange, "X-Content-Type-Options", "nosniff");
+    if (body_is_left(exchange))
+        header(exchange, "Connection", "close");
     if (exchange->code == 401)
         header(exchange, "WWW-Authenticate", "Bearer");
     if (exchange->retry_after_s > 0) {
@@ -262,6 +275,7 @@ static enum status run_read(struct records *records, void *argument, struct erro
 {
     struct exchange *exchange = argument;
     TRY(identify(records, exchange, error));
+    TRY(request_is_complete(exchange->match.route, exchange->request, error));
     if (exchange->handler->read == NULL)
         return STATUS_OK;
     return exchange->handler->read(records, exchange, error);

@@ -69,9 +69,6 @@ exchange_run queues_read, audit_read, cluster_read;
 exchange_start queue_pause, queue_resume, events_follow, cluster_show, cluster_gc, cluster_backup;
 exchange_start healthz, readyz, metrics_show, openapi_show;
 
-/* ---- openapi.c ---- */
-void openapi_write(struct buf *out);
-
 /* ---- on_page.c ---- */
 exchange_start page_show, page_file_show;
 

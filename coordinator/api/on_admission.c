@@ -71,8 +71,6 @@ static enum status check(struct records *records, struct exchange *exchange,
                          const Api__DatasetAddRequest *request, struct error *error)
 {
     TRY(exchange_own(exchange, request->tenant, error));
-    if (request->name == NULL)
-        return error_set(error, STATUS_USAGE, "name: say which");
     if (request->shared && exchange->caller.role < API__ROLE__ROLE_TENANT_ADMIN)
         return error_set(error, STATUS_DENIED, "shared: this needs the role tenant_admin");
     return need_blob(records, request->tenant, request->digest, "digest", error);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "coordinator/api/handlers.h"
+#include "coordinator/api/openapi.h"
 #include "coordinator/api/stream.h"
 #include "storage/records/blob_record.h"
 #include "storage/records/event_record.h"
@@ -192,7 +193,8 @@ void metrics_show(struct exchange *exchange)
 
 void openapi_show(struct exchange *exchange)
 {
-    openapi_write(&exchange->text);
+    const struct buf *document = openapi_document();
+    buf_append(&exchange->text, document->data, document->length);
     exchange->content_type = "application/json";
     exchange_done(exchange, STATUS_OK, NULL);
 }

@@ -23,8 +23,6 @@ enum status need_blob(struct records *records, const char *tenant, const char *d
                       const char *field, struct error *error)
 {
     bool has;
-    if (digest == NULL)
-        return error_set(error, STATUS_USAGE, "%s: say which", field);
     TRY(blob_record_has(records, tenant, digest, &has, error));
     if (!has)
         return error_set(error, STATUS_NOT_FOUND, "%s: %.12s… has not been uploaded", field,
@@ -52,8 +50,6 @@ enum status base_add(struct records *records, struct exchange *exchange, struct 
 {
     const Api__BaseAddRequest *request = exchange->request;
     Api__Base *base = exchange_reply(exchange);
-    if (request->name == NULL)
-        return error_set(error, STATUS_USAGE, "name: say which");
     TRY(need_blob(records, "", request->manifest, "manifest", error));
     base->name = request->name;
     base->manifest = request->manifest;
@@ -134,8 +130,6 @@ enum status upload_check(struct records *records, struct exchange *exchange, str
     upload->offset = request->offset;
     upload->has_bytes = request->has_bytes;
     upload->bytes = request->bytes;
-    if (exchange->match.route->id == ROUTE_UPLOAD_PUT && !request->has_bytes)
-        return error_set(error, STATUS_USAGE, "bytes: say how long the whole is");
     return STATUS_OK;
 }
 

@@ -114,11 +114,7 @@ void job_resume(struct exchange *exchange)
 void job_priority(struct exchange *exchange)
 {
     const Api__JobPriorityRequest *request = exchange->request;
-    struct error error;
-    if (!request->has_priority)
-        exchange_done(exchange, error_set(&error, STATUS_USAGE, "priority: say which"), &error);
-    else
-        wish(exchange, JOB_VERB_PRIORITY, request->id, request->priority);
+    wish(exchange, JOB_VERB_PRIORITY, request->id, request->priority);
 }
 
 /* ---- what it left ---------------------------------------------------------------------------- */

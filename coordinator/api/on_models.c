@@ -99,8 +99,6 @@ enum status model_add(struct records *records, struct exchange *exchange, struct
     const Api__ModelAddRequest *request = exchange->request;
     Api__ModelVersion *version = exchange_reply(exchange);
     TRY(exchange_own(exchange, request->tenant, error));
-    if (request->manifest == NULL)
-        return error_set(error, STATUS_USAGE, "manifest: say which");
     version->tenant = request->tenant;
     version->model = request->name;
     version->manifest = request->manifest;
@@ -114,8 +112,6 @@ enum status model_promote(struct records *records, struct exchange *exchange, st
     const Api__PromoteRequest *request = exchange->request;
     Api__ModelVersion *version;
     Api__Alias alias = API__ALIAS__INIT;
-    if (request->alias == NULL)
-        return error_set(error, STATUS_USAGE, "alias: say which shall point at this version");
     TRY(exchange_own(exchange, request->tenant, error));
     TRY(model_version_find(records, exchange, READ, request->tenant, request->name,
                            request->version, &version, error));
@@ -139,21 +135,10 @@ enum status shares_read(struct records *records, struct exchange *exchange, stru
                              exchange_reply(exchange), error);
 }
 
-static enum status check_share(const struct exchange *exchange, const Api__Share *share,
-                               struct error *error)
-{
-    TRY(exchange_own(exchange, share->tenant, error));
-    if (!share->has_kind || share->name == NULL || share->grantee == NULL)
-        return error_set(error, STATUS_USAGE, "a share needs kind, name and grantee");
-    return STATUS_OK;
-}
-
 enum status share_put(struct records *records, struct exchange *exchange, struct error *error)
 {
     Api__Share *share = exchange->request;
-    TRY(check_share(exchange, share, error));
-    if (!share->has_right)
-        return error_set(error, STATUS_USAGE, "right: say use or read");
+    TRY(exchange_own(exchange, share->tenant, error));
     share->has_created_ms = true;
     share->created_ms = coordinator_now_ms();
     exchange->reply = share;
@@ -162,6 +147,7 @@ enum status share_put(struct records *records, struct exchange *exchange, struct
 
 enum status share_remove(struct records *records, struct exchange *exchange, struct error *error)
 {
-    TRY(check_share(exchange, exchange->request, error));
-    return share_record_remove(records, exchange->request, error);
+    const Api__Share *share = exchange->request;
+    TRY(exchange_own(exchange, share->tenant, error));
+    return share_record_remove(records, share, error);
 }

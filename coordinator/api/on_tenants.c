@@ -39,9 +39,7 @@ void tenant_create(struct exchange *exchange)
 {
     const Api__Tenant *tenant = exchange->request;
     struct error error;
-    if (tenant->name == NULL)
-        exchange_done(exchange, error_set(&error, STATUS_USAGE, "name: say which"), &error);
-    else if (strcmp(tenant->name, "cluster") == 0)
+    if (strcmp(tenant->name, "cluster") == 0)
         exchange_done(exchange,
                       error_set(&error, STATUS_USAGE, "name: cluster is the cluster's own"),
                       &error);
@@ -71,8 +69,6 @@ static enum status check_token(const struct exchange *exchange, Api__Token *toke
                                struct error *error)
 {
     const char *tenant;
-    if (token->name == NULL || !token->has_role)
-        return error_set(error, STATUS_USAGE, "a token needs a name and a role");
     if (token->role == API__ROLE__ROLE_WORKER)
         return error_set(error, STATUS_USAGE, "role: workers come with a join token");
     if (token->role > exchange->caller.role)

@@ -64,6 +64,16 @@ def test_other_methods_are_405_and_say_which_there_are():
         expect("method_not_allowed", reply["error"]["code"], f"{method} {path}")
 
 
+def test_a_body_is_never_taken_for_the_next_request():
+    inner = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for method in ("HEAD", "TRACE", "QUERY", "PROPFIND", "GET", "OPTIONS", "PATCH", "DELETE", "POST"):
+        with socket.create_connection((api.server.host, api.server.port), timeout=api.WAIT_S) as s:
+            s.sendall(f"{method} /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(inner)}\r\n\r\n".encode()
+                      + inner + b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answers = b"".join(iter(lambda: s.recv(65536), b""))
+        expect(False, b"200 OK" in answers, f"{method}: its body was answered like a request")
+
+
 def test_head_has_the_length_and_no_body():
     code, headers, text = api.server.call("HEAD", "/v1/cluster", tokens["viewer"])
     expect(200, code, "HEAD")
@@ -387,12 +397,85 @@ def test_what_needs_no_token():
     expect(True, ready["ready"], "/readyz")
     expect(True, abs(ready["time_ms"] / 1000 - time.time()) < 5, "/readyz has the clock")
     expect_in("tailor_jobs{", api.server.call("GET", "/metrics")[2], "/metrics")
+
+
+def walk(value, where=""):
+    """Every object of a JSON value, with where it stands."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        yield where, value
+    for key, item in items:
+        yield from walk(item, f"{where}/{key}")
+
+
+def test_openapi_has_every_route_with_its_needs_and_answers():
+    with open(os.path.join(api.ROOT, "proto", "routes.def")) as f:
+        table = f.read()
     document = api.server.call("GET", "/v1/openapi.json")[2]
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            name = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].split("/")[-1]
-            expect(True, name in document["components"]["schemas"], f"the schema of {path}")
-    expect(True, "/v1/jobs/{id}:cancel" in document["paths"], "a path of the document")
+    operations = {}
+    for name, method, path, role, body in re.findall(
+            r'^ROUTE\((\w+), (\w+), "([^"]+)", \w+, \w+, (\w+), (\w+)', table, re.M):
+        operation = document["paths"].get(path, {}).get(method.lower())
+        if operation is None:
+            failures.append(f"{name}: {method} {path} is not in the document")
+            continue
+        operations[name] = operation
+        expect(name.lower(), operation["operationId"], f"{name}'s operationId")
+        expect(role == "NONE", operation.get("security") == [], f"{name} asks for no token")
+        expect(body != "NONE", "requestBody" in operation, f"{name} has a body")
+        expect(role != "NONE", role != "NONE" and "401" in operation["responses"], f"{name} answers 401")
+        expect(re.findall(r"{(\w+)}", path),
+               [p["name"] for part in re.findall(r"{(\w+)}", path) for p in operation["parameters"]
+                if p.get("in") == "path" and p["name"] == part and p["required"]], f"{name}'s parts of the path")
+    expect(len(operations), sum(len(o) for o in document["paths"].values()), "as many operations as routes")
+    for name, field in re.findall(r"^ROUTE_NEEDS\((\w+), (\w+)\)", table, re.M):
+        body = operations[name].get("requestBody", {}).get("content", {}).get("application/json", {})
+        needed = body.get("schema", {}).get("required", []) + [
+            p["name"] for p in operations[name]["parameters"] if p.get("required")]
+        expect(True, field in needed, f"{name} needs {field}")
+    for name, code, kind in re.findall(r'^ROUTE_ANSWER\((\w+), (\d+), "([^"]+)"\)', table, re.M):
+        expect(True, kind in operations[name]["responses"].get(code, {}).get("content", {}), f"{name}: {code} {kind}")
+
+
+def test_openapi_bounds_every_value_and_refers_to_what_is_there():
+    document = api.server.call("GET", "/v1/openapi.json")[2]
+    schemas = document["components"]["schemas"]
+    for where, value in walk(document):
+        for reference in [value["$ref"]] if isinstance(value.get("$ref"), str) else []:
+            found = document
+            for part in reference.lstrip("#/").split("/"):
+                found = found.get(part, {})
+            expect(True, bool(found), f"{where}: {reference}")
+        if where.startswith("/components/schemas/") and value.get("type") == "string" and "enum" not in value:
+            expect(True, "pattern" in value, f"{where} says what it may hold")
+        if value.get("type") == "array":
+            expect(True, value.get("maxItems", 0) > 0, f"{where} says how many at most")
+        if value.get("type") == "integer" and value.get("format") == "int64":
+            expect(True, value["minimum"] <= value["maximum"], f"{where} has its range")
+    job = schemas["Job"]["properties"]
+    expect({"type": "string", "maxLength": 63, "minLength": 1, "pattern": "^[a-z0-9][a-z0-9._-]*$"}, job["queue"],
+           "a name")
+    expect("the last lines of that rank", job["failure_log"]["description"], "api.proto's comment")
+    expect_in("the row has one response, or the model no calibration",
+              schemas["Score"]["properties"]["probability"]["description"], "a comment of two lines")
+    limit = {p["name"]: p["schema"] for p in document["paths"]["/v1/jobs"]["get"]["parameters"]}["limit"]
+    expect((1, 1000), (limit["minimum"], limit["maximum"]), "the range of limit")
+    expect(["jobs"], schemas["JobList"]["required"], "a list is always there")
+
+
+def test_what_has_to_be_given_is_asked_for_by_name_after_the_role():
+    for method, path, holder, body, field in (
+            ("POST", "/v1/tokens", "tenant_admin", {"role": "viewer"}, "name"),
+            ("POST", "/v1/tokens", "tenant_admin", {"name": "x"}, "role"),
+            ("POST", "/v1/tenants", "admin", {}, "name"), ("POST", "/v1/bases", "admin", {"name": "x"}, "manifest"),
+            ("POST", "/v1/jobs/j-1:priority", "tenant_admin", {}, "priority"),
+            ("POST", "/v1/tenants/acme/models/x/versions/1:promote", "tenant_admin", {}, "alias"),
+            ("DELETE", "/v1/tenants/acme/shares?name=x&grantee=globex", "tenant_admin", None, "kind"),
+            ("PUT", f"/v1/tenants/acme/blobs/{'0' * 64}?offset=0", "submitter", b"x", "bytes"),
+            ("POST", "/v1/batches", "submitter", {"recipe": "x"}, "name")):
+        code, _, reply = api.server.call(method, path, tokens[holder], body)
+        expect((400, f"{field}: say which"), (code, reply["error"]["message"]), f"{method} {path} without {field}")
+    expect(403, api.server.call("POST", "/v1/tenants", tokens["viewer"], {})[0], "who may not is not asked for a name")
 
 
 def test_workers_queues_cluster_and_audit_answer():

@@ -33,7 +33,9 @@ static void expect_rule(const ProtobufCMessageDescriptor *type,
     if (repeated && rule->count_max < 1)
         test_fail(__FILE__, __LINE__, "%s.%s: how many?", type->short_name, field->name);
     bool text_rule = rule->format >= FIELD_FORMAT_NAME && rule->format <= FIELD_FORMAT_BYTES;
-    if (text != text_rule)
+    bool number = field->type == PROTOBUF_C_TYPE_INT64 || field->type == PROTOBUF_C_TYPE_DOUBLE;
+    bool number_rule = rule->format >= FIELD_FORMAT_NUMBER;
+    if (text != text_rule || number != number_rule)
         test_fail(__FILE__, __LINE__, "%s.%s: its rule is not for its type", type->short_name,
                   field->name);
     if (text && rule->max < 1)
