@@ -281,6 +281,8 @@ static const struct option_row add_rows[] = {
     REMOTE_ROW("column", 0, OPTION_LIST, column, "OURS=THEIRS",
                "the data's own name of a column, as in prompt=question; may repeat"),
     REMOTE_ROW("shared", 0, OPTION_FLAG, shared, NULL, "every tenant's jobs may train on it"),
+    REMOTE_ROW("shards", 0, OPTION_STRING, shards, "N",
+               "judge it in N parts on free slots; default: a large file in as many as there are"),
     REMOTE_ROW("no-wait", 0, OPTION_FLAG, no_wait, NULL, "not until it has been judged"),
     REMOTE_ROWS,
 };

@@ -67,6 +67,9 @@
 #define TERM_MAX           1000000
 #define STEPS_MAX          1000000000
 
+/* Data from here on are judged in shards: about ten seconds of one core. */
+#define ADMISSION_SHARDED_BYTES (32 * MIB)
+
 /* Requests for rewards. */
 #define SCORE_BYTES_MAX      (1 * MIB)  /* of one: 256 texts of 4 KiB */
 #define SCORE_RESPONSES_MAX  256        /* of one: their answer fits a line of a report */

@@ -6,6 +6,9 @@
  * verdict changes the dataset's state (change_rows.c), and only what is accepted is read by other
  * jobs (resolve.c); each of them still judges it by its own data.policy.
  *
+ * A large file is judged in shards, as many as the pool has slots; the report is the same. A small
+ * one is not: to start a trainer takes longer than to read it.
+ *
  * To judge takes a tokenizer and a template: those of the model or base that is named, or of a base
  * of the service. A service without one takes data unseen, and says so.
  */
@@ -15,6 +18,8 @@
 #include "coordinator/api/resolve.h"
 #include "lib/buf.h"
 #include "lib/check.h"
+#include "lib/limits.h"
+#include "storage/records/blob_record.h"
 #include "storage/records/dataset_record.h"
 #include "storage/records/tenant_record.h"
 
@@ -22,7 +27,7 @@ struct admission {
     struct resolution resolution;
     struct job_submission submission;
     Api__Dataset *dataset;
-    bool shared;
+    bool shared, sharded;
 };
 
 /* ---- the database's thread ------------------------------------------------------------------- */
@@ -60,11 +65,21 @@ static enum status spec_make(struct exchange *exchange, const Api__DatasetAddReq
         put_text(&text, ",\"domain\":", request->domain);
     if (request->columns != NULL)
         buf_printf(&text, ",\"columns\":%s", request->columns);
-    buf_append_string(&text, "}]}}");
+    buf_printf(&text, "}]},\"resources\":{\"shards\":%lld}}", (long long)request->shards);
     enum status status = spec_parse(&exchange->arena, "the request", text.data, text.length, NULL,
                                     0, spec_out, error);
     buf_release(&text);
     return status;
+}
+
+/* Does the file pay for more than one process? */
+static enum status is_large(struct records *records, const Api__DatasetAddRequest *request,
+                            bool *large_out, struct error *error)
+{
+    int64_t bytes;
+    TRY(blob_record_size(records, request->tenant, request->digest, &bytes, error));
+    *large_out = bytes >= (int64_t)ADMISSION_SHARDED_BYTES;
+    return STATUS_OK;
 }
 
 static enum status check(struct records *records, struct exchange *exchange,
@@ -87,7 +102,10 @@ enum status dataset_resolve(struct records *records, struct exchange *exchange, 
         TRY(any_base(records, exchange, &from, error));
     *it = (struct admission){.resolution = {.arena = &exchange->arena, .tenant = request->tenant},
                              .dataset = dataset,
-                             .shared = request->shared};
+                             .shared = request->shared,
+                             .sharded = request->shards > 0};
+    if (request->shards == 0)
+        TRY(is_large(records, request, &it->sharded, error));
     exchange->state = it;
     dataset->tenant = request->tenant;
     dataset->name = request->name;
@@ -167,6 +185,7 @@ void dataset_add(struct exchange *exchange)
                                              .spec = resolution->spec,
                                              .inputs = resolution->inputs,
                                              .input_count = resolution->input_count,
+                                             .sharded = it->sharded,
                                              .before = insert,
                                              .before_argument = exchange};
     coordinator_job_submit(exchange->api->coordinator, &it->submission, on_submitted, exchange);

@@ -131,7 +131,7 @@ static enum status resolve_base(struct records *records, struct resolution *it,
     TRY(base_record_get(records, reference->name, it->arena, &base, error));
     if (base->state != API__BASE_STATE__BASE_STATE_READY || base->manifest == NULL)
         return error_set(error, STATUS_CONFLICT, "the base %s is not ready", base->name);
-    if (resolve_is_sharded(it->spec))
+    if (it->spec->stage == SPEC_STAGE_EVALUATE || it->spec->stage == SPEC_STAGE_SCORE)
         return error_set(error, STATUS_USAGE,
                          "%s is a base, which gives no rewards: name a model (tailor model list)",
                          base->name);
@@ -310,7 +310,8 @@ static int64_t time_ms(const char *text)
 
 bool resolve_is_sharded(const struct spec *spec)
 {
-    return spec->stage == SPEC_STAGE_EVALUATE || spec->stage == SPEC_STAGE_SCORE;
+    return spec->stage == SPEC_STAGE_EVALUATE || spec->stage == SPEC_STAGE_SCORE ||
+           spec->stage == SPEC_STAGE_ADMIT;
 }
 
 static void resolve_fields(struct resolution *it)

@@ -65,6 +65,18 @@ enum status blob_record_has(struct records *records, const char *tenant, const c
     return sql_value(&sql, &one, has_out, error);
 }
 
+enum status blob_record_size(struct records *records, const char *tenant, const char *digest,
+                             int64_t *bytes_out, struct error *error)
+{
+    struct sql sql;
+    bool found;
+    sql_begin(&sql, records, "SELECT bytes FROM blobs WHERE tenant = :tenant AND digest = :digest");
+    bind_blob(&sql, tenant, digest);
+    TRY(sql_value(&sql, bytes_out, &found, error));
+    return found ? STATUS_OK
+                 : error_set(error, STATUS_NOT_FOUND, "%s has no blob %.12s…", tenant, digest);
+}
+
 enum status blob_record_put_parts(struct records *records, const char *tenant, const char *manifest,
                                   const char *const *digests, int count, struct error *error)
 {

@@ -26,6 +26,8 @@ enum status blob_record_put(struct records *records, const struct blob_row *blob
 enum status blob_record_bytes(struct records *records, int64_t *bytes_out, struct error *error);
 enum status blob_record_has(struct records *records, const char *tenant, const char *digest,
                             bool *has_out, struct error *error);
+enum status blob_record_size(struct records *records, const char *tenant, const char *digest,
+                             int64_t *bytes_out, struct error *error);
 /* The manifest's parts. STATUS_NOT_FOUND: the manifest or one of them is not there. */
 enum status blob_record_put_parts(struct records *records, const char *tenant, const char *manifest,
                                   const char *const *digests, int count, struct error *error);

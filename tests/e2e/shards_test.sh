@@ -105,6 +105,25 @@ says "score ends" "succeeded" tailor wait "$job"
 tailor model score model data/general.test.jsonl > theirs.jsonl
 expect "three shards give its lines, to the bit" bash -c "tailor job rows $job --limit 1000 -o jsonl | cmp - theirs.jsonl"
 
+# ---- admission in shards ----
+says "data judged in three parts" "warned" tailor data add parts twice.jsonl --shards 3
+job=$(tailor data show parts -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)["job_id"])')
+expect "by three shards" bash -c "test \"\$(tailor ls --shards-of $job --state succeeded -o name | wc -l)\" -eq 3"
+for name in twice parts; do
+    tailor data report "$name" -o json >"$name.rows"
+    tailor data show "$name" -o json | python3 -c '
+import json, sys
+it = json.load(sys.stdin)
+print(it["groups"], it["state"], it["message"])' >>"$name.rows"
+done
+expect "have the verdict and the rows of one process" cmp twice.rows parts.rows
+refuses "and so have data that cannot be read" 1 "broken.jsonl:5" tailor data add broken broken.jsonl --shards 2
+refuses "not in more shards than there may be" 2 "shards" tailor data add parts twice.jsonl --shards 65
+printf 'stage: admit\nfrom: tiny\ndata: {eval: [{dataset: general, name: g}]}\n' > admit.yaml
+job=$(tailor submit admit.yaml -q)
+says "an admission that was submitted" "succeeded" tailor wait "$job"
+expect "has as many shards as slots" bash -c "tailor show $job -o json | grep -q '\"shards\":4'"
+
 # ---- a worker is lost, a job is stopped ----
 sed 's/\[test, .*\]/[many]/' evaluate.yaml > many.yaml
 for _ in $(seq 60); do cat data/general.train.jsonl; done > many.jsonl

@@ -74,6 +74,12 @@ const char *verdict_name(enum verdict verdict);
 void admission_print(const struct admission *admission, const struct admission_policy *policy,
                      bool json, FILE *out);
 
+/* Does such a failure to read the data say what is wrong with them? Any other is the machine's. */
+bool admission_is_verdict(enum status status);
+/* The reports of shards, of the same sources, as one; all but duplicates and contradictions. Free
+ * it with admission_free. */
+struct admission *admission_join(const struct admission *const *reports, int count);
+
 /* The whole report as bytes, for the token cache, and back: false if they are not such bytes. */
 void admission_pack(const struct admission *admission, struct buf *bytes);
 bool admission_unpack(const void *bytes, size_t size, struct admission **admission_out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * admission_parts: what a report is made of. Private to admission.c and admission_print.c.
+ * admission_parts: what a report is made of. Private to admission*.c.
  *
  * A part is copied as it is into the token cache: no addresses that matter, and a change here asks
  * for a new IMAGE_VERSION (dataset_image.c).

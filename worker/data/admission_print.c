@@ -72,6 +72,11 @@ const char *verdict_name(enum verdict verdict)
     return names[verdict];
 }
 
+bool admission_is_verdict(enum status status)
+{
+    return status == STATUS_FORMAT || status == STATUS_LIMIT || status == STATUS_CONFLICT;
+}
+
 static double share(int64_t part, int64_t whole)
 {
     return whole > 0 ? (double)part / (double)whole : 0;

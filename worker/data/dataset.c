@@ -45,7 +45,7 @@ void scores_normalise(const float *raw, int32_t count, int32_t *order_out, float
     }
 }
 
-static const char *source_name(const struct data_source *source)
+const char *data_source_name(const struct data_source *source)
 {
     return source->name != NULL ? source->name : path_base(source->path);
 }
@@ -128,7 +128,8 @@ static void names_set(const struct opening *opening, struct dataset *dataset,
     struct dataset_storage *storage = dataset->storage;
     storage->names = mem_alloc(size_mul(sizeof(*storage->names), (size_t)opening->count));
     for (int i = 0; i < opening->count; i++) {
-        text_clean(source_name(&opening->sources[i]), storage->names[i], sizeof(storage->names[i]));
+        text_clean(data_source_name(&opening->sources[i]), storage->names[i],
+                   sizeof(storage->names[i]));
         memcpy(admission_source(admission, i)->name, storage->names[i], sizeof(storage->names[i]));
     }
     dataset->source_names = storage->names;
@@ -161,6 +162,9 @@ enum status dataset_open(const struct data_source *sources, int count,
 {
     CHECK(count >= 1);
     CHECK(format->max_length >= 1);
+    for (int i = 0; i < count; i++) {
+        CHECK(sources[i].shards == 0); /* the cache's key knows nothing of them */
+    }
     struct opening opening = {sources, count, format, tokenizer, cache_dir, ""};
     struct stat *before = mem_alloc(size_mul(sizeof(*before), (size_t)count));
     struct dataset_storage *storage = mem_alloc(sizeof(*storage));

@@ -27,10 +27,12 @@ struct admission; /* worker/data/admission.h: the report */
 /* One source: a file and how to read it. Strings are borrowed for the call. */
 struct data_source {
     const char *path;
-    const char *name;     /* for reports; NULL: the file's base name */
-    const char *domain;   /* DSP domains: the preferred one; NULL otherwise */
-    bool pairs;           /* split a DSP-domain group into K-1 pairs */
-    int64_t limit;        /* use only the first `limit` groups; 0: all */
+    const char *name;   /* for reports; NULL: the file's base name */
+    const char *domain; /* DSP domains: the preferred one; NULL otherwise */
+    bool pairs;         /* split a DSP-domain group into K-1 pairs */
+    int64_t limit;      /* use only the first `limit` groups; 0: all */
+    int64_t shard,
+        shards; /* only this shard's blocks of records, from 1; 0, 0: all. No limit then */
     struct data_columns { /* renames: NULL means the form's own name */
         const char *prompt, *chosen, *rejected, *responses, *scores, *text, *margin, *query;
     } columns;
@@ -70,6 +72,13 @@ struct dataset {
     char digest[SHA256_HEX_SIZE]; /* of the sources' bytes and options */
     void *storage;                /* owned: the mapping or the heap blocks */
 };
+
+/* Records are dealt to shards in blocks, by their place: nobody knows how many there are before the
+ * file has been read. */
+enum { SHARD_BLOCK_RECORDS = 32 };
+
+/* What reports and sentences call it. */
+const char *data_source_name(const struct data_source *source);
 
 /* Opens the sources, in order, as one dataset. `cache_dir` may be NULL (no cache). `admission_out`
  * may be NULL; otherwise free it with admission_free. Errors name file and line. */

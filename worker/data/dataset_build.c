@@ -8,8 +8,7 @@
  * empty texts, truncated rows, and groups in which identical rows are only some: the gradients of
  * such a pair cancel. admission_judge decides about the whole.
  *
- * Duplicates and contradictions are found by 64-bit hashes of the rows' texts before truncation: of
- * the texts in preference order, and of the texts as a set.
+ * What a group is beside the others, dataset_compare.c finds.
  */
 #include "worker/data/dataset_build.h"
 
@@ -114,76 +113,6 @@ static bool candidate_check(const struct build_context *context, struct candidat
     return !identical || comparable || candidate->pairs == 0;
 }
 
-struct ranked_hash {
-    uint64_t hash;
-    uint64_t better; /* rows of the group that score higher */
-};
-
-static int ranked_compare(const void *a, const void *b)
-{
-    const struct ranked_hash *x = a, *y = b;
-    if (x->better != y->better) {
-        return x->better < y->better ? -1 : 1;
-    }
-    return (x->hash > y->hash) - (x->hash < y->hash);
-}
-
-static int hash_compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Does the earlier group order some two rows of the candidate the other way? */
-static bool opposite(const struct dataset_build *build, int64_t earlier,
-                     const struct candidate *candidate)
-{
-    const struct data_group *group = &build->groups[earlier];
-    float scores[GROUP_RESPONSES_MAX]; /* the earlier group's, of the candidate's rows */
-    for (int32_t i = 0; i < candidate->count; i++) {
-        int64_t row = group->row0;
-        while (row < group->row0 + group->rows - 1 &&
-               build->row_hashes[row] != candidate->rows[i]->hash) {
-            row++;
-        }
-        scores[i] = build->rows[row].score;
-        for (int32_t j = 0; j < i; j++) {
-            if (candidate->rows[j]->score > candidate->rows[i]->score && scores[j] < scores[i]) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Findings against the groups that were kept before, of all sources. */
-static void candidate_compare(const struct build_context *context,
-                              const struct candidate *candidate)
-{
-    struct dataset_build *build = context->build;
-    struct ranked_hash ranked[GROUP_RESPONSES_MAX];
-    uint64_t set[GROUP_RESPONSES_MAX];
-    for (int32_t i = 0; i < candidate->count; i++) {
-        bool tied = i > 0 && candidate->rows[i]->score == candidate->rows[i - 1]->score;
-        ranked[i].hash = candidate->rows[i]->hash;
-        ranked[i].better = tied ? ranked[i - 1].better : (uint64_t)i;
-        set[i] = ranked[i].hash;
-    }
-    size_t count = (size_t)candidate->count;
-    qsort(ranked, count, sizeof(ranked[0]), ranked_compare);
-    qsort(set, count, sizeof(set[0]), hash_compare);
-    uint64_t order_key = hash_bytes(ranked, count * sizeof(ranked[0]), 0);
-    uint64_t set_key = hash_bytes(set, count * sizeof(set[0]), 0);
-    if (!map_put(build->orders, &order_key, sizeof(order_key), 0, NULL)) {
-        finding_add(context, candidate, FINDING_DUPLICATE);
-    }
-    uint64_t *first;
-    if (!map_put(build->sets, &set_key, sizeof(set_key), (uint64_t)build->group_count, &first) &&
-        opposite(build, (int64_t)*first, candidate)) {
-        finding_add(context, candidate, FINDING_CONTRADICTION);
-    }
-}
-
 static void lengths_count(const struct candidate *candidate, struct admission_source *report)
 {
     for (int32_t i = 0; i < candidate->count; i++) {
@@ -209,8 +138,17 @@ static int64_t shared_tokens(const struct candidate *candidate)
     return pack_group_tokens(&group);
 }
 
-/* Makes room for one more group of `rows` rows and `tokens` tokens. */
-static void build_reserve(struct dataset_build *build, int64_t rows, int64_t tokens)
+enum status build_has_room(const struct dataset_build *build, const struct data_source *source,
+                           struct error *error)
+{
+    return build->group_count < DATA_GROUPS_MAX
+               ? STATUS_OK
+               : error_set(error, STATUS_LIMIT,
+                           "%s: more than %d groups; use limit, or several datasets", source->path,
+                           DATA_GROUPS_MAX);
+}
+
+void build_reserve(struct dataset_build *build, int64_t rows, int64_t tokens)
 {
     if (build->group_count == build->group_capacity) {
         build->group_capacity = build->group_capacity == 0 ? 1024 : 2 * build->group_capacity;
@@ -316,13 +254,9 @@ static enum status batch_finish(const struct build_context *context, struct erro
             if (!candidate_check(context, &candidate)) {
                 continue;
             }
-            if (context->build->group_count >= DATA_GROUPS_MAX) {
-                return error_set(error, STATUS_LIMIT,
-                                 "%s: more than %d groups; use limit, or several datasets",
-                                 context->source->path, DATA_GROUPS_MAX);
-            }
-            candidate_compare(context, &candidate);
+            TRY(build_has_room(context->build, context->source, error));
             candidate_keep(context, &candidate);
+            group_compare(context->build, context->build->group_count - 1, context->admission);
         }
     }
     row_batch_clear(batch);
@@ -377,9 +311,8 @@ static enum status source_read(const struct build_context *context, struct recor
     return batch_finish(context, error);
 }
 
-/* Median and 95th percentile (nearest rank) of the row lengths of one source. */
-static void lengths_summarise(const struct dataset_build *build, int64_t row0,
-                              struct admission_source *report)
+void lengths_summarise(const struct dataset_build *build, int64_t row0,
+                       struct admission_source *report)
 {
     int64_t *histogram = mem_alloc(sizeof(int64_t) * ((size_t)build->row_tokens_max + 1));
     for (int64_t i = row0; i < build->row_count; i++) {
@@ -403,12 +336,17 @@ static void lengths_summarise(const struct dataset_build *build, int64_t row0,
     mem_free(histogram);
 }
 
+void dataset_build_init(struct dataset_build *build)
+{
+    *build = (struct dataset_build){.orders = map_create(0), .sets = map_create(0)};
+}
+
 enum status dataset_build_run(struct dataset_build *build, const struct data_source *sources,
                               int count, const struct text_format *format,
                               const struct tokenizer *tokenizer, struct admission *admission,
                               struct error *error)
 {
-    *build = (struct dataset_build){.orders = map_create(0), .sets = map_create(0)};
+    dataset_build_init(build);
     struct build_context context = {
         .build = build, .admission = admission, .batch = row_batch_create(format, tokenizer)};
     enum status status = STATUS_OK;
@@ -425,6 +363,9 @@ enum status dataset_build_run(struct dataset_build *build, const struct data_sou
             struct admission_source *report = admission_source(admission, i);
             snprintf(report->form, sizeof(report->form), "%s", record_reader_form(reader));
             lengths_summarise(build, row0, report);
+        } else {
+            build->failed_source = i;
+            build->failed_record = reader != NULL ? record_reader_place(reader) : 0;
         }
         record_reader_close(reader);
     }

@@ -21,6 +21,7 @@ struct record_reader {
     struct source_file *file;
     const struct form_row *form; /* NULL before the first record */
     json_t *root;                /* of the newest record */
+    int64_t place;               /* its own, among all of the file, from 1 */
     struct arena_mark empty;     /* the context's arena between records */
 };
 
@@ -93,6 +94,11 @@ void record_reader_close(struct record_reader *reader)
 const char *record_reader_where(struct record_reader *reader)
 {
     return source_file_where(reader->file);
+}
+
+int64_t record_reader_place(const struct record_reader *reader)
+{
+    return reader->place;
 }
 
 const char *record_reader_form(const struct record_reader *reader)
@@ -322,25 +328,41 @@ enum status record_reader_object(struct record_reader *reader, json_t *object,
     return record_understand(reader, record_out, error);
 }
 
-enum status record_reader_next(struct record_reader *reader, struct record *record_out,
-                               struct error *error)
+static enum status any_next(struct record_reader *reader, const struct source_text *text,
+                            struct record *record, struct error *error)
 {
     json_decref(reader->root);
     reader->root = NULL;
     arena_reset(&reader->context.arena, reader->empty);
-    struct source_text text;
-    TRY(source_file_next(reader->file, &text, error));
-    struct record record = {.number = text.number, .preferred = -1};
-    enum status status = STATUS_OK;
-    if (text.bytes != NULL) {
-        status = record_parse(reader, &text, &record, error);
+    *record = (struct record){.number = text->number, .preferred = -1};
+    enum status status =
+        text->bytes != NULL ? record_parse(reader, text, record, error) : STATUS_OK;
+    return status == STATUS_OK ? status
+                               : error_prefix(error, "%s", source_file_where(reader->file));
+}
+
+static bool is_ours(const struct record_reader *reader)
+{
+    const struct data_source *source = reader->context.source;
+    return source->shards == 0 ||
+           (reader->place - 1) / SHARD_BLOCK_RECORDS % source->shards == source->shard - 1;
+}
+
+enum status record_reader_next(struct record_reader *reader, struct record *record_out,
+                               struct error *error)
+{
+    for (;;) {
+        struct source_text text;
+        reader->place++;
+        TRY(source_file_next(reader->file, &text, error));
+        bool ours = text.bytes == NULL || is_ours(reader);
+        if (ours || reader->form == NULL) {
+            TRY(any_next(reader, &text, record_out, error));
+        }
+        if (ours) {
+            return STATUS_OK;
+        }
     }
-    if (status != STATUS_OK) {
-        error_prefix(error, "%s", source_file_where(reader->file));
-        return status;
-    }
-    *record_out = record;
-    return STATUS_OK;
 }
 
 enum status record_render(const struct record *record, const struct response *response,

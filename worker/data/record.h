@@ -76,11 +76,15 @@ void record_reader_open_objects(const struct data_source *source,
 enum status record_reader_object(struct record_reader *reader, json_t *object,
                                  struct record *record_out, struct error *error);
 void record_reader_close(struct record_reader *reader); /* NULL is fine */
-/* Everything in the record is borrowed until the next call. */
+/* Everything in the record is borrowed until the next call. Records of other shards are passed over
+ * unread; all shards read those up to the first that says the form, and hold their own against it.
+ */
 enum status record_reader_next(struct record_reader *reader, struct record *record_out,
                                struct error *error);
 /* "f.jsonl:7" of the newest record; borrowed until the next call of any function here. */
 const char *record_reader_where(struct record_reader *reader);
+/* The place of the newest record, or of the one that failed, among all of the file; from 1. */
+int64_t record_reader_place(const struct record_reader *reader);
 /* "ranked group", …; "unknown" before the first record. */
 const char *record_reader_form(const struct record_reader *reader);
 

@@ -7,7 +7,8 @@
  *     RUN/report.json         the whole report, as `tailor data report -o json` prints it
  *     RUN/rows/FINDING.jsonl  {"file", "line", "finding", "text"}: texts of the first ones
  *
- * It is one job, not shards: whether a group repeats another is known only to who reads both.
+ * A shard leaves RUN/shard/admission.part (worker/data/admission_shard.h). Who puts them together
+ * reads the data once more where findings are listed, for their texts.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,14 +18,18 @@
 #include "lib/check.h"
 #include "lib/file.h"
 #include "lib/json.h"
+#include "lib/limits.h"
 #include "lib/text.h"
 #include "worker/data/admission.h"
+#include "worker/data/admission_shard.h"
 #include "worker/data/record.h"
 #include "worker/trainer/measure.h"
 #include "worker/trainer/relay.h"
 #include "worker/trainer/session.h"
 
 enum { TEXTS_MAX = 200, MESSAGE_BYTES = 1000 };
+
+#define PART_FILE "admission.part"
 
 /* ---- the rows of findings -------------------------------------------------------------------- */
 
@@ -165,46 +170,93 @@ static enum status verdict_leave(struct measure *m, const char *verdict, int64_t
     return measure_write_result(m, fields, error);
 }
 
-static enum status judge(struct measure *m, const struct admission *admission,
-                         const struct dataset *dataset, struct error *error)
+static enum status judge(struct measure *m, struct admission *admission, struct error *error)
 {
     struct admission_policy policy = policy_from_spec(m->spec);
     struct buf reasons = {0};
+    int64_t groups = 0, pairs = 0;
     enum verdict verdict = admission_judge(admission, &policy, &reasons);
     enum status status = rows_leave(m, admission, error);
+    for (int i = 0; i < admission_source_count(admission); i++) {
+        groups += admission_source(admission, i)->groups_kept;
+        pairs += admission_source(admission, i)->pairs;
+    }
     if (status == STATUS_OK) {
         status = report_leave(m, admission, &policy, error);
     }
     if (status == STATUS_OK) {
-        status = verdict_leave(m, verdict_name(verdict), dataset->group_count, dataset->pair_count,
-                               reasons.data, error);
+        status = verdict_leave(m, verdict_name(verdict), groups, pairs, reasons.data, error);
     }
     buf_release(&reasons);
     return status;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static enum status read_shard(struct measure *m, const struct admission_whole *whole,
+                              struct error *error)
+{
+    struct buf bytes = {0};
+    enum status status = admission_shard_read(whole, m->shard, m->shards, &bytes, error);
+    if (status == STATUS_OK) {
+        status = file_write_atomic(measure_own_path(m, PART_FILE), bytes.data, bytes.length, error);
+    }
+    buf_release(&bytes);
+    return status;
+}
+
+static enum status read_parts(struct measure *m, const struct admission_whole *whole,
+                              struct admission **admission_out, struct error *error)
+{
+    struct file_map maps[SHARDS_MAX] = {{0}};
+    enum status status = STATUS_OK;
+    for (int64_t k = 0; status == STATUS_OK && k < m->shards; k++) {
+        status = file_map_open(measure_part_path(m, k + 1, PART_FILE), &maps[k], error);
+    }
+    if (status == STATUS_OK) {
+        status = admission_shards_join(whole, maps, m->shards, admission_out, error);
+    }
+    for (int64_t k = 0; k < m->shards; k++) {
+        file_map_close(&maps[k]);
+    }
+    return status;
+}
+
+static enum status read_all(struct measure *m, const struct admission_whole *whole,
+                            struct admission **admission_out, struct error *error)
+{
+    struct dataset *dataset;
+    TRY(dataset_open(whole->sources, whole->count, whole->format, whole->tokenizer,
+                     token_cache_dir(&m->arena), &dataset, admission_out, error));
+    dataset_free(dataset);
+    return STATUS_OK;
 }
 
 enum status measure_admit(struct measure *m, struct error *error)
 {
     int count = m->spec->data.eval.count;
     struct data_source *sources = arena_array(&m->arena, struct data_source, count);
-    struct dataset *dataset;
+    const struct admission_whole whole = {sources, count, &m->examiner.format,
+                                          m->examiner.tokenizer};
     struct admission *admission;
+    struct error trouble;
     for (int i = 0; i < count; i++) {
         sources[i] = measure_source(m, i);
     }
     relay_running(0, 0);
-    struct error trouble;
-    enum status status = dataset_open(sources, count, &m->examiner.format, m->examiner.tokenizer,
-                                      token_cache_dir(&m->arena), &dataset, &admission, &trouble);
-    if (status == STATUS_FORMAT || status == STATUS_LIMIT || status == STATUS_CONFLICT) {
+    if (m->shard > 0) {
+        return read_shard(m, &whole, error);
+    }
+    enum status status = m->shards > 0 ? read_parts(m, &whole, &admission, &trouble)
+                                       : read_all(m, &whole, &admission, &trouble);
+    if (admission_is_verdict(status)) {
         return verdict_leave(m, verdict_name(VERDICT_REJECTED), 0, 0, trouble.text, error);
     }
     if (status != STATUS_OK) {
         *error = trouble;
         return status;
     }
-    status = judge(m, admission, dataset, error);
+    status = judge(m, admission, error);
     admission_free(admission);
-    dataset_free(dataset);
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Scoring in parts: records are dealt to the shards in blocks, by their number, since nobody knows
- * how many there are before the file has been read. A shard leaves its lines as they are
+ * Scoring in parts: records are dealt to the shards in blocks (SHARD_BLOCK_RECORDS). A shard leaves
+ * its lines as they are
  * ("0.jsonl", …); putting together is a merge by line number.
  */
 #include <errno.h>
@@ -44,9 +44,9 @@ static enum status compute(struct measure *m, int set, const char *path, struct 
         return cannot(path, error);
     }
     source.any_form = true;
+    source.shard = m->shard;
+    source.shards = m->shard > 0 ? m->shards : 0;
     const struct score_options options = {.batch_tokens = m->arguments.batch_tokens,
-                                          .shard = m->shard,
-                                          .shards = m->shard > 0 ? m->shards : 0,
                                           .out = out,
                                           .on_record = on_record,
                                           .argument = m};

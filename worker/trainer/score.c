@@ -181,12 +181,6 @@ static enum status room_make(struct scoring *s, struct error *error)
                             s->examiner->format.max_length, error);
 }
 
-static bool is_ours(const struct score_options *options, int64_t number)
-{
-    return options->shards == 0 ||
-           (number - 1) / SCORE_BLOCK_RECORDS % options->shards == options->shard - 1;
-}
-
 static enum status after_record(const struct score_options *options, struct error *error)
 {
     return options->on_record != NULL ? options->on_record(options->argument, error) : STATUS_OK;
@@ -201,9 +195,6 @@ static enum status score_file(struct scoring *s, const struct data_source *sourc
     enum status status;
     while ((status = record_reader_next(reader, &record, error)) == STATUS_OK &&
            record.number > 0) {
-        if (!is_ours(s->options, record.number)) {
-            continue;
-        }
         if (record.invalid_utf8) {
             status =
                 error_set(error, STATUS_FORMAT, "%s: not valid UTF-8", record_reader_where(reader));

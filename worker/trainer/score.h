@@ -17,14 +17,11 @@
 
 struct score_options {
     int64_t batch_tokens;
-    int64_t shard, shards; /* this shard's blocks of records, from 1; 0, 0: all */
     FILE *out;
     /* After each record; what it returns ends the scoring. NULL: nobody asks. */
     enum status (*on_record)(void *argument, struct error *error);
     void *argument;
 };
-
-enum { SCORE_BLOCK_RECORDS = 32 };
 
 enum status score_source(struct examiner *examiner, const struct data_source *source,
                          const struct score_options *options, struct error *error);
