@@ -76,10 +76,11 @@ def row(job):
 
 
 def points(title):
-    """How many points the first curve of a chart has."""
+    """Up to which step the first curve of a chart goes; what is drawn of a long one has fewer points than it has."""
     return page.execute_script("""
         const canvas = document.querySelector(`canvas[aria-label='${arguments[0]}']`);
-        return canvas ? Chart.getChart(canvas).data.datasets[0].data.length : 0;""", title)
+        const points = canvas ? Chart.getChart(canvas).data.datasets[0].data : [];
+        return points.length ? points[points.length - 1].x : 0;""", title)
 
 
 def check_login():
