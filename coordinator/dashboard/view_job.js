@@ -9,6 +9,7 @@ import { behind, follow } from "./stream.js";
 
 const LINES = 1000, EVENTS = 1000, ROWS = 2000, WORST = 20, AGAIN_MS = 30000;
 const FINAL = ["succeeded", "failed", "cancelled"];
+const JUDGED = ["general", "customize", "evaluate"];
 const VERBS = [
   ["cancel", (job) => !FINAL.includes(job.state)], ["pause", (job) => ["running", "starting", "queued"].includes(job.state)],
   ["resume", (job) => job.state === "paused"], ["retry", (job) => ["failed", "cancelled"].includes(job.state)],
@@ -43,7 +44,7 @@ function outcome(element, id) {
   let of = "";
   return async (job) => {
     const version = `${job.term} ${job.finished_ms}`;
-    if (!FINAL.includes(job.state) || job.stage === "admit" || version === of) return;
+    if (job.state !== "succeeded" || !JUDGED.includes(job.stage) || version === of) return;
     of = version;
     let rows = [], few = [];
     try {
