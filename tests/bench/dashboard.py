@@ -50,37 +50,37 @@ window.fetch = async (path, options) => {
 
 def spent():
     """Seconds that the page has spent so far, by kind. Task is all of it: Script leaves out what runs behind a promise."""
-     figures = {m["name"]: m["value"] for m in page.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]}
-     return {name: figures[name + "Duration"] for name in ("Task", "Script", "Layout", "RecalcStyle")}
- 
- 
- def measure(hash_, what):
-     page.execute_script("location.hash = arguments[0]", hash_)
-     time.sleep(4)
-     before = spent()
-     for n in range(UPDATES):
-         page.execute_script("update(arguments[0])", n)
-         time.sleep(0.7)
-     after = spent()
-     rows = page.execute_script("return document.querySelectorAll('tbody tr').length")
-     print(f"{what}: " + ", ".join(f"{name} {1000 * (after[name] - before[name]) / UPDATES:.1f} ms" for name in after) +
-           f" an update; {rows} rows in the page")
- 
- 
- options = webdriver.ChromeOptions()
- for word in ("--headless=new", "--no-sandbox", "--window-size=1280,900", "--disable-gpu", "--disable-dev-shm-usage"):
-     options.add_argument(word)
- page = webdriver.Chrome(options=options)
- try:
-     page.execute_cdp_cmd("Performance.enable", {})
-     page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": ANSWERS})
-     for attempt in ("first", "second"):
-         page.get(sys.argv[1])
-         time.sleep(5)
-         paints = page.execute_script("return performance.getEntriesByType('paint').map((e) => [e.name, e.startTime])")
-         told = page.execute_script("return document.querySelector('[role=status].quiet').textContent")
-         print(f"{attempt} visit: " + ", ".join(f"{name} {ms:.0f} ms" for name, ms in paints) + f"; {told}")
-     measure("#/", "the table of jobs")
-     measure("#/cluster", "the cluster")
- finally:
-     page.quit()
+    figures = {m["name"]: m["value"] for m in page.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]}
+    return {name: figures[name + "Duration"] for name in ("Task", "Script", "Layout", "RecalcStyle")}
+
+
+def measure(hash_, what):
+    page.execute_script("location.hash = arguments[0]", hash_)
+    time.sleep(4)
+    before = spent()
+    for n in range(UPDATES):
+        page.execute_script("update(arguments[0])", n)
+        time.sleep(0.7)
+    after = spent()
+    rows = page.execute_script("return document.querySelectorAll('tbody tr').length")
+    print(f"{what}: " + ", ".join(f"{name} {1000 * (after[name] - before[name]) / UPDATES:.1f} ms" for name in after) +
+          f" an update; {rows} rows in the page")
+
+
+options = webdriver.ChromeOptions()
+for word in ("--headless=new", "--no-sandbox", "--window-size=1280,900", "--disable-gpu", "--disable-dev-shm-usage"):
+    options.add_argument(word)
+page = webdriver.Chrome(options=options)
+try:
+    page.execute_cdp_cmd("Performance.enable", {})
+    page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": ANSWERS})
+    for attempt in ("first", "second"):
+        page.get(sys.argv[1])
+        time.sleep(5)
+        paints = page.execute_script("return performance.getEntriesByType('paint').map((e) => [e.name, e.startTime])")
+        told = page.execute_script("return document.querySelector('[role=status].quiet').textContent")
+        print(f"{attempt} visit: " + ", ".join(f"{name} {ms:.0f} ms" for name, ms in paints) + f"; {told}")
+    measure("#/", "the table of jobs")
+    measure("#/cluster", "the cluster")
+finally:
+    page.quit()
