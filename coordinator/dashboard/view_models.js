@@ -42,7 +42,7 @@ function trade(versions) {
 
 // One version: its facts, its figures, and pointing an alias at it.
 function detail(v, promote) {
-  const alias = h("input", { name: "alias", value: "prod", required: true, pattern: "[a-z][a-z0-9-]*", "aria-label": "Alias", size: "10" });
+  const alias = h("input", { name: "alias", value: "prod", required: true, "aria-label": "Alias", size: "10" });
   const table = accuracies(v.figures);
   return [panel(nameOf(v), pairs([["stage", v.stage], ["from", v.parent], ["job", v.job_id ? h("a", { href: `#/jobs/${v.job_id}` }, v.job_id) : ""],
     ["gate", v.figures?.gate ? [v.figures.gate.verdict, ...(v.figures.gate.reasons || [])].join(": ") : ""], ["template", v.template],

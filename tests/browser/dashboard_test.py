@@ -196,6 +196,13 @@ def check_models():
     until("lineage", lambda: "local/hh@1" in one(".tree").text and "local/law@2" in one(".tree ul ul ul").text)
     expect(2, page.execute_script("""return Chart.getChart(document.querySelector("canvas")).data.datasets[0].data.length"""),
            "the trade-off has a point a version")
+    one("[data-version='local/law@1']").click()
+    until("a version's figures", lambda: "lawyers.test.jsonl" in one(test("version")).text)
+    expect(True, len(page.find_elements(By.CSS_SELECTOR, test("version") + " canvas")) >= 1, "and its reliability diagram")
+    one(test("promote")).click()
+    until("to promote it asks first", lambda: "alias prod" in one("dialog").text)
+    one(test("confirm")).click()
+    until("and does", lambda: "local/law@prod is version 1 now." in texts("p[role=status]"))
 
 
 def check_hostile():
