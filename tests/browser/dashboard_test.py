@@ -278,6 +278,12 @@ def check_cancel():
     until("a confirmed cancel ends the job", lambda: "cancelled" in texts(".state"))
 
 
+def check_session_ends():
+    page.delete_all_cookies()
+    page.execute_script("""(async () => (await import("/ui/stream.js")).follow(["j-1"], false))()""")  # a new connection
+    until("who has no session any more may log in again", lambda: "Log in" in one("main").text)
+
+
 def check_logs(allowed):
     bad = [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
     expect([], [text for text in bad if not any(part in text for part in allowed)], "no error on the console")
@@ -301,6 +307,7 @@ try:
     check_logs([])
     check_restart()
     check_cancel()
+    check_session_ends()
     check_logs(["/v1/stream", "net::ERR_"])  # while there was no coordinator
 finally:
     page.quit()
