@@ -106,7 +106,9 @@ static void send_answer(struct exchange *exchange)
     CHECK(body != NULL);
     header(exchange, "Content-Type", exchange->content_type);
     header(exchange, "X-Request-Id", exchange->id);
-    header(exchange, "Cache-Control", "no-store");
+    header(exchange, "Cache-Control", exchange->tag != NULL ? "no-cache" : "no-store");
+    if (exchange->tag != NULL)
+        header(exchange, "ETag", exchange->tag);
     header(exchange, "X-Content-Type-Options", "nosniff");
     if (body_is_left(exchange))
         header(exchange, "Connection", "close");
@@ -117,7 +119,8 @@ static void send_answer(struct exchange *exchange)
         header(exchange, "Retry-After", length);
     }
     snprintf(length, sizeof(length), "%zu", exchange->text.length);
-    header(exchange, "Content-Length", length);
+    if (exchange->code != 304) /* it would be that of what is not sent */
+        header(exchange, "Content-Length", length);
     if (!exchange->head)
         evbuffer_add(body, exchange->text.data, exchange->text.length);
     connection_answered(exchange->api->connections, exchange->http);

@@ -78,7 +78,9 @@ struct exchange {
     void *reply;              /* the route's message, or … */
     struct buf text;          /* … a text */
     const char *content_type; /* of the text */
-    int code;                 /* 0: by the status */
+    const char *tag; /* ETag, in the arena: who has this one may ask whether it is still so;
+                        NULL: nobody may keep the answer */
+    int code;        /* 0: by the status */
     const char *hint;
     int retry_after_s; /* of a refusal: header Retry-After; 0: none */
     void *state;       /* the handler's, in the arena */

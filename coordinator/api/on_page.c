@@ -4,16 +4,31 @@
  * the session of who looks at it.
  *
  * The policy allows what comes from this server and nothing else, no script or style inside a page,
- * and no page around this one.
+ * and no page around this one. A browser may keep the files that the page names, and asks each time
+ * whether they are still the same; the page itself it asks for anew.
  */
+#include <string.h>
+
 #include "coordinator/api/handlers.h"
 #include "coordinator/api/page_files.h"
+#include "lib/sha256.h"
 
 #define POLICY                                                                                     \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "              \
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-static void show(struct exchange *exchange, const char *name)
+/* Has who asks this file already? */
+static bool is_there(struct exchange *exchange, const struct page_file *file)
+{
+    char digest[SHA256_HEX_SIZE];
+    const char *has =
+        evhttp_find_header(evhttp_request_get_input_headers(exchange->http), "If-None-Match");
+    sha256_hex(file->begin, (size_t)(file->end - file->begin), digest);
+    exchange->tag = arena_printf(&exchange->arena, "\"%.32s\"", digest);
+    return has != NULL && strcmp(has, exchange->tag) == 0;
+}
+
+static void show(struct exchange *exchange, const char *name, bool kept)
 {
     const struct page_file *file = page_file_find(name);
     struct evkeyvalq *headers = evhttp_request_get_output_headers(exchange->http);
@@ -27,17 +42,20 @@ static void show(struct exchange *exchange, const char *name)
     evhttp_add_header(headers, "Content-Security-Policy", POLICY);
     evhttp_add_header(headers, "Referrer-Policy", "no-referrer");
     exchange->content_type = file->type;
-    buf_append(&exchange->text, file->begin, (size_t)(file->end - file->begin));
+    if (kept && is_there(exchange, file))
+        exchange->code = 304;
+    else
+        buf_append(&exchange->text, file->begin, (size_t)(file->end - file->begin));
     exchange_done(exchange, STATUS_OK, NULL);
 }
 
 void page_show(struct exchange *exchange)
 {
-    show(exchange, "index.html");
+    show(exchange, "index.html", false);
 }
 
 void page_file_show(struct exchange *exchange)
 {
     const Api__TenantRequest *request = exchange->request;
-    show(exchange, request->name);
+    show(exchange, request->name, true);
 }

@@ -21,6 +21,9 @@
     X(view_cluster, "view_cluster.js", DASHBOARD_DIR "/view_cluster.js", JAVASCRIPT) \
     X(view_jobs, "view_jobs.js", DASHBOARD_DIR "/view_jobs.js", JAVASCRIPT) \
     X(view_job, "view_job.js", DASHBOARD_DIR "/view_job.js", JAVASCRIPT) \
+    X(figures, "figures.js", DASHBOARD_DIR "/figures.js", JAVASCRIPT) \
+    X(curves, "curves.js", DASHBOARD_DIR "/curves.js", JAVASCRIPT) \
+    X(view_compare, "view_compare.js", DASHBOARD_DIR "/view_compare.js", JAVASCRIPT) \
     X(view_models, "view_models.js", DASHBOARD_DIR "/view_models.js", JAVASCRIPT) \
     X(app, "app.js", DASHBOARD_DIR "/app.js", JAVASCRIPT) \
     X(chart, "chart.min.js", CHART_JS, JAVASCRIPT)

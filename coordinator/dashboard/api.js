@@ -28,16 +28,42 @@ export async function ask(method, path, body) {
 
 export const get = (path) => ask("GET", path);
 
-// All pages of a list, up to `most` entries.
-export async function pages(path, field, most) {
+const PAGE_MAX = 1000; // the server's
+const page = (path, after, limit) => get(`${path}${path.includes("?") ? "&" : "?"}limit=${limit}${after ? `&after=${after}` : ""}`);
+
+// All pages of a list, up to `most` entries. Each page is told as it comes.
+export async function pages(path, field, most, told = () => {}) {
   const all = [];
   let next;
   do {
-    const reply = await get(`${path}${path.includes("?") ? "&" : "?"}limit=1000${next ? `&after=${next}` : ""}`);
+    const reply = await page(path, next, PAGE_MAX);
     all.push(...reply[field]);
+    told(reply[field]);
     next = reply[field].length > 0 ? reply.next : null;
   } while (next && all.length < most);
   return all;
+}
+
+// The last entries behind `from`, `most` or somewhat fewer, of a list that begins with the oldest and whose cursor is an
+// entry's number. Where it ends is found by asking for one entry further and further on, then by halving.
+// Returns {entries, cut, next}; cut: there are older ones; next: behind them.
+export async function tail(path, field, most, from = 0) {
+  const beyond = async (number) => (await page(path, number, 1))[field].length === 0;
+  let low = from, high = from + most;
+  while (!await beyond(high)) [low, high] = [high, high + 2 * (high - from)];
+  const near = Math.max(1, Math.floor(most / 20));
+  while (low > from && high - low > near) {
+    const middle = Math.floor((low + high) / 2);
+    if (await beyond(middle)) high = middle;
+    else low = middle;
+  }
+  const first = Math.max(from, high - most), entries = [];
+  for (let next = first; ;) {
+    const reply = await page(path, next, Math.min(most, PAGE_MAX));
+    entries.push(...reply[field]);
+    if (reply[field].length === 0 || entries.length >= 2 * most) return { entries: entries.slice(-most), cut: first > from, next };
+    next = reply.next;
+  }
 }
 
 // The session that there is, or the one that the code in the address gives; null: there is none.

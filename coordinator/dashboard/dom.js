@@ -20,6 +20,9 @@ export const state = (name) => h("span", { class: "state " + (name || "") }, nam
 // Of an event: nothing for what is only information.
 export const severity = (event) => (event.severity && event.severity !== "info" ? [state(event.severity), " "] : []);
 
+// A panel across all columns.
+export const widePanel = (title, ...children) => h("section", { class: "panel across" }, h("h2", {}, title), ...children);
+
 export const panel = (title, ...children) => h("section", { class: "panel" }, h("h2", {}, title), ...children);
 
 export function pairs(rows) {
@@ -48,7 +51,25 @@ export function bytes(count) {
   return `${(count / 1024 ** power).toFixed(power ? 1 : 0)} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
 }
 
+// A change of an accuracy, in points.
+export const change = (part) => (Number.isFinite(part) ? `${part < 0 ? "−" : "+"}${Math.abs(100 * part).toFixed(1)} points` : "–");
 export const percent = (part) => (Number.isFinite(part) ? `${(100 * part).toFixed(1)} %` : "–");
+
+export function tableOf(label, head, rows) {
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", { "aria-label": label },
+    head ? h("thead", {}, h("tr", {}, head.map((title) => h("th", { scope: "col" }, title)))) : "", h("tbody", {}, rows)));
+}
+
+// Shows a dialog until Esc or its button; keys: [key, what it does].
+export function help(keys) {
+  const close = () => { dialog.close(); dialog.remove(); };
+  const dialog = h("dialog", { "aria-label": "Keys", "data-test": "help" }, h("h2", {}, "Keys"),
+    h("dl", {}, keys.map(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)])),
+    h("div", { class: "bar" }, h("span", { class: "grow" }), h("button", { type: "button", onclick: close }, "Close")));
+  dialog.addEventListener("cancel", close);
+  document.body.append(dialog);
+  dialog.showModal();
+}
 
 // Resolves to whether it was confirmed. Esc and the first button say no.
 export function confirmed(question, verb) {

@@ -2,10 +2,10 @@
 // stream: the one connection of this tab. It comes back by itself, a little later each time, and goes on behind the last
 // event it had; what is shown meanwhile is old, and is said to be.
 
-const STALE_MS = 30000, WAIT_MS = 1000, WAIT_MAX_MS = 15000;
+const STALE_MS = 30000, WAIT_MS = 1000, WAIT_MAX_MS = 15000, WAITING_MAX = 10000;
 
 const listeners = new Map();
-let jobs = [], logs = false, last = null, heard = 0, abort = null, waits = WAIT_MS, wanted = false;
+let jobs = [], logs = false, last = null, heard = 0, abort = null, waits = WAIT_MS, wanted = false, runs = false;
 
 export function on(kind, listener) {
   if (!listeners.has(kind)) listeners.set(kind, new Set());
@@ -13,11 +13,39 @@ export function on(kind, listener) {
   return () => listeners.get(kind).delete(listener);
 }
 
+function call(listener, data) {
+  const done = listener(data);
+  if (done instanceof Promise) done.catch(() => {}); // the server is gone again: what was asked is asked behind the next hello
+}
+
 function tell(kind, data) {
-  for (const listener of listeners.get(kind) || []) {
-    const done = listener(data);
-    if (done instanceof Promise) done.catch(() => {}); // the server is gone again: what was asked is asked behind the next hello
-  }
+  for (const listener of listeners.get(kind) || []) call(listener, data);
+}
+
+// Listens to kinds of news that have an order, wantedKinds: {kind: listener}. What was missed is read by `read` at every
+// new connection; what comes meanwhile waits, so that the old is told before the new. Returns {again, leave}.
+export function behind(read, wantedKinds) {
+  let waiting = [], reading = 0;
+  const again = async () => {
+    reading++;
+    try {
+      await read();
+    } catch (failure) {
+      waiting = []; // it is read again, with what is missing before it
+      throw failure;
+    } finally {
+      reading--;
+      if (reading === 0) for (const [listener, data] of waiting.splice(0)) call(listener, data);
+    }
+  };
+  const ends = Object.entries(wantedKinds).map(([kind, listener]) => on(kind, (data) => {
+    if (reading === 0) return listener(data);
+    waiting.push([listener, data]);
+    if (waiting.length > WAITING_MAX) waiting.shift();
+    return null;
+  }));
+  ends.push(on("up", again));
+  return { again, leave: () => ends.forEach((end) => end()) };
 }
 
 export const staleMs = () => (heard && Date.now() - heard > STALE_MS ? Date.now() - heard : 0);
@@ -31,27 +59,30 @@ export function follow(wantedJobs, wantedLogs) {
 
 export function start() {
   wanted = true;
-  run();
+  if (!runs) run();
 }
 
 export function stop() {
   wanted = false;
+  heard = 0;
   if (abort) abort.abort();
 }
 
 async function run() {
-  while (wanted) {
+  for (runs = true; wanted;) {
     abort = new AbortController();
+    const { signal } = abort;
     try {
-      await read(abort.signal);
+      await read(signal);
     } catch (failure) {
-      tell("down", failure);
+      if (!signal.aborted) tell("down", failure); // else another set of jobs is wanted
     }
-    if (!abort.signal.aborted) {
+    if (wanted && !signal.aborted) {
       await new Promise((resolve) => setTimeout(resolve, waits * (0.5 + Math.random())));
       waits = Math.min(WAIT_MAX_MS, 2 * waits);
     }
   }
+  runs = false;
 }
 
 async function read(signal) {
@@ -59,6 +90,11 @@ async function read(signal) {
   if (logs) query.set("logs", "true");
   if (last !== null) query.set("after", last);
   const response = await fetch(`/v1/stream?${query}`, { signal });
+  if (response.status === 401) { // the session has ended: asking again helps nobody
+    wanted = false;
+    tell("out");
+    return;
+  }
   if (!response.ok) throw new Error(`the server says ${response.status}`);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let text = ""; ;) {

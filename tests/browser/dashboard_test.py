@@ -76,10 +76,12 @@ def row(job):
 
 
 def points(title):
-    """How many points the first curve of a chart has."""
+    """Up to which step the first curve of a chart goes. Of a long one Chart.js draws some points, and keeps all as _data."""
     return page.execute_script("""
         const canvas = document.querySelector(`canvas[aria-label='${arguments[0]}']`);
-        return canvas ? Chart.getChart(canvas).data.datasets[0].data.length : 0;""", title)
+        const set = canvas ? Chart.getChart(canvas).data.datasets[0] : {data: []};
+        const points = set._data || set.data;
+        return points.length ? points[points.length - 1].x : 0;""", title)
 
 
 def check_login():
@@ -119,12 +121,58 @@ def check_filter_and_keys():
     body = one("body")
     body.send_keys("2")
     until("2 goes to the cluster", lambda: one("h1").text == "Cluster")
+    body.send_keys("?")
+    until("? tells the keys", lambda: "ticks the row" in one(test("help")).text)
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    until("and Esc puts them away", lambda: not page.find_elements(By.TAG_NAME, "dialog"))
+
+
+def check_states():
+    go("#/")
+    until("states are counted", lambda: one("[data-state=held]").text == "held 2")
+    one("[data-state=held]").click()
+    until("one of them alone", lambda: [t.split()[0] for t in texts("tr.link")] == ["j-3", "j-2"])
+    expect(True, page.current_url.endswith("#/?state=held"), "the filter stands in the address")
+    go("#/jobs/j-2")
+    until("a job of it", lambda: one("h1").text.startswith("j-2"))
+    one("body").send_keys(Keys.ESCAPE)
+    until("Esc goes back to what was filtered", lambda: [t.split()[0] for t in texts("tr.link")] == ["j-3", "j-2"])
+    box = one("tr[data-id=j-2] input")
+    box.click()
+    time.sleep(2)  # the running job's news redraw the table
+    expect((True, True), (box.is_selected(), page.switch_to.active_element == box), "news leave a tick and the focus where they are")
+    box.click()
+    one("[data-state=held]").click()
+    until("and all again", lambda: len(texts("tr.link")) == 5)
+
+
+def check_long():
+    """What is longer than a page, by the modules themselves."""
+    go("#/")
+    whole, cut, steps, all_steps = page.execute_script("""
+        const {pages, tail} = await import("/ui/api.js"), path = "/v1/jobs/j-2/metrics";
+        const all = await pages(path, "points", 5000), few = await tail(path, "points", 10), every = await tail(path, "points", 1000);
+        return [every.entries.length === all.length && !every.cut, few.cut, few.entries.map((p) => p.step), all.map((p) => p.step)];""")
+    expect((True, True), (whole, cut), "a short list is read whole, a long one is said to be cut")
+    expect(all_steps[-len(steps):], steps, "and its newest are there")
+    expect(True, 8 <= len(steps) <= 10, "about as many as asked for")
+    shown = page.execute_script("""
+        const {chart, clear} = await import("/ui/charts.js");
+        const it = chart("Late", [{name: "a", points: []}]);
+        const before = it.element.hidden;
+        it.add("a", {x: 1, y: 1});
+        const after = it.element.hidden;
+        clear();
+        return [before, after];""")
+    expect([True, False], shown, "a chart is hidden until it has a point")
 
 
 def check_job():
     go(f"#/jobs/{running}")
     had = until("a running job's charts have points", lambda: points("Loss"))
     until("and get more", lambda: points("Loss") > had)
+    had = until("so many that they are thinned", lambda: points("Loss") > 3000 and points("Loss"))
+    until("and go on", lambda: points("Loss") > had + 50)
     until("its log is there", lambda: len(one("pre[aria-label=Log]").text) > 20)
     shot("job")
     until("cancel can be pressed", lambda: one(test("cancel")).click() or True)
@@ -148,6 +196,13 @@ def check_models():
     until("lineage", lambda: "local/hh@1" in one(".tree").text and "local/law@2" in one(".tree ul ul ul").text)
     expect(2, page.execute_script("""return Chart.getChart(document.querySelector("canvas")).data.datasets[0].data.length"""),
            "the trade-off has a point a version")
+    one("[data-version='local/law@1']").click()
+    until("a version's figures", lambda: "lawyers.test.jsonl" in one(test("version")).text)
+    expect(True, len(page.find_elements(By.CSS_SELECTOR, test("version") + " canvas")) >= 1, "and its reliability diagram")
+    one(test("promote")).click()
+    until("to promote it asks first", lambda: "alias prod" in one("dialog").text)
+    one(test("confirm")).click()
+    until("and does", lambda: "local/law@prod is version 1 now." in texts("p[role=status]"))
 
 
 def check_hostile():
@@ -223,6 +278,12 @@ def check_cancel():
     until("a confirmed cancel ends the job", lambda: "cancelled" in texts(".state"))
 
 
+def check_session_ends():
+    page.delete_all_cookies()
+    page.execute_script("""(async () => (await import("/ui/stream.js")).follow(["j-1"], false))()""")  # a new connection
+    until("who has no session any more may log in again", lambda: "Log in" in one("main").text)
+
+
 def check_logs(allowed):
     bad = [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
     expect([], [text for text in bad if not any(part in text for part in allowed)], "no error on the console")
@@ -236,6 +297,8 @@ try:
     check_login()
     check_live()
     check_filter_and_keys()
+    check_states()
+    check_long()
     check_job()
     check_overlay()
     check_models()
@@ -244,6 +307,7 @@ try:
     check_logs([])
     check_restart()
     check_cancel()
+    check_session_ends()
     check_logs(["/v1/stream", "net::ERR_"])  # while there was no coordinator
 finally:
     page.quit()

@@ -45,4 +45,19 @@ def test_what_is_not_there_is_said_to_be_missing():
     expect(405, api.server.call("POST", "/", body={})[0], "POST")
 
 
+def test_a_browser_that_has_a_file_is_told_so_and_the_page_is_asked_for_anew():
+    for name in ("style.css", "chart.min.js"):
+        first = api.server.call("GET", f"/ui/{name}")
+        expect("no-cache", first[1]["Cache-Control"], f"{name}: Cache-Control")
+        status, headers, text = api.server.call("GET", f"/ui/{name}", headers={"If-None-Match": first[1]["ETag"]})
+        expect((304, b"", first[1]["ETag"]), (status, text, headers["ETag"]), f"{name}, kept")
+        expect(None, headers["Content-Length"], f"{name}, kept: a length")
+        status, _, text = api.server.call("GET", f"/ui/{name}", headers={"If-None-Match": '"of another build"'})
+        expect((200, first[2]), (status, text), f"{name}, kept from another build")
+    tags = [api.server.call("GET", f"/ui/{name}")[1]["ETag"] for name in FILES]
+    expect(len(FILES), len(set(tags)), "different files with a tag of their own")
+    _, headers, _ = api.server.call("GET", "/")
+    expect(("no-store", None), (headers["Cache-Control"], headers["ETag"]), "the page")
+
+
 api.run(globals())
