@@ -68,7 +68,7 @@
 #define STEPS_MAX          1000000000
 
 /* Data from here on are judged in shards: about ten seconds of one core. */
-#define ADMISSION_SHARDED_BYTES (32 * MIB)
+#define ADMISSION_SHARDED_BYTES (128 * MIB)
 
 /* Requests for rewards. */
 #define SCORE_BYTES_MAX      (1 * MIB)  /* of one: 256 texts of 4 KiB */
