@@ -8,6 +8,7 @@
 
 #include "client/commands.h"
 #include "client/remote.h"
+#include "client/tensorboard.h"
 #include "lib/text.h"
 
 enum { PATIENCE_MS = 300000 };
@@ -20,6 +21,9 @@ struct follow {
     struct column columns[TABLE_COLUMNS_MAX];
     int column_count;
     json_t *entries; /* collects them, instead of printing; NULL: prints */
+    struct tensorboard board;
+    enum status status; /* of writing there */
+    struct error error;
 };
 
 /* One entry as a line for people: the columns with two blanks between. */
@@ -36,10 +40,19 @@ static void print_line(const struct follow *follow, const json_t *entry)
     putchar('\n');
 }
 
-static void print_entry(void *context, const json_t *entry)
+static void take_entry(void *context, const json_t *entry)
 {
-    const struct follow *follow = context;
+    struct follow *follow = context;
+    const struct remote_options *options = follow->call->options;
     if (json_integer_value(json_object_get(entry, "time_ms")) < follow->since_ms) {
+        return;
+    }
+    if (options->tensorboard) {
+        /* A stream cannot be ended from here: what comes behind a failure is passed over. */
+        if (follow->status == STATUS_OK) {
+            follow->status = tensorboard_add(&follow->board, options->tensorboard,
+                                             follow->call->arguments[0], entry, &follow->error);
+        }
         return;
     }
     if (follow->entries) {
@@ -69,7 +82,7 @@ static enum status pages(struct arena *arena, const struct call *call,
         TRY(service_call(service, remote->route, request, &reply, error));
         const json_t *list = json_object_get(reply, remote->list);
         for (size_t i = 0; i < json_array_size(list); i++) {
-            print_entry(follow, json_array_get(list, i));
+            take_entry(follow, json_array_get(list, i));
         }
         const json_t *next = json_object_get(reply, "next");
         more = json_array_size(list) > 0 && json_is_integer(next) && !options->limit;
@@ -94,6 +107,40 @@ static enum status collect(struct arena *arena, const struct call *call,
     return status;
 }
 
+static enum status entries_read(struct arena *arena, const struct call *call,
+                                const struct service *service, ProtobufCMessage *request,
+                                struct follow *follow, struct error *error)
+{
+    const struct remote_options *options = call->options;
+    if (options->follow) {
+        return service_follow(service, call->command->remote->route, request, PATIENCE_MS,
+                              take_entry, follow, error);
+    }
+    bool lines = follow->format == TABLE_FORMAT_TABLE || follow->format == TABLE_FORMAT_JSONL ||
+                 options->tensorboard;
+    return lines ? pages(arena, call, service, request, follow, error)
+                 : collect(arena, call, service, request, follow, error);
+}
+
+/* Says where the curves are. */
+static enum status board_end(struct follow *follow, enum status status, struct error *error)
+{
+    enum status closed = tensorboard_close(&follow->board, &follow->error);
+    if (status == STATUS_OK && follow->status == STATUS_OK) {
+        follow->status = closed;
+    }
+    if (status == STATUS_OK && follow->status != STATUS_OK) {
+        *error = follow->error;
+        return follow->status;
+    }
+    if (status == STATUS_OK && follow->board.points == 0) {
+        puts("the job has no points yet: nothing was written; --follow waits for them");
+    } else if (status == STATUS_OK) {
+        printf("%" PRId64 " points in %s\n", follow->board.points, follow->board.path);
+    }
+    return status;
+}
+
 static enum status series(struct arena *arena, const struct call *call, struct error *error)
 {
     const struct remote_options *options = call->options;
@@ -106,13 +153,8 @@ static enum status series(struct arena *arena, const struct call *call, struct e
     TRY(remote_since(call, &follow.since_ms, error));
     TRY(remote_open(arena, call, &service, error));
     TRY(remote_request(call, &service, remote, &request, error));
-    if (options->follow) {
-        return service_follow(&service, remote->route, request, PATIENCE_MS, print_entry, &follow,
-                              error);
-    }
-    bool lines = follow.format == TABLE_FORMAT_TABLE || follow.format == TABLE_FORMAT_JSONL;
-    return lines ? pages(arena, call, &service, request, &follow, error)
-                 : collect(arena, call, &service, request, &follow, error);
+    enum status status = entries_read(arena, call, &service, request, &follow, error);
+    return options->tensorboard ? board_end(&follow, status, error) : status;
 }
 
 static enum status series_run(const struct call *call, struct error *error)
@@ -124,6 +166,14 @@ static const struct option_row series_rows[] = {
     REMOTE_ROW("follow", 'f', OPTION_FLAG, follow, NULL, "go on until the job ends"),
     REMOTE_ROW("rank", 0, OPTION_STRING, rank, "N", "only of this rank"),
     REMOTE_ROW("since", 0, OPTION_STRING, since, "TIME", "only what is younger, such as 10m"),
+    REMOTE_PAGE_ROWS,
+    REMOTE_ROWS,
+};
+static const struct option_row metric_rows[] = {
+    REMOTE_ROW("follow", 'f', OPTION_FLAG, follow, NULL, "go on until the job ends"),
+    REMOTE_ROW("since", 0, OPTION_STRING, since, "TIME", "only what is younger, such as 10m"),
+    REMOTE_ROW("tensorboard", 0, OPTION_STRING, tensorboard, "PATH",
+               "write an event file below PATH instead; with --follow while the job runs"),
     REMOTE_PAGE_ROWS,
     REMOTE_ROWS,
 };
@@ -167,29 +217,30 @@ static const struct remote metrics_remote = {
 static const struct remote events_remote = {
     .route = ROUTE_JOB_EVENTS, .fields = {"id"}, .list = "events", REMOTE_COLUMNS(event_columns)};
 
-#define SERIES_COMMAND(table)                                                                      \
-    .arguments = {{.placeholder = "JOB"}}, OPTION_ROWS(series_rows),                               \
+#define SERIES_COMMAND(table, rows)                                                                \
+    .arguments = {{.placeholder = "JOB"}}, OPTION_ROWS(rows),                                      \
     .options_size = sizeof(struct remote_options), .remote = &(table), .run = series_run
 
 const struct command cmd_logs = {.noun = "logs",
                                  .summary = "Print what a job writes (tailor job logs)",
                                  .example = "tailor logs j-17 -f",
-                                 SERIES_COMMAND(logs_remote)};
+                                 SERIES_COMMAND(logs_remote, series_rows)};
 const struct command cmd_job_logs = {.noun = "job",
                                      .verb = "logs",
                                      .summary = "Print what the ranks of a job write",
                                      .example = "tailor job logs j-17 -f --rank 0",
-                                     SERIES_COMMAND(logs_remote)};
+                                     SERIES_COMMAND(logs_remote, series_rows)};
 const struct command cmd_job_metrics = {.noun = "job",
                                         .verb = "metrics",
                                         .summary = "Print the curves of a job, a point a line",
-                                        .example = "tailor job metrics j-17 -o jsonl",
-                                        SERIES_COMMAND(metrics_remote)};
+                                        .example =
+                                            "tailor job metrics j-17 --tensorboard runs --follow",
+                                        SERIES_COMMAND(metrics_remote, metric_rows)};
 const struct command cmd_job_events = {.noun = "job",
                                        .verb = "events",
                                        .summary = "Print what happened to a job",
                                        .example = "tailor job events j-17 -f",
-                                       SERIES_COMMAND(events_remote)};
+                                       SERIES_COMMAND(events_remote, series_rows)};
 
 /* ---- of the cluster ---- */
 static const struct remote cluster_events_remote = {

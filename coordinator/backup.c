@@ -8,7 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <limits.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,8 +22,9 @@
 #include "storage/records/records.h"
 #include "storage/records/renewal_record.h"
 
-#define PART ".part"    /* of a name that is not yet earned */
-enum { DEPTH_MAX = 3 }; /* store / tenant / two digits / digest */
+#define PREFIX "backup-" /* and the milliseconds at which it was begun */
+#define PART   ".part"   /* of a name that is not yet earned */
+enum { DEPTH_MAX = 3 };  /* store / tenant / two digits / digest */
 
 struct transfer {
     bool link; /* else each file is copied, and compared with its name if that is a digest */
@@ -181,6 +182,27 @@ enum status backup_make(struct records *records, const char *data, const char *p
     *blobs_out = it.files;
     *bytes_out = it.bytes;
     return STATUS_OK;
+}
+
+void backup_path(const char *data, int64_t now_ms, char path[PATH_MAX])
+{
+    CHECK(snprintf(path, PATH_MAX, "%s/backups/" PREFIX "%" PRId64, data, now_ms) < PATH_MAX);
+}
+
+int64_t backup_newest_ms(const char *data)
+{
+    char path[PATH_MAX];
+    struct dirent *entry;
+    int64_t newest_ms = 0, made_ms;
+    path_join(path, sizeof(path), data, "backups");
+    DIR *entries = opendir(path);
+    while (entries != NULL && (entry = readdir(entries)) != NULL)
+        if (strncmp(entry->d_name, PREFIX, sizeof(PREFIX) - 1) == 0 &&
+            parse_i64(entry->d_name + sizeof(PREFIX) - 1, &made_ms) && made_ms > newest_ms)
+            newest_ms = made_ms;
+    if (entries != NULL)
+        closedir(entries);
+    return newest_ms;
 }
 
 /* ---- and back -------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 #ifndef TAILOR_COORDINATOR_BACKUP_H
 #define TAILOR_COORDINATOR_BACKUP_H
 
+#include <limits.h>
 #include <stdint.h>
 
 #include "lib/status.h"
@@ -26,6 +27,11 @@ struct records;
  * garbage before it is linked. */
 enum status backup_make(struct records *records, const char *data, const char *path,
                         int64_t *blobs_out, int64_t *bytes_out, struct error *error);
+
+/* Where one that is begun now goes. */
+void backup_path(const char *data, int64_t now_ms, char path[PATH_MAX]);
+/* When the newest backup of this directory was made, by its name; 0: there is none. */
+int64_t backup_newest_ms(const char *data);
 
 struct restored {
     int64_t jobs, models, blobs, bytes;

@@ -13,6 +13,7 @@
 #include "coordinator/change_rows.h"
 #include "coordinator/command.h"
 #include "coordinator/estimate.h"
+#include "coordinator/metrics_note.h"
 #include "lib/check.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -294,13 +295,6 @@ static Api__Attempt *attempt_row(struct change *change, const struct job_change 
     return attempt;
 }
 
-static const char *begin_reason(const struct job_change *it, const struct cluster_job *core)
-{
-    if (it->from == JOB_STATE_RECOVERING)
-        return failure_row(core->run.failure)->name;
-    return it->term == 1 ? "submitted" : "resumed";
-}
-
 static void attempt_begins(struct change *change, const struct job_change *it,
                            const struct cluster_job *core)
 {
@@ -308,7 +302,7 @@ static void attempt_begins(struct change *change, const struct job_change *it,
     Api__Attempt *attempt = attempt_row(change, it, API__ATTEMPT_STATE__ATTEMPT_STATE_STARTING);
     attempt->has_created_ms = true;
     attempt->created_ms = coordinator->now_ms;
-    attempt->reason = text_of(change, begin_reason(it, core));
+    attempt->reason = text_of(change, attempt_reason(it, core));
     if (core->numerics != 0)
         attempt->numerics = text_of(change, names_text(&coordinator->numerics, core->numerics));
     for (int32_t i = 0; core->run.term == it->term && i < core->member_count; i++) {
@@ -387,9 +381,11 @@ static bool alias_moves(const struct job *job)
 
 static void job_succeeds(struct change *change, const struct job *job)
 {
-    struct counters *counters = &change->coordinator->counters;
-    counters->gate_passed += job->gate == API__GATE_DECISION__GATE_DECISION_PASSED;
-    counters->gate_held += !alias_moves(job);
+    struct metrics *metrics = &change->coordinator->metrics;
+    if (!alias_moves(job))
+        metrics_count_named(metrics, METRIC_GATE_DECISIONS, "held", 1);
+    else if (job->gate == API__GATE_DECISION__GATE_DECISION_PASSED)
+        metrics_count_named(metrics, METRIC_GATE_DECISIONS, "passed", 1);
     if (job->shards > 0 && job->shard_of == 0)
         row_add(change, ROW_SHARDS_OVER)->job = stage_row(change, job);
     if (job->output_alias == NULL || job->output_model == NULL)
@@ -498,13 +494,11 @@ static void take_one(struct change *change, const struct job_change *it)
     }
     if (it->event == JOB_EVENT_START && job->started_ms == 0)
         job->started_ms = coordinator->now_ms;
-    if (it->event == JOB_EVENT_RETRY || (it->event == JOB_EVENT_FAIL && job_has_attempt(it->from)))
-        coordinator->counters.attempts[core->run.failure]++;
     if (job_is_final(it->to)) {
         job->finished_ms = coordinator->now_ms;
-        coordinator->counters.finished[it->to - JOB_STATE_SUCCEEDED] += job->shard_of == 0;
         coordinator->tenants[core->ask.tenant].jobs += job->shard_of == 0;
     }
+    metrics_note_change(coordinator, it, job, core);
     if (it->event == JOB_EVENT_FAIL && !job_has_attempt(it->from))
         shard_words(coordinator, job);
     failure_note(job, it, core);

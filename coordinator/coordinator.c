@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "coordinator/backup.h"
 #include "coordinator/change.h"
 #include "coordinator/join.h"
 #include "coordinator/retention.h"
@@ -214,6 +215,7 @@ enum status coordinator_open(const struct coordinator_options *options, struct e
     CHECK(snprintf(coordinator->data, sizeof(coordinator->data), "%s", options->data) <
           (int)sizeof(coordinator->data));
     coordinator->booted_ms = now_read(coordinator);
+    coordinator->counters.backup_ms = backup_newest_ms(coordinator->data);
     enum status status = open_all(coordinator, error);
     if (status != STATUS_OK) {
         coordinator_close(coordinator);

@@ -57,7 +57,8 @@ struct coordinator_options {
     int64_t start_after_ms;  /* from an assignment to the last rank's start */
     int64_t yield_after_ms;  /* to write a checkpoint and stop */
     int64_t keep_events_ms;  /* events of jobs that are over are removed after so long; 0: never */
-    bool preempt;            /* may a job be told to give its slots to a more urgent one? */
+    const char *metrics_tenants; /* "acme,globex": the tenants that /metrics names; NULL: none */
+    bool preempt;                /* may a job be told to give its slots to a more urgent one? */
     int64_t preempt_after_ms, preempt_min_run_ms; /* it waited, they ran, so long at least */
     uint64_t seed;                                /* of the jitter */
 };
@@ -130,6 +131,7 @@ void coordinator_job_submit(struct coordinator *coordinator, struct job_submissi
 
 /* So many jobs of a batch at once; 0: no bound. Its record is the caller's. */
 void coordinator_batch_bound(struct coordinator *coordinator, int64_t batch, int64_t running_max);
+
 enum job_verb { JOB_VERB_CANCEL, JOB_VERB_PAUSE, JOB_VERB_RESUME, JOB_VERB_PRIORITY };
 
 /* `value`: the priority. Done when the wish is committed; the state that follows is an event. To
@@ -216,8 +218,7 @@ void coordinator_rows_read(struct coordinator *coordinator, const struct rows_qu
 
 /* ---- blobs: on the store's thread ------------------------------------------------------------ */
 
-/* How much of an upload is there: offset and complete of *upload, whose tenant and digest are
- * set. */
+/* How much of an upload, by tenant and digest, is there: sets its offset and complete. */
 void coordinator_upload_show(struct coordinator *coordinator, Api__Upload *upload,
                              coordinator_done *done, void *argument);
 /* Takes one chunk at upload->offset of a blob of upload->bytes. STATUS_CONFLICT with the offset
@@ -268,7 +269,6 @@ void coordinator_usage_record(struct coordinator *coordinator, coordinator_done 
                               void *argument);
 /* May work be accepted? else the cause in a sentence. */
 bool coordinator_ready(struct coordinator *coordinator, struct error *cause_out);
-void coordinator_metrics(struct coordinator *coordinator, struct buf *out); /* Prometheus text */
 void coordinator_gc(struct coordinator *coordinator, Api__GcReply *reply, coordinator_done *done,
                     void *argument); /* reply->dry_run is read */
 /* What a removal left: blobs that it named and nothing else does, and pages of the records' log. */

@@ -89,7 +89,7 @@ static void note_lost(struct coordinator *coordinator, struct change *change)
             continue;
         member->was_draining = worker->draining;
         member->row->state = API__WORKER_STATE__WORKER_STATE_LOST;
-        coordinator->counters.workers_lost++;
+        metrics_count_named(&coordinator->metrics, METRIC_WORKER_LOST, "silent", 1);
         change_worker(change, member);
         change_event(change, NULL, "worker_lost", API__SEVERITY__SEVERITY_WARNING,
                      "worker %s was silent for %" PRId64 " s", member->row->name,
@@ -140,7 +140,7 @@ static void tick(struct coordinator *coordinator)
     note_lost(coordinator, change);
     coordinator->cycle_s = monotonic_s() - began;
     coordinator->counters.cycles++;
-    coordinator->counters.cycle_seconds += coordinator->cycle_s;
+    metrics_observe(&coordinator->metrics, METRIC_CYCLE, 0, coordinator->cycle_s);
     if (change_is_empty(change))
         change_drop(change);
     else

@@ -4,6 +4,7 @@
  */
 #include "coordinator/job.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "lib/arena.h"
@@ -19,7 +20,8 @@ void text_replace(char **text, const char *value)
 struct job *job_create(uint64_t id, const char *tenant)
 {
     struct job *job = mem_alloc(sizeof(*job));
-    *job = (struct job){.id = id, .failure_rank = -1, .keep_last = 1};
+    *job = (struct job){
+        .id = id, .failure_rank = -1, .keep_last = 1, .packed_fill = NAN, .shared_token = NAN};
     snprintf(job->tenant, sizeof(job->tenant), "%s", tenant);
     return job;
 }

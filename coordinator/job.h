@@ -27,8 +27,10 @@ struct job {
     int64_t keep_last;                 /* checkpoints */
     bool pause_wanted, cancel_wanted;  /* by a person */
 
-    int64_t step, steps_total;       /* of the live attempt, as last reported */
-    int64_t started_ms, finished_ms; /* the first attempt's start; the end; 0: not yet */
+    int64_t heard_ms; /* when it changed or was told of, last; 0: not since our start */
+    double packed_fill, shared_token; /* ratios, as last reported; NaN: none was */
+    int64_t step, steps_total;        /* of the live attempt, as last reported */
+    int64_t started_ms, finished_ms;  /* the first attempt's start; the end; 0: not yet */
     Api__GateDecision gate;
     char *gate_figures;
     char *failure_message, *failure_hint, *failure_log;

@@ -19,7 +19,7 @@
 struct options {
     const char *data, *workers, *advertise, *http, *tls_cert, *tls_key, *restore;
     const char *heartbeat, *lost_after, *stop_after, *backoff, *start_after, *yield_after,
-        *keep_events;
+        *keep_events, *metrics_tenants;
     bool no_preemption, insecure, version;
     struct option_list host;
 };
@@ -56,6 +56,8 @@ static const struct option_row ROWS[] = {
      "an attempt that is told to stop has to stop within; 5m"},
     {"keep-events", 0, OPTION_STRING, FIELD(keep_events), "TIME",
      "events of jobs that are over stay so long; 2160h"},
+    {"metrics-tenants", 0, OPTION_STRING, FIELD(metrics_tenants), "NAME,…",
+     "tenants that /metrics names; their number is a cost in Prometheus' memory"},
     {"no-preemption", 0, OPTION_FLAG, FIELD(no_preemption), NULL,
      "nobody is told to give slots away"},
     {"version", 0, OPTION_FLAG, FIELD(version), NULL, "print the version"},
@@ -85,6 +87,7 @@ static void coordinator_options(const struct options *given, struct coordinator_
     options->workers = given->workers != NULL ? given->workers : "127.0.0.1:7701";
     options->advertise = given->advertise;
     options->preempt = !given->no_preemption;
+    options->metrics_tenants = given->metrics_tenants;
     take_duration("heartbeat", given->heartbeat, &options->heartbeat_ms);
     take_duration("lost-after", given->lost_after, &options->lost_after_ms);
     take_duration("stop-after", given->stop_after, &options->stop_after_ms);

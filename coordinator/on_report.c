@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "coordinator/change.h"
+#include "coordinator/metrics_note.h"
 #include "coordinator/series.h"
 #include "lib/check.h"
 #include "lib/log.h"
@@ -215,6 +216,8 @@ static void on_stamped(struct coordinator *coordinator, struct member *member,
     const char *refusal = refusal_of(row, message);
     if (refusal != NULL)
         report.kind = REPORT_NOTE; /* its number is taken, and nothing else */
+    if (refusal != NULL && row->id == WORKER_CHECKPOINT_REPORT)
+        metrics_count(&coordinator->metrics, METRIC_CHECKPOINT_FAILURES, 0, 1);
     struct change *change = change_begin(coordinator);
     struct job *job = job_list_find(&coordinator->jobs, report.job);
     enum fence_verdict verdict =
@@ -225,6 +228,8 @@ static void on_stamped(struct coordinator *coordinator, struct member *member,
     }
     if (verdict == FENCE_ACCEPT && refusal == NULL)
         note(change, job, row, message);
+    if (verdict == FENCE_ACCEPT && refusal == NULL && row->id == WORKER_CHECKPOINT_REPORT)
+        metrics_note_checkpoint(coordinator, message);
     if ((verdict == FENCE_ACCEPT || verdict == FENCE_STALE) && row->id == WORKER_ATTEMPT_REPORT &&
         is_final_report(attempt))
         cluster_ranks_gone(&coordinator->cluster, report.worker, report.job, report.term,
@@ -254,10 +259,14 @@ void on_report(struct coordinator *coordinator, struct member *member,
         if (job == NULL || !is_live(coordinator, metrics->job, metrics->term))
             return;
         job->step = metrics->step > job->step ? metrics->step : job->step;
+        metrics_note_training(coordinator, job, metrics);
         series_add_metrics(coordinator, metrics);
     } else if (row->id == WORKER_LOG_REPORT) {
         const Wire__LogReport *lines = message;
-        if (is_live(coordinator, lines->job, lines->term))
-            series_add_logs(coordinator, lines);
+        struct job *job = job_list_find(&coordinator->jobs, (uint64_t)lines->job);
+        if (job == NULL || !is_live(coordinator, lines->job, lines->term))
+            return;
+        job->heard_ms = coordinator->now_ms;
+        series_add_logs(coordinator, lines);
     }
 }

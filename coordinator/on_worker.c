@@ -163,6 +163,22 @@ static void note_back(struct member *member, struct change *change)
                  "worker %s of %s is back", member->row->name, member->row->host);
 }
 
+/* How late it is, and whether another process speaks than the one that held slots. */
+static void note_beat(struct coordinator *coordinator, const struct member *member)
+{
+    uint32_t index;
+    int64_t late_ms = coordinator->now_ms - member->seen_ms - coordinator->options.heartbeat_ms;
+    if (member->attached && member->seen_ms != 0)
+        metrics_observe(&coordinator->metrics, METRIC_HEARTBEAT_LATENESS, 0,
+                        late_ms > 0 ? (double)late_ms / 1000 : 0);
+    if (!member_index(coordinator, member, &index))
+        return;
+    const struct worker *known = &coordinator->cluster.registry.workers[index];
+    if (known->held > 0 && known->offer.incarnation != 0 &&
+        known->offer.incarnation != member->boot)
+        metrics_count_named(&coordinator->metrics, METRIC_WORKER_LOST, "restarted", 1);
+}
+
 /* Both a heartbeat and a reattach: what runs there against what should. */
 static void beat(struct coordinator *coordinator, struct member *member, int64_t command,
                  Wire__RunningAttempt *const *attempts, size_t count)
@@ -189,6 +205,7 @@ static void beat(struct coordinator *coordinator, struct member *member, int64_t
                                   .gangs = gangs,
                                   .gang_count = (int32_t)count};
     uint32_t index;
+    note_beat(coordinator, member);
     member->seen_ms = coordinator->now_ms;
     if (member_index(coordinator, member,
                      &index)) { /* restored: which process it was is not known */

@@ -182,7 +182,7 @@ static void on_submitted(void *argument, enum status status, const struct error 
     if (status == STATUS_OK && submission->created) {
         enter(it);
         coordinator->queues[it->ask.queue].waiting++;
-        coordinator->counters.submitted++;
+        metrics_count(&coordinator->metrics, METRIC_JOBS_SUBMITTED, 0, 1);
         watch_wake(coordinator, WATCH_EVENTS, submission->id);
         cycle_soon(coordinator);
     }

@@ -19,6 +19,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/job.h"
 #include "coordinator/keys.h"
+#include "coordinator/metrics.h"
 #include "coordinator/space.h"
 #include "coordinator/worker_socket.h"
 #include "lib/limits.h"
@@ -77,9 +78,7 @@ struct names { /* interned: number ↔ text; 0 is none */
 };
 
 struct counters {
-    int64_t submitted, finished[3], attempts[FAILURE_COUNT], duplicates;
-    int64_t workers_lost, gate_passed, gate_held, cycles, backup_ms;
-    double cycle_seconds;
+    int64_t duplicates, cycles, unauthenticated, backup_ms;
 };
 
 struct coordinator {
@@ -125,6 +124,7 @@ struct coordinator {
     struct watch *watches;
     int64_t news, news_ms; /* the newest change of a job, and when they were looked for */
     struct counters counters;
+    struct metrics metrics;
     bool closing;
 };
 

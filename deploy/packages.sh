@@ -7,7 +7,7 @@ set -euo pipefail
 declare -A sets=(
     [build]="build-essential cmake ninja-build pkg-config libjansson-dev libyaml-dev zlib1g-dev libzstd-dev libssl-dev libutf8proc-dev protobuf-c-compiler libprotobuf-c-dev libsqlite3-dev libevent-dev libzmq3-dev libcurl4-openssl-dev libjs-chart.js"
     [base]="python3 python3-pip ca-certificates"
-    [test]="git python3 python3-pip clang-format-14 zstd iproute2"
+    [test]="git python3 python3-pip clang-format-14 zstd iproute2 prometheus curl"
     [browser]="chromium chromium-driver python3-selenium"
     [fuzz]="clang-14 libclang-rt-14-dev"
     [bench]="libdnnl-dev libopenblas-dev libgloo-dev wrk"

@@ -67,6 +67,8 @@
 #define TERM_MAX           1000000
 #define STEPS_MAX          1000000000
 
+#define STALLED_MS (15 * 60 * 1000) /* a job with an attempt that nobody hears of is called so */
+
 /* Data from here on are judged in shards: about ten seconds of one core. */
 #define ADMISSION_SHARDED_BYTES (128 * MIB)
 

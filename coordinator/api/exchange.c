@@ -12,7 +12,9 @@
 #include <string.h>
 
 #include "coordinator/api/session.h"
+#include "coordinator/metrics_read.h"
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "lib/failpoint.h"
 #include "lib/limits.h"
 #include "lib/log.h"
@@ -124,6 +126,8 @@ static void send_answer(struct exchange *exchange)
     if (!exchange->head)
         evbuffer_add(body, exchange->text.data, exchange->text.length);
     connection_answered(exchange->api->connections, exchange->http);
+    coordinator_answered(exchange->api->coordinator, exchange->code,
+                         monotonic_s() - exchange->began_s);
     if (failpoint_fails("api_send"))
         connection_cut(exchange->http);
     evhttp_send_reply(exchange->http, exchange->code, NULL, body);
@@ -409,6 +413,7 @@ static struct exchange *exchange_new(struct api *api, struct evhttp_request *htt
     struct exchange *exchange = mem_alloc(sizeof(*exchange));
     exchange->api = api;
     exchange->http = http;
+    exchange->began_s = monotonic_s();
     exchange->head = evhttp_request_get_command(http) == EVHTTP_REQ_HEAD;
     snprintf(exchange->id, sizeof(exchange->id), "r-%016" PRIx64,
              rng_u64(api->seed, rng_stream("request"), api->requests++));

@@ -62,6 +62,7 @@ struct api {
 struct exchange {
     struct api *api;
     struct evhttp_request *http;
+    double began_s; /* monotonic */
     struct arena arena;
     char id[REQUEST_ID_SIZE];
     char peer[64];

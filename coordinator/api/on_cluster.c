@@ -8,6 +8,7 @@
 #include "coordinator/api/handlers.h"
 #include "coordinator/api/openapi.h"
 #include "coordinator/api/stream.h"
+#include "coordinator/metrics_read.h"
 #include "storage/records/blob_record.h"
 #include "storage/records/event_record.h"
 #include "storage/records/worker_record.h"
@@ -180,13 +181,9 @@ void readyz(struct exchange *exchange)
 
 void metrics_show(struct exchange *exchange)
 {
-    coordinator_metrics(exchange->api->coordinator, &exchange->text);
-    if (exchange->api->tls != NULL)
-        buf_printf(&exchange->text,
-                   "# HELP tailor_certificate_expiry_timestamp_seconds End of the certificate.\n"
-                   "# TYPE tailor_certificate_expiry_timestamp_seconds gauge\n"
-                   "tailor_certificate_expiry_timestamp_seconds %" PRId64 "\n",
-                   tls_expires_s(exchange->api->tls));
+    const struct tls *tls = exchange->api->tls;
+    coordinator_metrics(exchange->api->coordinator, tls != NULL ? tls_expires_s(tls) : 0,
+                        &exchange->text);
     exchange->content_type = "text/plain; version=0.0.4; charset=utf-8";
     exchange_done(exchange, STATUS_OK, NULL);
 }

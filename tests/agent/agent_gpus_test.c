@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "coordinator/metrics_read.h"
 #include "lib/check.h"
 #include "lib/file.h"
 #include "proto/message.h"
@@ -130,7 +131,7 @@ TEST(jobs_on_gpus_go_to_gpus_one_a_rank_and_not_to_one_in_quarantine)
     seen_read(&lines);
     EXPECT_STR("GPU-bbbb\n", lines.data);
     expect_gpus();
-    coordinator_metrics(service.coordinator, &metrics);
+    coordinator_metrics(service.coordinator, 0, &metrics);
     buf_append(&metrics, "", 1);
     EXPECT_CONTAINS("gpu=\"GPU-aaaa\"} 1\n", metrics.data);
     EXPECT_CONTAINS("gpu=\"GPU-bbbb\"} 0.87", metrics.data);

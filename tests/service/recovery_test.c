@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "coordinator/metrics_read.h"
 #include "lib/check.h"
 #include "tests/service/service_fixture.h"
 #include "tests/test.h"
@@ -33,7 +34,7 @@ static double metric(const char *name)
     struct buf text = {0};
     char line[128];
     double value = -1;
-    coordinator_metrics(service.coordinator, &text);
+    coordinator_metrics(service.coordinator, 0, &text);
     snprintf(line, sizeof(line), "\n%s ", name);
     const char *found = strstr(text.data, line);
     if (found != NULL)

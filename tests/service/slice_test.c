@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "coordinator/metrics_read.h"
 #include "lib/check.h"
 #include "storage/records/attempt_record.h"
 #include "storage/records/model_record.h"
@@ -553,7 +554,7 @@ TEST(garbage_on_the_workers_port_changes_nothing)
     worker->automatic = true;
     int64_t id = service_submit_plain(&service);
     UNTIL(&service, service_state(&service, id) == RUNNING);
-    coordinator_metrics(service.coordinator, &metrics);
+    coordinator_metrics(service.coordinator, 0, &metrics);
     EXPECT_CONTAINS("tailor_worker_messages_total{result=\"malformed\"} 4\n", metrics.data);
     EXPECT_CONTAINS("tailor_jobs{state=\"running\"} 1\n", metrics.data);
     buf_release(&metrics);

@@ -93,6 +93,7 @@ struct attempt {
     int64_t step, steps_total;
     int64_t now_ms, wall_ms;                 /* monotonic; since 1970, for reports */
     int64_t checkpoint_step, published_step; /* the newest committed here; in the store; −1: none */
+    double checkpoint_seconds;               /* that writing it took here */
     int shares_pending;                      /* of checkpoints that another worker leads */
     bool running_said, succeeded, outcome_said;
     bool no_space;             /* the failure is want of space here */

@@ -114,12 +114,8 @@ static void on_event(struct attempt *it, const json_t *line)
     char message[1024];
     if (kind == NULL || text == NULL || strlen(kind) > METRIC_NAME_MAX)
         return;
-    if (strcmp(kind, "checkpoint") == 0) {
-        it->checkpoint_step = it->step;
-        return;
-    }
-    if (strcmp(kind, "resume") == 0)
-        return;
+    if (strcmp(kind, "checkpoint") == 0 || strcmp(kind, "resume") == 0)
+        return; /* no findings: the run's own records of them */
     text_clean(text, message, sizeof(message));
     finding.kind = (char *)kind; /* protobuf-c knows no const */
     finding.message = message;
@@ -129,6 +125,12 @@ static void on_event(struct attempt *it, const json_t *line)
     finding.severity = API__SEVERITY__SEVERITY_WARNING;
     if (!outbox_put(&it->outbox, WORKER_FINDING, &finding.stamp, &finding, false))
         log_warn("a finding of job %lld is lost: too many reports wait", (long long)it->job);
+}
+
+static void on_checkpoint(struct attempt *it, const json_t *line)
+{
+    it->checkpoint_step = it->step;
+    it->checkpoint_seconds = json_number_value(json_object_get(line, "seconds"));
 }
 
 static void on_running(struct attempt *it, struct rank *rank, const json_t *line)
@@ -179,6 +181,8 @@ static void on_reported(void *argument, const char *text, size_t length)
         on_metrics(it, line);
     else if (strcmp(type, "event") == 0)
         on_event(it, line);
+    else if (strcmp(type, "checkpoint") == 0)
+        on_checkpoint(it, line);
     else if (strcmp(type, "running") == 0)
         on_running(it, rank, line);
     else if (strcmp(type, "failure") == 0)

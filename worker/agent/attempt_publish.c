@@ -298,6 +298,8 @@ static void report_checkpoint(struct attempt *it)
     report.manifest = it->published;
     report.bytes = it->published_bytes;
     report.time_ms = it->wall_ms;
+    report.has_seconds = true;
+    report.seconds = it->checkpoint_seconds;
     if (!outbox_put(&it->outbox, WORKER_CHECKPOINT_REPORT, &report.stamp, &report, false))
         log_warn("a checkpoint of job %" PRId64 " is not reported: too many reports wait", it->job);
 }

@@ -85,13 +85,12 @@ void relay_running(int64_t step, int64_t steps)
     json_decref(fields);
 }
 
-void relay_checkpoint(int64_t step)
+void relay_checkpoint(int64_t step, double seconds)
 {
     json_t *fields = json_object();
     json_object_set_new(fields, "step", json_integer(step));
-    json_object_set_new(fields, "event", json_string("checkpoint"));
-    json_object_set_new(fields, "text", json_string("this host's parts of a checkpoint written"));
-    relay_line("event", fields);
+    json_object_set_new(fields, "seconds", json_real(seconds));
+    relay_line("checkpoint", fields);
     json_decref(fields);
 }
 

@@ -4,6 +4,7 @@
  * (--report-fd N). Without one every call does nothing.
  *
  *     {"type": "running", "step", "steps"}        this rank trains now
+ *     {"type": "checkpoint", "step", "seconds"}   its host's parts of one are written
  *     {"type": "metrics", …}, {"type": "event", …}  a line of the journal (journal.h)
  *     {"type": "failure", "class", "message",     the last line of a run that failed; full: for
  * want "full"}                                    of space on the disk
@@ -27,8 +28,8 @@ enum status relay_open(int fd, struct error *error);
 /* The object's fields behind "type"; a line that is too long is left out. */
 void relay_line(const char *type, const json_t *fields);
 void relay_running(int64_t step, int64_t steps);
-/* As the journal's event; for a rank that keeps its host's directory but no journal. */
-void relay_checkpoint(int64_t step);
+/* This host's parts of a checkpoint are in its directory; writing them took so long. */
+void relay_checkpoint(int64_t step, double seconds);
 /* The class is one of the service's: user_data, user_config, out_of_memory, … A run that was told
  * to stop ("stopped") has not failed. */
 void relay_failure(enum status status, const char *message);

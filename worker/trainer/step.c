@@ -207,6 +207,18 @@ static void add_slices(const struct running *run, const void *all, size_t bytes)
     }
 }
 
+/* Of what the packs of the batch could hold, how much they do. A group that is computed in parts
+ * fills packs of its own. */
+static double packed_fill(const struct batch *batch, int32_t capacity_tokens)
+{
+    int64_t packs = 0;
+    for (int32_t slice = 0; slice < batch->slices; slice++) {
+        packs += batch->packs[slice];
+    }
+    double fill = (double)batch->tokens_packed / ((double)packs * capacity_tokens);
+    return fill < 1 ? fill : 1;
+}
+
 /* total = ranking + centring + coefficient · imitation */
 static void losses_total(const struct loss_config *loss, const struct batch *batch,
                          struct step_result *result)
@@ -245,6 +257,7 @@ static enum status slices_pass(struct running *run, struct error *error)
     TRY(recheck_judge(run, all, bytes, error));
     add_slices(run, all, bytes);
     losses_total(s->loss, &run->portion->batch, run->result);
+    run->result->packed_fill = packed_fill(&run->portion->batch, s->capacity_tokens);
     return STATUS_OK;
 }
 

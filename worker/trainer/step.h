@@ -57,6 +57,7 @@ struct step_result {
     double gradient_norm, learning_rate;
     bool skipped; /* loss or gradients were not finite: nothing was updated */
     int64_t tokens, tokens_packed, pairs, imitated;
+    double packed_fill; /* tokens computed, of what the packs could hold */
     struct part_sums part[MIX_PARTS];
     double data_seconds, forward_seconds, backward_seconds, optimizer_seconds; /* of this rank */
     double reduce_seconds; /* until the others' sums were here */

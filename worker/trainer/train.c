@@ -30,6 +30,12 @@
 #include "worker/trainer/stop.h"
 #include "worker/trainer/verify.h"
 
+/* Sums since the last line of metrics: lines need not come every step. */
+struct since_line {
+    int64_t steps, tokens, nonfinite;
+    double reduce_bytes;
+};
+
 /* One run of the loop. */
 struct training {
     struct session *session;
@@ -38,6 +44,7 @@ struct training {
     struct progress progress;
     struct findings findings;
     struct train_state state;
+    struct since_line since;
     double checkpoint_at; /* monotonic time of the last checkpoint */
     struct ahead *ahead;  /* while steps are taken */
 };
@@ -141,10 +148,11 @@ static enum status compare_weights(struct training *t, struct error *error)
 static enum status checkpoint_now(struct training *t, struct error *error)
 {
     TRY(compare_weights(t, error));
+    double began = monotonic_s();
     TRY(resume_save(t->session, &t->state, error));
     t->checkpoint_at = monotonic_s();
-    if (gang_keeps(t->session->gang) && !gang_leads(t->session->gang)) {
-        relay_checkpoint(t->state.step);
+    if (gang_keeps(t->session->gang)) {
+        relay_checkpoint(t->state.step, t->checkpoint_at - began);
     }
     return journal_event(&t->journal, t->state.step, "checkpoint", error,
                          "checkpoint written at step %lld", (long long)t->state.step);
@@ -192,6 +200,19 @@ static void put_part(json_t *line, const char *part, const struct part_sums *sum
     json_object_set_new(line, key, json_integer(sums->tokens));
 }
 
+/* What adds up over lines: for counters. */
+static json_t *since_json(const struct training *t)
+{
+    json_t *since = json_object();
+    json_object_set_new(since, "steps", json_integer(t->since.steps));
+    json_object_set_new(since, "tokens", json_integer(t->since.tokens));
+    json_object_set_new(since, "nonfinite_steps", json_integer(t->since.nonfinite));
+    if (gang_world(t->session->gang) > 1) {
+        put(since, "reduce_bytes", t->since.reduce_bytes);
+    }
+    return since;
+}
+
 static json_t *metrics_line(const struct training *t, const struct step_result *result,
                             double epoch, double seconds)
 {
@@ -221,6 +242,7 @@ static json_t *metrics_line(const struct training *t, const struct step_result *
     put(line, "tokens_per_second", (double)result->tokens / seconds);
     put(line, "pairs_per_second", (double)result->pairs / seconds);
     put(line, "shared_token_ratio", 1 - (double)result->tokens_packed / (double)result->tokens);
+    put(line, "packed_fill_ratio", result->packed_fill);
     if (t->session->part[MIX_GENERAL] != NULL) {
         put_part(line, "own", &result->part[MIX_OWN]);
         put_part(line, "general", &result->part[MIX_GENERAL]);
@@ -235,6 +257,7 @@ static json_t *metrics_line(const struct training *t, const struct step_result *
     if (gang_world(t->session->gang) > 1) {
         put(line, "reduce_hidden_seconds", result->reduce_hidden_seconds);
     }
+    json_object_set_new(line, "since_line", since_json(t));
     return line;
 }
 
@@ -290,6 +313,16 @@ static void state_advance(struct train_state *state, const struct step_result *r
     }
 }
 
+/* The gradients of every trained weight are summed over the ranks once a step. */
+static void since_advance(struct training *t, const struct step_result *result)
+{
+    t->since.steps++;
+    t->since.tokens += result->tokens;
+    t->since.nonfinite += result->skipped;
+    t->since.reduce_bytes +=
+        (double)model_trained_table(t->session->model)->elements * sizeof(float);
+}
+
 static enum status one_step(struct training *t, struct error *error)
 {
     struct session *s = t->session;
@@ -310,9 +343,11 @@ static enum status one_step(struct training *t, struct error *error)
         status = fail_on_nonfinite(t, &portion->batch, error);
     }
     state_advance(&t->state, &result, seconds);
+    since_advance(t, &result);
     if (status == STATUS_OK && t->state.step % s->spec->train.logging_steps == 0) {
         status =
             journal_metrics(&t->journal, metrics_line(t, &result, portion->epoch, seconds), error);
+        t->since = (struct since_line){0};
     }
     if (status == STATUS_OK) {
         status = findings_on_step(&t->findings, &t->journal, t->state.step, &result, error);
