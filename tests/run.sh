@@ -6,7 +6,7 @@
 #
 # Installs Debian packages that are missing. Ends in "N passed, N failed" over all parts; exit 1 if any failed.
 # By hand besides: tests/golden.sh DIR, tests/interop.sh, tests/fresh.sh, tests/fuzz.sh, tests/mutate.sh,
-# tests/browser.sh, tests/schemathesis.sh, tests/batch_real.sh, tests/bench/*.sh, tests/fault.sh full, tests/fault/mutations.sh
+# tests/browser.sh, tests/schemathesis.sh, tests/openai.sh, tests/integrations.sh, tests/batch_real.sh, tests/bench/*.sh, tests/fault.sh full, tests/fault/mutations.sh
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 mode=${1:-full}

@@ -198,6 +198,8 @@ void exchange_done(struct exchange *exchange, enum status status, const struct e
             log_error("request %s: %s", exchange->id, error->text);
         write_error(exchange, error);
     } else if (exchange->reply != NULL) {
+        if (exchange->handler->shape != NULL)
+            exchange->handler->shape(exchange);
         message_to_json(exchange->reply, &exchange->text);
         buf_append_char(&exchange->text, '\n');
         exchange->content_type = "application/json";

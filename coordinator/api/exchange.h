@@ -91,9 +91,13 @@ typedef enum status exchange_run(struct records *records, struct exchange *excha
                                  struct error *error);  /* database thread */
 typedef void exchange_start(struct exchange *exchange); /* loop thread */
 
+typedef void exchange_shape(struct exchange *exchange); /* loop thread */
+
 struct handler {
     exchange_run *read, *write;
     exchange_start *start;
+    exchange_shape
+        *shape; /* puts the route's message in place of a reply of ours; NULL: it is it */
 };
 
 /* Of each route; all NULL: not part of this server. */

@@ -69,6 +69,13 @@ exchange_run queues_read, audit_read, cluster_read;
 exchange_start queue_pause, queue_resume, events_follow, cluster_show, cluster_gc, cluster_backup;
 exchange_start healthz, readyz, metrics_show, openapi_show;
 
+/* ---- on_openai_files.c, on_openai_jobs.c: an alias of datasets and jobs ---- */
+exchange_run openai_file_take, openai_files_read, openai_file_read, openai_file_remove;
+exchange_run openai_job_resolve, openai_jobs_read, openai_job_read, openai_job_name,
+    openai_events_read;
+exchange_start openai_file_add, openai_file_content;
+exchange_shape openai_file_shape, openai_file_removed_shape, openai_job_shape;
+
 /* ---- on_page.c ---- */
 exchange_start page_show, page_file_show;
 

@@ -95,7 +95,7 @@ enum status dataset_resolve(struct records *records, struct exchange *exchange, 
 {
     const Api__DatasetAddRequest *request = exchange->request;
     struct admission *it = arena_new(&exchange->arena, struct admission);
-    Api__Dataset *dataset = exchange_reply(exchange);
+    Api__Dataset *dataset = message_new(&exchange->arena, &api__dataset__descriptor);
     const char *from = request->from;
     TRY(check(records, exchange, request, error));
     if (from == NULL)
@@ -107,6 +107,7 @@ enum status dataset_resolve(struct records *records, struct exchange *exchange, 
     if (request->shards == 0)
         TRY(is_large(records, request, &it->sharded, error));
     exchange->state = it;
+    exchange->reply = dataset;
     dataset->tenant = request->tenant;
     dataset->name = request->name;
     dataset->digest = request->digest;
