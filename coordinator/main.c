@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "coordinator/api/api.h"
@@ -112,6 +113,16 @@ static void on_hangup(evutil_socket_t number, short what, void *argument)
     api_reload(argument);
 }
 
+/* Each connection is a file; a shell's soft limit is often below ours. */
+static void raise_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
 static void serve(const struct coordinator_options *options, const struct api_options *http)
 {
     static const int numbers[] = {SIGTERM, SIGINT};
@@ -122,6 +133,7 @@ static void serve(const struct coordinator_options *options, const struct api_op
     struct event_base *base = event_base_new();
     CHECK(base != NULL);
     signal(SIGPIPE, SIG_IGN);
+    raise_files();
     umask(0077); /* all that lies in --data is the service's alone */
     enum status status = coordinator_open(options, base, &coordinator, &error);
     if (status != STATUS_OK)

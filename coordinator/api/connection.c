@@ -10,17 +10,19 @@
 #include <event2/listener.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "coordinator/coordinator.h"
 #include "lib/check.h"
 #include "lib/log.h"
 
-enum { SWEEP_MS = 100 };
+enum { SWEEP_MS = 100, YIELD_AFTER_MS = 1000 };
 
 struct connection {
     struct bufferevent *channel;
-    int64_t deadline_ms; /* INT64_MAX: none */
+    int64_t deadline_ms;   /* INT64_MAX: none */
+    int64_t owes_since_ms; /* a request; INT64_MAX: it has sent one */
     bool late;
 };
 
@@ -83,6 +85,38 @@ static void bound_bodies(struct connections *connections)
         shut(greatest);
 }
 
+/* As many as wait to be accepted, less those who will find room; Linux says it of a listening
+ * socket. */
+static int32_t crowd_outside(const struct connections *connections)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+    if (!connections->full || connections->socket == NULL ||
+        getsockopt(evhttp_bound_socket_get_fd(connections->socket), IPPROTO_TCP, TCP_INFO, &info,
+                   &size) != 0)
+        return 0;
+    int32_t room = connections->limits.count_max - connections->count;
+    for (int32_t i = 0; i < connections->count; i++)
+        room += connections->items[i].late;
+    return (int32_t)info.tcpi_unacked - room;
+}
+
+static void make_room(struct connections *connections, int64_t now_ms)
+{
+    for (int32_t crowd = crowd_outside(connections); crowd > 0; crowd--) {
+        struct connection *longest = NULL;
+        for (int32_t i = 0; i < connections->count; i++) {
+            struct connection *it = &connections->items[i];
+            if (!it->late && it->owes_since_ms <= now_ms - YIELD_AFTER_MS &&
+                (longest == NULL || it->owes_since_ms < longest->owes_since_ms))
+                longest = it;
+        }
+        if (longest == NULL)
+            return;
+        shut(longest);
+    }
+}
+
 static void on_sweep(evutil_socket_t none, short what, void *argument)
 {
     struct connections *connections = argument;
@@ -100,6 +134,7 @@ static void on_sweep(evutil_socket_t none, short what, void *argument)
         i++;
     }
     bound_bodies(connections);
+    make_room(connections, now_ms);
     accept_or_not(connections);
     if (connections->count == 0)
         event_del(connections->sweep);
@@ -108,6 +143,7 @@ static void on_sweep(evutil_socket_t none, short what, void *argument)
 static struct bufferevent *on_accept(struct event_base *base, void *argument)
 {
     struct connections *connections = argument;
+    const int64_t now_ms = coordinator_now_ms();
     struct bufferevent *channel = connections->tls != NULL
                                       ? tls_accept(connections->tls, base)
                                       : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
@@ -118,8 +154,10 @@ static struct bufferevent *on_accept(struct event_base *base, void *argument)
             connections->items, size_mul((size_t)connections->capacity, sizeof(struct connection)));
     }
     bufferevent_incref(channel);
-    connections->items[connections->count++] = (struct connection){
-        .channel = channel, .deadline_ms = coordinator_now_ms() + connections->limits.read_ms};
+    connections->items[connections->count++] =
+        (struct connection){.channel = channel,
+                            .deadline_ms = now_ms + connections->limits.read_ms,
+                            .owes_since_ms = now_ms};
     accept_or_not(connections);
     struct timeval every = {.tv_usec = SWEEP_MS * 1000};
     if (!event_pending(connections->sweep, EV_TIMEOUT, NULL)) /* to add it again puts it off */
@@ -133,6 +171,10 @@ struct connections *connections_create(struct event_base *base, struct evhttp *h
     struct connections *connections = mem_alloc(sizeof(*connections));
     connections->base = base;
     connections->limits = *limits;
+    struct rlimit files; /* half of them are left for stores, logs and workers */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
+        (rlim_t)connections->limits.count_max > files.rlim_cur / 2)
+        connections->limits.count_max = (int32_t)(files.rlim_cur / 2);
     connections->sweep = event_new(base, -1, EV_PERSIST, on_sweep, connections);
     evhttp_set_bevcb(http, on_accept, connections);
     return connections;
@@ -180,21 +222,24 @@ int32_t connections_count(const struct connections *connections)
 }
 
 static void set_deadline(struct connections *connections, struct evhttp_request *request,
-                         int64_t deadline_ms)
+                         int64_t deadline_ms, int64_t owes_since_ms)
 {
     struct evhttp_connection *at = evhttp_request_get_connection(request);
     struct bufferevent *channel = at != NULL ? evhttp_connection_get_bufferevent(at) : NULL;
     for (int32_t i = 0; i < connections->count; i++)
-        if (connections->items[i].channel == channel && !connections->items[i].late)
+        if (connections->items[i].channel == channel && !connections->items[i].late) {
             connections->items[i].deadline_ms = deadline_ms;
+            connections->items[i].owes_since_ms = owes_since_ms;
+        }
 }
 
 void connection_busy(struct connections *connections, struct evhttp_request *request)
 {
-    set_deadline(connections, request, INT64_MAX);
+    set_deadline(connections, request, INT64_MAX, INT64_MAX);
 }
 
 void connection_answered(struct connections *connections, struct evhttp_request *request)
 {
-    set_deadline(connections, request, coordinator_now_ms() + connections->limits.write_ms);
+    const int64_t now_ms = coordinator_now_ms();
+    set_deadline(connections, request, now_ms + connections->limits.write_ms, now_ms);
 }

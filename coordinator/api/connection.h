@@ -4,8 +4,10 @@
  *
  * A connection has CONNECTION_READ_MS to deliver a whole request, however slowly it drips, and
  * CONNECTION_WRITE_MS to take an answer and send the next request. While we work on a request, and
- * while a stream lives, it has no deadline. At most CONNECTIONS_MAX are accepted; more wait in the
- * kernel. Bodies that arrive may take BODIES_BYTES_MAX together; beyond it the greatest goes.
+ * while a stream lives, it has no deadline. At most count_max are accepted; more wait in the
+ * kernel, and for as many as wait there, those that have owed a request for longest are cut off, if
+ * that has been a second: a thousand idle or dripping connections keep nobody out. Bodies that
+ * arrive may take BODIES_BYTES_MAX together; beyond it the greatest goes.
  *
  * evhttp's own timeout is one of silence, which a byte now and then keeps off; and it has no cap.
  * So each bufferevent is held here too, and a sweep shuts down the socket of the late ones: evhttp
@@ -29,7 +31,7 @@ struct connection_limits {
 };
 
 #define CONNECTION_LIMITS_DEFAULT                                                                  \
-    ((struct connection_limits){.count_max = 256,                                                  \
+    ((struct connection_limits){.count_max = 2048,                                                 \
                                 .read_ms = 60000,                                                  \
                                 .write_ms = 120000,                                                \
                                 .bodies_bytes_max = 256 * 1024 * 1024})

@@ -15,6 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 import api  # noqa: E402
+from wrk import headers, wrk  # noqa: E402
 
 # Every request its own key, as a client makes one for each job.
 SUBMIT = """
@@ -25,28 +26,10 @@ request = function()
   return wrk.format("POST", "/v1/jobs", wrk.headers, BODY)
 end
 """
-DONE = """
-done = function(summary, latency, requests)
-  io.write(string.format('\\nFIGURES {"count": %d, "seconds": %f, "p50_ms": %f, "p99_ms": %f, "errors": %d}\\n',
-    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
-    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout))
-end
-"""
 
 
-def wrk(path, connections, seconds, script, work):
-    """Runs wrk with one thread; returns its figures."""
-    name = os.path.join(work, "wrk.lua")
-    with open(name, "w") as f:
-        f.write(script + DONE)
-    out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", name,
-                          f"http://{api.server.host}:{api.server.port}{path}"], capture_output=True, text=True, check=True)
-    figures = next(line for line in out.stdout.splitlines() if line.startswith("FIGURES "))
-    return json.loads(figures[8:])
-
-
-def headers(token):
-    return f'wrk.headers["Authorization"] = "Bearer {token}"\nwrk.headers["Content-Type"] = "application/json"\n'
+def url(path):
+    return f"http://{api.server.host}:{api.server.port}{path}"
 
 
 def jobs_queued():
@@ -60,7 +43,7 @@ def submits(seconds, work):
     before, acknowledged = jobs_queued(), 0
     for clients in (1, 16):
         script = headers(token) + f"KEY = 'k{clients}-'\nBODY = [[{body}]]\n" + SUBMIT
-        got = wrk("/v1/jobs", clients, seconds, script, work)
+        got = wrk(url("/v1/jobs"), clients, seconds, script, work)
         acknowledged += got["count"] - got["errors"]
         print(f"durable submits, {clients:2} clients: {got['count'] / got['seconds']:8.0f}/s   p50 {got['p50_ms']:.2f} ms   "
               f"p99 {got['p99_ms']:.2f} ms   {got['errors']} errors", flush=True)
@@ -79,7 +62,7 @@ def pages(jobs, there, seconds, work):
         api.submit()
         there += 1
     for path in ("/v1/jobs?limit=100", "/v1/jobs?limit=100&state=queued&stage=general"):
-        got = wrk(path, 1, seconds, headers(token), work)
+        got = wrk(url(path), 1, seconds, headers(token), work)
         print(f"a page of {there} jobs, {path}: p50 {got['p50_ms']:.2f} ms   p99 {got['p99_ms']:.2f} ms", flush=True)
 
 

@@ -198,6 +198,38 @@ TEST(a_crowd_is_let_in_as_others_leave)
     site_close(&site);
 }
 
+TEST(who_owes_a_request_makes_room_for_a_crowd_and_who_is_worked_for_does_not)
+{
+    struct site site;
+    int idle[CAP - 1];
+    static const char request[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    site_open(&site, (struct connection_limits){.count_max = CAP,
+                                                .read_ms = 10 * WAIT_MS,
+                                                .write_ms = 10 * WAIT_MS,
+                                                .bodies_bytes_max = 1 << 20});
+    const int busy = client(&site);
+    CHECK(write(busy, request, sizeof(request) - 1) == sizeof(request) - 1);
+    UNTIL(&site, site.held != NULL);
+    struct evhttp_request *first = site.held;
+    for (int i = 0; i < CAP - 1; i++)
+        idle[i] = client(&site);
+    UNTIL(&site, connections_count(site.connections) == CAP);
+    const int comer = client(&site);
+    CHECK(write(comer, request, sizeof(request) - 1) == sizeof(request) - 1);
+    UNTIL(&site, site.held != first);
+    EXPECT(!is_closed(busy));
+    EXPECT(is_closed(idle[0]));
+    EXPECT(!is_closed(idle[1])); /* one made room for one */
+    answer(&site);
+    site.held = first;
+    answer(&site);
+    for (int i = 0; i < CAP - 1; i++)
+        close(idle[i]);
+    close(busy);
+    close(comer);
+    site_close(&site);
+}
+
 TEST(bodies_beyond_their_sum_cost_the_greatest_its_connection)
 {
     struct site site;
