@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "coordinator/series.h"
 #include "coordinator/state.h"
 #include "coordinator/store.h"
 #include "lib/check.h"
@@ -20,8 +21,6 @@
 #include "storage/records/records.h"
 
 enum { IN_HAND_MAX = 64, FORGET_MAX = 512 };
-
-#define GARBAGE_AGE_MS (3600 * 1000LL) /* what was put later may be about to be named */
 
 /* ---- uploads --------------------------------------------------------------------------------- */
 
@@ -305,7 +304,7 @@ struct collection {
     struct work work;
     struct coordinator *coordinator;
     const char *root;
-    int64_t now_ms, bytes;
+    int64_t now_ms, grace_ms, bytes;
     struct arena arena;
     struct blob_garbage garbage;
     Api__GcReply *reply;
@@ -318,7 +317,8 @@ struct collection {
 static enum status gc_mark(void *context, void *argument, struct error *error)
 {
     struct collection *it = argument;
-    return blob_store_mark(context, it->now_ms, it->now_ms - GARBAGE_AGE_MS, it->reply->dry_run,
+    /* What was put later may be about to be named. */
+    return blob_store_mark(context, it->now_ms, it->now_ms - it->grace_ms, it->reply->dry_run,
                            &it->arena, &it->garbage, error);
 }
 
@@ -399,6 +399,7 @@ static struct collection *collection_begin(struct coordinator *coordinator, coor
         .coordinator = coordinator,
         .root = store_root(coordinator->store),
         .now_ms = now_read(coordinator),
+        .grace_ms = coordinator->options.gc_grace_ms,
         .done = done,
         .argument = argument};
     return it;
@@ -417,5 +418,6 @@ void coordinator_purge(struct coordinator *coordinator, coordinator_done *done, 
     struct collection *it = collection_begin(coordinator, done, argument);
     it->reply = message_new(&it->arena, &api__gc_reply__descriptor);
     it->purges = true;
+    series_forget(coordinator);
     background_add(coordinator->database, &it->work);
 }

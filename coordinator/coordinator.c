@@ -40,6 +40,8 @@ void coordinator_options_default(struct coordinator_options *options)
                                             .start_after_ms = 10 * 60 * 1000,
                                             .yield_after_ms = 5 * 60 * 1000,
                                             .keep_events_ms = 90 * 24 * 3600 * 1000LL,
+                                            .gc_every_ms = 24 * 3600 * 1000LL,
+                                            .gc_grace_ms = 3600 * 1000LL,
                                             .preempt = true,
                                             .preempt_after_ms = 60 * 1000,
                                             .preempt_min_run_ms = 5 * 60 * 1000};

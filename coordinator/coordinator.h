@@ -57,6 +57,7 @@ struct coordinator_options {
     int64_t start_after_ms;  /* from an assignment to the last rank's start */
     int64_t yield_after_ms;  /* to write a checkpoint and stop */
     int64_t keep_events_ms;  /* events of jobs that are over are removed after so long; 0: never */
+    int64_t gc_every_ms, gc_grace_ms; /* how often garbage older than that is removed; 0: never */
     const char *metrics_tenants; /* "acme,globex": the tenants that /metrics names; NULL: none */
     bool preempt;                /* may a job be told to give its slots to a more urgent one? */
     int64_t preempt_after_ms, preempt_min_run_ms; /* it waited, they ran, so long at least */

@@ -11,6 +11,7 @@
 
 #include "coordinator/change.h"
 #include "coordinator/estimate.h"
+#include "coordinator/retention.h"
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -106,6 +107,8 @@ static void note_space(struct coordinator *coordinator, struct change *change)
     if (full == coordinator->cluster.store_full)
         return;
     cluster_store_full(&coordinator->cluster, full);
+    if (full)
+        retention_make_room(coordinator);
     if (full)
         change_event(change, NULL, "store_full", API__SEVERITY__SEVERITY_ERROR,
                      "the store has %" PRId64 " MiB left: jobs pause until there is room",

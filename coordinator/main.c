@@ -20,7 +20,7 @@
 struct options {
     const char *data, *workers, *advertise, *http, *tls_cert, *tls_key, *restore;
     const char *heartbeat, *lost_after, *stop_after, *backoff, *start_after, *yield_after,
-        *keep_events, *metrics_tenants;
+        *keep_events, *metrics_tenants, *gc_every, *gc_grace;
     bool no_preemption, insecure, version;
     struct option_list host;
 };
@@ -57,6 +57,9 @@ static const struct option_row ROWS[] = {
      "an attempt that is told to stop has to stop within; 5m"},
     {"keep-events", 0, OPTION_STRING, FIELD(keep_events), "TIME",
      "events of jobs that are over stay so long; 2160h"},
+    {"gc-every", 0, OPTION_STRING, FIELD(gc_every), "TIME",
+     "blobs that nothing refers to go so often, and when the store is full; or never; 24h"},
+    {"gc-grace", 0, OPTION_STRING, FIELD(gc_grace), "TIME", "and not before they are so old; 1h"},
     {"metrics-tenants", 0, OPTION_STRING, FIELD(metrics_tenants), "NAME,…",
      "tenants that /metrics names; their number is a cost in Prometheus' memory"},
     {"no-preemption", 0, OPTION_FLAG, FIELD(no_preemption), NULL,
@@ -96,6 +99,11 @@ static void coordinator_options(const struct options *given, struct coordinator_
     take_duration("start-after", given->start_after, &options->start_after_ms);
     take_duration("yield-after", given->yield_after, &options->yield_after_ms);
     take_duration("keep-events", given->keep_events, &options->keep_events_ms);
+    take_duration("gc-grace", given->gc_grace, &options->gc_grace_ms);
+    if (given->gc_every != NULL && strcmp(given->gc_every, "never") == 0)
+        options->gc_every_ms = 0;
+    else
+        take_duration("gc-every", given->gc_every, &options->gc_every_ms);
     if (options->lost_after_ms < 3 * options->heartbeat_ms)
         fatal(2, "--lost-after must be at least three times --heartbeat");
 }

@@ -11,8 +11,10 @@
 #include "lib/check.h"
 #include "lib/file.h"
 #include "lib/json.h"
+#include "lib/log.h"
 #include "proto/message.h"
 #include "storage/files/segment.h"
+#include "storage/records/job_record.h"
 
 enum { WAITING_MAX = 2000, WRITERS_MAX = 64, LINES_MAX = 1025 };
 
@@ -174,6 +176,96 @@ void series_add_logs(struct coordinator *coordinator, const Wire__LogReport *rep
     for (size_t i = 0; i < report->n_lines; i++)
         log_line(addition, report, report->lines[i]);
     background_add(coordinator->store_thread, &addition->work);
+}
+
+/* ---- forgetting ------------------------------------------------------------------------------ */
+
+enum { FORGET_JOBS = 64 }; /* at a time */
+
+struct forgetting {
+    struct work work; /* on the store's thread */
+    struct coordinator *coordinator;
+    int64_t jobs[FORGET_JOBS];
+    int count, done; /* of these, the first have no lines any more */
+};
+
+static enum status forget_read(struct records *records, void *argument, struct error *error)
+{
+    struct forgetting *it = argument;
+    return job_record_stale_logs(records, it->jobs, FORGET_JOBS, &it->count, error);
+}
+
+static void writer_drop(struct series *series, int64_t job)
+{
+    for (int i = 0; i < series->count; i++) {
+        struct writer *it = &series->writers[i];
+        if (it->job != job || it->kind != WATCH_LOGS)
+            continue;
+        segment_close(it->segment);
+        *it = series->writers[--series->count];
+        return;
+    }
+}
+
+static enum status forget_files(void *context, void *argument, struct error *error)
+{
+    struct forgetting *it = argument;
+    char path[PATH_MAX];
+    (void)context;
+    for (it->done = 0; it->done < it->count; it->done++) {
+        writer_drop(it->coordinator->series, it->jobs[it->done]);
+        series_path(it->coordinator, it->jobs[it->done], WATCH_LOGS, path);
+        if (dir_exists(path))
+            TRY(dir_remove(path, error));
+    }
+    return STATUS_OK;
+}
+
+static enum status forget_write(struct records *records, void *argument, struct error *error)
+{
+    struct forgetting *it = argument;
+    for (int i = 0; i < it->done; i++)
+        TRY(job_record_log_gone(records, it->jobs[i], error));
+    return STATUS_OK;
+}
+
+static void on_forgotten(void *argument, enum status status, const struct error *error)
+{
+    struct forgetting *it = argument;
+    if (status != STATUS_OK)
+        log_warn("logs that quote removed data stay until the next start: %s", error->text);
+    else if (it->count == FORGET_JOBS && !it->coordinator->closing)
+        series_forget(it->coordinator);
+    mem_free(it);
+}
+
+static void on_files_gone(void *argument, enum status status, const struct error *error)
+{
+    struct forgetting *it = argument;
+    if (status != STATUS_OK || it->count == 0 || it->coordinator->closing)
+        on_forgotten(it, status, error);
+    else
+        coordinator_write(it->coordinator, forget_write, on_forgotten, it);
+}
+
+static void on_forget_read(void *argument, enum status status, const struct error *error)
+{
+    struct forgetting *it = argument;
+    if (status != STATUS_OK || it->count == 0 || it->coordinator->closing) {
+        it->count = 0;
+        on_forgotten(it, status, error);
+        return;
+    }
+    it->work = (struct work){
+        .kind = WORK_WRITE, .run = forget_files, .done = on_files_gone, .argument = it};
+    background_add(it->coordinator->store_thread, &it->work);
+}
+
+void series_forget(struct coordinator *coordinator)
+{
+    struct forgetting *it = mem_alloc(sizeof(*it));
+    it->coordinator = coordinator;
+    coordinator_read(coordinator, forget_read, on_forget_read, it);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

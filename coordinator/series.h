@@ -20,5 +20,8 @@ struct series *series_create(void);
 void series_free(struct series *series);
 void series_add_metrics(struct coordinator *coordinator, const Wire__MetricReport *report);
 void series_add_logs(struct coordinator *coordinator, const Wire__LogReport *report);
+/* Removes the lines of jobs that read data which are removed since. What a crash leaves undone is
+ * done at the next start. */
+void series_forget(struct coordinator *coordinator);
 
 #endif

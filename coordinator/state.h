@@ -125,6 +125,7 @@ struct coordinator {
     int64_t news, news_ms; /* the newest change of a job, and when they were looked for */
     struct counters counters;
     struct metrics metrics;
+    bool sweeps; /* garbage is being removed, by itself */
     bool closing;
 };
 

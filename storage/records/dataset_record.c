@@ -136,6 +136,23 @@ static enum status remove_results(struct records *records, struct scope scope, c
     return sql_run(&sql, NULL, error);
 }
 
+/* Logs quote a row too. Their files are removed behind the commit (coordinator/series.c). */
+static enum status mark_logs(struct records *records, const char *tenant, const char *name,
+                             struct error *error)
+{
+    struct sql sql;
+    sql_begin(&sql, records,
+              "WITH readers AS (SELECT job_id FROM job_inputs WHERE kind = 1 AND tenant = :tenant"
+              "  AND name = :name) INSERT OR IGNORE INTO stale_logs (job_id) SELECT id FROM jobs"
+              " WHERE id IN readers OR shard_of IN readers");
+    sql_text(&sql, ":tenant", tenant);
+    sql_text(&sql, ":name", name);
+    TRY(sql_run(&sql, NULL, error));
+    sql_begin(&sql, records,
+              "UPDATE jobs SET failure_log = NULL WHERE id IN (SELECT job_id FROM stale_logs)");
+    return sql_run(&sql, NULL, error);
+}
+
 enum status dataset_record_remove(struct records *records, struct scope scope, const char *tenant,
                                   const char *name, struct arena *arena, Api__ReferrerList *list,
                                   struct error *error)
@@ -157,6 +174,7 @@ enum status dataset_record_remove(struct records *records, struct scope scope, c
         return records_in_use(arena_printf(arena, "the dataset %s", name), list->referrers,
                               list->n_referrers, error);
     TRY(remove_results(records, scope, tenant, name, error));
+    TRY(mark_logs(records, tenant, name, error));
     if (scope.all || strcmp(scope.tenant, tenant) == 0)
         TRY(blob_record_forsake(records, API__OBJECT_KIND__OBJECT_KIND_DATASET, tenant, name,
                                 error));

@@ -373,3 +373,30 @@ enum status job_record_count_active(struct records *records, const char *tenant,
     sql_text(&sql, ":tenant", tenant);
     return sql_value(&sql, count_out, &found, error);
 }
+
+/* ---- logs that quote what was removed -------------------------------------------------------- */
+
+enum status job_record_stale_logs(struct records *records, int64_t *ids, int max, int *count_out,
+                                  struct error *error)
+{
+    struct sql sql;
+    bool row = true;
+    *count_out = 0;
+    sql_begin(&sql, records, "SELECT job_id FROM stale_logs ORDER BY job_id LIMIT :max");
+    sql_i64(&sql, ":max", max);
+    enum status status = sql_step(&sql, &row, error);
+    while (status == STATUS_OK && row) {
+        ids[(*count_out)++] = sqlite3_column_int64(sql.statement, 0);
+        status = sql_step(&sql, &row, error);
+    }
+    sql_end(&sql);
+    return status;
+}
+
+enum status job_record_log_gone(struct records *records, int64_t id, struct error *error)
+{
+    struct sql sql;
+    sql_begin(&sql, records, "DELETE FROM stale_logs WHERE job_id = :id");
+    sql_i64(&sql, ":id", id);
+    return sql_run(&sql, NULL, error);
+}

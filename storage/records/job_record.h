@@ -59,6 +59,10 @@ enum status job_record_after(struct records *records, int64_t id, struct arena *
  * STATUS_CONFLICT otherwise. Leaves the rest. */
 enum status job_record_update(struct records *records, const Api__Job *job, int from,
                               struct error *error);
+/* Jobs whose logs quote data that were removed, at most `max`; and: its files are gone. */
+enum status job_record_stale_logs(struct records *records, int64_t *ids, int max, int *count_out,
+                                  struct error *error);
+enum status job_record_log_gone(struct records *records, int64_t id, struct error *error);
 /* How many of a tenant's jobs are in no final state: for its quota. */
 enum status job_record_count_active(struct records *records, const char *tenant, int64_t *count_out,
                                     struct error *error);

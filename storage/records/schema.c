@@ -172,6 +172,9 @@ static const char *const MIGRATIONS[] = {
     "CREATE TABLE event_cut (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL)"
     "  STRICT;"
     "INSERT INTO event_cut (one, number) VALUES (1, 0);",
+
+    /* 6: jobs whose log files quote data that were removed, until those files are gone */
+    "CREATE TABLE stale_logs (job_id INTEGER PRIMARY KEY REFERENCES jobs (id)) STRICT;",
 };
 
 const char *schema_migration(int version)

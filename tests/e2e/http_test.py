@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import time
 
@@ -381,6 +382,30 @@ def test_a_blob_comes_back_in_parts_to_its_own_tenant():
     part = api.server.call("GET", path + "?offset=3&bytes=5", tokens["viewer"])[2]
     expect(whole[2][3:8], part, "a part of it")
     expect(b"", api.server.call("GET", path + f"?offset={len(whole[2])}", tokens["viewer"])[2], "behind its end")
+
+
+def test_what_nothing_refers_to_goes_by_itself():
+    own = api.Server(os.path.dirname(api.server.program))
+    try:
+        own.stop()
+        own.start("--gc-every", "0.3s", "--gc-grace", "0.3s")
+        own.call("POST", "/v1/tenants", own.admin, {"name": "acme"})
+        digests = []
+        for data in (b"garbage", b'{"prompt": "a", "chosen": "b", "rejected": "c"}\n'):
+            digests.append(hashlib.sha256(data).hexdigest())
+            own.call("PUT", f"/v1/tenants/acme/blobs/{digests[-1]}?offset=0&bytes={len(data)}", own.admin, data)
+            if b"prompt" in data:
+                own.call("POST", "/v1/tenants/acme/datasets/kept", own.admin, {"digest": digests[-1]})
+        there = lambda digest: own.call("GET", f"/v1/tenants/acme/blobs/{digest}/content", own.admin)[0]
+        until = time.time() + api.WAIT_S
+        while there(digests[0]) == 200 and time.time() < until:
+            time.sleep(0.1)
+        expect([404, 200], [there(digest) for digest in digests], "garbage, and what a dataset names")
+        events = own.call("GET", "/v1/events?limit=100", own.admin)[2]["events"]
+        expect(True, any(e["kind"] == "garbage_removed" and e["message"].startswith("1 blobs") for e in events), "its event")
+    finally:
+        own.stop()
+        shutil.rmtree(own.data)
 
 
 def test_a_login_code_is_worth_one_token():

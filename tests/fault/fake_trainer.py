@@ -73,6 +73,7 @@ class Run:
             spec = json.load(f)
         self.steps = int(spec["train"]["max_steps"])
         self.every = int(spec["checkpoint"]["every_steps"])
+        self.sources = spec.get("data", {}).get("train", [])
         self.name = os.path.basename(os.getcwd())
         ledger = os.environ["FAULT_LEDGER"]
         self.ledger = open(os.path.join(ledger, f"{self.name}-{self.rank}.{os.getpid()}"), "a", buffering=1)
@@ -93,6 +94,12 @@ class Run:
                 return False
         return True
 
+    def quote(self):
+        """The first row of its data, as the trainer prints it before step 1."""
+        for source in self.sources[:1]:
+            with open(source["dataset"], encoding="utf-8") as f:
+                print("the first row:", f.readline(), flush=True)
+
     def save(self, step, state):
         if self.rank != 0:
             return
@@ -107,6 +114,7 @@ class Run:
         os.makedirs("ranks", exist_ok=True)
         open(f"ranks/{os.getpid()}", "w").close()
         self.note("start", step, state)
+        self.quote()
         self.report("running", step=step, steps=self.steps)
         while step < self.steps and not stopping:
             time.sleep(pause)
