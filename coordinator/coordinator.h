@@ -222,9 +222,9 @@ void coordinator_rows_read(struct coordinator *coordinator, const struct rows_qu
 /* How much of an upload, by tenant and digest, is there: sets its offset and complete. */
 void coordinator_upload_show(struct coordinator *coordinator, Api__Upload *upload,
                              coordinator_done *done, void *argument);
-/* Takes one chunk at upload->offset of a blob of upload->bytes. STATUS_CONFLICT with the offset
- * that is wanted in *upload; STATUS_FORMAT when all is there and has another digest (the upload is
- * thrown away then). At its end *upload says how much is there. */
+/* Takes one chunk at upload->offset of a blob of upload->bytes; then *upload says how much is there.
+ * STATUS_CONFLICT: another offset is wanted; STATUS_FORMAT: all is there, has another digest, and
+ * is thrown away. */
 void coordinator_upload_put(struct coordinator *coordinator, Api__Upload *upload, const void *data,
                             size_t length, coordinator_done *done, void *argument);
 /* Appends at most `length` bytes from `offset` of a finished blob; STATUS_NOT_FOUND. `size_out`
