@@ -222,9 +222,8 @@ void coordinator_rows_read(struct coordinator *coordinator, const struct rows_qu
 /* How much of an upload, by tenant and digest, is there: sets its offset and complete. */
 void coordinator_upload_show(struct coordinator *coordinator, Api__Upload *upload,
                              coordinator_done *done, void *argument);
-/* Takes one chunk at upload->offset of a blob of upload->bytes; then *upload says how much is there.
- * STATUS_CONFLICT: another offset is wanted; STATUS_FORMAT: all is there, has another digest, and
- * is thrown away. */
+/* Takes one chunk at upload->offset of a blob of upload->bytes, and says in *upload how much is
+ * there. STATUS_CONFLICT: at another offset; STATUS_FORMAT: thrown away for its digest. */
 void coordinator_upload_put(struct coordinator *coordinator, Api__Upload *upload, const void *data,
                             size_t length, coordinator_done *done, void *argument);
 /* Appends at most `length` bytes from `offset` of a finished blob; STATUS_NOT_FOUND. `size_out`
