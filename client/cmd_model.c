@@ -6,6 +6,7 @@
 
 #include "client/commands.h"
 #include "client/dual.h"
+#include "client/export_job.h"
 #include "client/model_files.h"
 #include "client/path.h"
 #include "lib/file.h"
@@ -61,6 +62,10 @@ static enum status export_of_service(struct arena *arena, const struct call *cal
     TRY(profile_open(arena, options->server, options->profile, &service.profile, error));
     service.profile.ca = options->ca ? options->ca : service.profile.ca;
     service.profile.tenant = options->tenant ? options->tenant : service.profile.tenant;
+    if (options->job) {
+        return export_job(&service, call->arguments[0], call->options, call->globals->quiet,
+                          call->arguments[1], error);
+    }
     TRY(model_files(&service, call->arguments[0], call->globals->quiet, &here.arguments[0], error));
     return offline_run(&here, error);
 }
@@ -81,6 +86,8 @@ static const struct option_row export_rows[] = {
                 "hf: a ForSequenceClassification directory; peft: the adapter"),
     OFFLINE_ROW("merge", 0, OPTION_FLAG, merge, NULL, "fold the adapter into the weights (hf)"),
     OFFLINE_ROW("dtype", 0, OPTION_STRING, dtype, "TYPE", "fp32 or bf16; default: as stored"),
+    DUAL_ROW("job", 0, OPTION_FLAG, job, NULL,
+             "of the service: let a worker do it, and fetch what it wrote"),
     DUAL_ROWS,
 };
 
@@ -89,7 +96,8 @@ const struct command cmd_model_export = {
     .verb = "export",
     .summary = "Write a model for Transformers, PEFT and vLLM",
     .details = "A directory, or a model of the service such as acme/support@prod, which is "
-               "fetched first. It reads back what it wrote and fails if a score moved.",
+               "fetched first,\nor with --job exported by a worker and then fetched. It reads back "
+               "what it wrote and fails if a score moved.",
     .example = "tailor model export support@prod ./support-hf --format hf --merge --dtype bf16",
     .arguments = {{.placeholder = "DIR|NAME"}, {.placeholder = "OUT"}},
     OPTION_ROWS(export_rows),

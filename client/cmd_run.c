@@ -269,13 +269,15 @@ static enum status run_in(struct arena *arena, const struct call *call, struct e
     TRY(spec_file(arena, call, &file, error));
     TRY(spec_read(arena, file, overrides->items, overrides->count, &spec, error));
     if (spec->stage == SPEC_STAGE_EVALUATE || spec->stage == SPEC_STAGE_SCORE ||
-        spec->stage == SPEC_STAGE_ADMIT || spec->stage == SPEC_STAGE_SERVE) {
+        spec->stage == SPEC_STAGE_ADMIT || spec->stage == SPEC_STAGE_SERVE ||
+        spec->stage == SPEC_STAGE_EXPORT) {
         return error_set(error, STATUS_USAGE, "tailor run trains: for stage %s see tailor %s -h",
                          spec_choice_name("stage", (int)spec->stage),
-                         spec->stage == SPEC_STAGE_SCORE   ? "model score"
-                         : spec->stage == SPEC_STAGE_ADMIT ? "data report"
-                         : spec->stage == SPEC_STAGE_SERVE ? "serve"
-                                                           : "evaluate");
+                         spec->stage == SPEC_STAGE_SCORE    ? "model score"
+                         : spec->stage == SPEC_STAGE_ADMIT  ? "data report"
+                         : spec->stage == SPEC_STAGE_SERVE  ? "serve"
+                         : spec->stage == SPEC_STAGE_EXPORT ? "model export"
+                                                            : "evaluate");
     }
     TRY(resolve_paths(arena, spec, error));
     TRY(prepare(arena, options, spec, error));

@@ -51,7 +51,7 @@ struct remote_options {
     const char *reason, *with, *right, *out, *worst, *from, *domain, *rows, *shards_of, *shards;
     const char *tensorboard;
     struct option_list state, label, set, column;
-    bool follow, dry_run, wait, shared, watch, yes, no_wait;
+    bool follow, dry_run, wait, job, shared, watch, yes, no_wait;
 };
 
 #define REMOTE_ROW(name, letter, type, member, placeholder, help)                                  \

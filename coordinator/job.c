@@ -65,8 +65,10 @@ void job_list_sweep(struct job_list *list, bool (*keep)(void *argument, uint64_t
                     void *argument)
 {
     uint32_t kept = 0;
+    for (uint32_t i = 0; i < list->count; i++) /* all are asked before one is freed */
+        list->items[i]->wanted = keep(argument, list->items[i]->id);
     for (uint32_t i = 0; i < list->count; i++) {
-        if (keep(argument, list->items[i]->id))
+        if (list->items[i]->wanted)
             list->items[kept++] = list->items[i];
         else
             job_free(list->items[i]);

@@ -38,6 +38,7 @@ struct job {
     int64_t failure_rank;  /* −1: none */
     uint64_t look;         /* of all that people see of it; 0: nobody has looked */
     int64_t news;          /* the number of its last change of looks */
+    bool wanted;           /* private: while the list is swept */
 };
 
 enum { JOB_NEWS_MS = 60000 };
@@ -53,7 +54,7 @@ struct job_list {
 
 void job_list_add(struct job_list *list, struct job *job); /* its id is new */
 struct job *job_list_find(const struct job_list *list, uint64_t id);
-/* Frees the jobs that `keep` has no more use for. */
+/* Frees the jobs that `keep` has no more use for; it may look them up in the list. */
 void job_list_sweep(struct job_list *list, bool (*keep)(void *argument, uint64_t id),
                     void *argument);
 void job_list_release(struct job_list *list);

@@ -12,8 +12,10 @@
 #include "coordinator/state.h"
 #include "lib/log.h"
 #include "storage/records/event_record.h"
+#include "storage/records/result_record.h"
 
-#define HOUR_MS (3600 * 1000LL)
+#define HOUR_MS        (3600 * 1000LL)
+#define EXPORT_KEEP_MS (7 * 24 * HOUR_MS) /* it can be made again */
 
 struct retention {
     struct coordinator *coordinator;
@@ -58,6 +60,7 @@ static void remove_events(evutil_socket_t none, short what, void *argument)
 struct sweep {
     struct coordinator *coordinator;
     Api__GcReply reply;
+    int64_t before_ms;
 };
 
 static void on_swept(void *argument, enum status status, const struct error *error)
@@ -77,6 +80,22 @@ static void on_swept(void *argument, enum status status, const struct error *err
     mem_free(sweep);
 }
 
+static enum status exports_run(struct records *records, void *argument, struct error *error)
+{
+    const struct sweep *sweep = argument;
+    int64_t removed;
+    return result_record_expire_exports(records, sweep->before_ms, &removed, error);
+}
+
+static void on_exports(void *argument, enum status status, const struct error *error)
+{
+    struct sweep *sweep = argument;
+    if (status != STATUS_OK || sweep->coordinator->closing)
+        on_swept(sweep, status, error);
+    else
+        coordinator_gc(sweep->coordinator, &sweep->reply, on_swept, sweep);
+}
+
 void retention_make_room(struct coordinator *coordinator)
 {
     if (coordinator->options.gc_every_ms == 0 || coordinator->sweeps)
@@ -85,7 +104,8 @@ void retention_make_room(struct coordinator *coordinator)
     coordinator->sweeps = true;
     sweep->coordinator = coordinator;
     api__gc_reply__init(&sweep->reply);
-    coordinator_gc(coordinator, &sweep->reply, on_swept, sweep);
+    sweep->before_ms = now_read(coordinator) - EXPORT_KEEP_MS;
+    coordinator_write(coordinator, exports_run, on_exports, sweep);
 }
 
 static void remove_garbage(evutil_socket_t none, short what, void *argument)

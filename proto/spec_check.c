@@ -44,8 +44,9 @@ enum status spec_check_stage(const struct spec *spec, const struct spec_given *g
                              struct error *error)
 {
     if (spec->stage == SPEC_STAGE_UNSET) {
-        return bad(given, error, "stage",
-                   "is missing: write lm, general, customize, evaluate, score, admit or serve");
+        return bad(
+            given, error, "stage",
+            "is missing: write lm, general, customize, evaluate, score, admit, serve or export");
     }
     const char *stage = spec_choice_name("stage", (int)spec->stage);
     if ((spec->preset == SPEC_PRESET_PAPER_GENERAL && spec->stage != SPEC_STAGE_GENERAL) ||
@@ -108,11 +109,11 @@ static enum status check_data(const struct spec *spec, const struct spec_given *
         }
     }
     bool trains = SPEC_IN_TRAINING & 1u << spec->stage;
-    bool serves = spec->stage == SPEC_STAGE_SERVE; /* texts come with requests */
+    bool needs_none = spec->stage == SPEC_STAGE_SERVE || spec->stage == SPEC_STAGE_EXPORT;
     if (trains && spec->data.train.count == 0) {
         return bad(given, error, "data.train", "is missing: name the data to train on");
     }
-    if (!trains && !serves && spec->data.eval.count == 0) {
+    if (!trains && !needs_none && spec->data.eval.count == 0) {
         return bad(given, error, "data.eval", "is missing: name the data to %s",
                    spec->stage == SPEC_STAGE_SCORE   ? "score"
                    : spec->stage == SPEC_STAGE_ADMIT ? "judge"
@@ -245,6 +246,11 @@ enum status spec_check(const struct spec *spec, const struct spec_given *given, 
         TRY(check_evaluation(spec, given, error));
     }
     TRY(check_ranks(spec, given, error));
+    if (spec->export.format == SPEC_LAYOUT_PEFT && spec->export.merge) {
+        return bad(given, error, "export.merge",
+                   "folds the adapter into the weights, which leaves nothing for format: peft: "
+                   "leave one of them out");
+    }
     if (spec->output.alias && !spec->output.model) {
         return bad(given, error, "output.alias", "needs output.model: an alias names its version");
     }

@@ -81,7 +81,7 @@ static void append_stages(const struct spec_row *row, struct buf *out)
         return;
     }
     const char *lead = "  stages     ";
-    for (int stage = SPEC_STAGE_LM; stage <= SPEC_STAGE_SERVE; stage++) {
+    for (int stage = SPEC_STAGE_LM; stage <= SPEC_STAGE_EXPORT; stage++) {
         if (row->stages & 1u << stage) {
             buf_printf(out, "%s%s", lead, spec_choice_name("stage", stage));
             lead = ", ";

@@ -17,6 +17,7 @@
 
 #define DIGEST_PREFIX "sha256:"
 #define USE           API__SHARE_RIGHT__SHARE_RIGHT_USE
+#define READ          API__SHARE_RIGHT__SHARE_RIGHT_READ
 
 static const char *with_prefix(struct arena *arena, const char *digest)
 {
@@ -131,7 +132,8 @@ static enum status resolve_base(struct records *records, struct resolution *it,
     TRY(base_record_get(records, reference->name, it->arena, &base, error));
     if (base->state != API__BASE_STATE__BASE_STATE_READY || base->manifest == NULL)
         return error_set(error, STATUS_CONFLICT, "the base %s is not ready", base->name);
-    if (it->spec->stage == SPEC_STAGE_EVALUATE || it->spec->stage == SPEC_STAGE_SCORE)
+    if (it->spec->stage == SPEC_STAGE_EVALUATE || it->spec->stage == SPEC_STAGE_SCORE ||
+        it->spec->stage == SPEC_STAGE_EXPORT)
         return error_set(error, STATUS_USAGE,
                          "%s is a base, which gives no rewards: name a model (tailor model list)",
                          base->name);
@@ -237,14 +239,38 @@ enum status resolve_forget(struct records *records, struct resolution *it, int64
     return STATUS_OK;
 }
 
+/* An export has the weights of all that an adapter stands on. */
+static enum status may_read_parents(struct records *records, const struct resolution *it,
+                                    const Api__ModelVersion *version, struct error *error)
+{
+    struct reference reference;
+    while (version->adapter && version->parent != NULL) {
+        Api__ModelVersion *parent;
+        TRY(reference_parse(version->parent, &reference, error));
+        enum status status = model_record_version(records, SCOPE_TENANT(it->tenant), READ,
+                                                  &reference, it->arena, &parent, error);
+        if (status == STATUS_NOT_FOUND)
+            return error_set(error, STATUS_DENIED,
+                             "%s is an adapter over %s, which this tenant may use and not read: "
+                             "its owner can export it, or share it to be read",
+                             version->model, version->parent);
+        TRY(status);
+        version = parent;
+    }
+    return STATUS_OK;
+}
+
 static enum status resolve_model(struct records *records, struct resolution *it,
                                  const struct reference *asked, struct error *error)
 {
     char text[REFERENCE_TEXT_MAX];
     Api__ModelVersion *version;
     struct reference reference = *asked;
-    TRY(model_record_version(records, SCOPE_TENANT(it->tenant), USE, &reference, it->arena,
-                             &version, error));
+    const bool exports = it->spec->stage == SPEC_STAGE_EXPORT;
+    TRY(model_record_version(records, SCOPE_TENANT(it->tenant), exports ? READ : USE, &reference,
+                             it->arena, &version, error));
+    if (exports)
+        TRY(may_read_parents(records, it, version, error));
     reference.version = version->version;
     reference.alias[0] = '\0';
     reference_format(&reference, text);

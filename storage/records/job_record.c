@@ -215,7 +215,8 @@ enum status job_record_get(struct records *records, struct scope scope, int64_t 
         &sql, records,
         "SELECT " JOB_COLUMNS ", CASE WHEN :with_spec THEN (SELECT spec FROM job_specs"
         " WHERE job_id = coalesce(shard_of, id)) END spec,"
-        " CASE WHEN :with_spec THEN (SELECT figures FROM results WHERE job_id = id) END figures"
+        " CASE WHEN :with_spec THEN (SELECT figures FROM results WHERE job_id = id) END figures,"
+        " CASE WHEN :with_spec THEN (SELECT manifest FROM results WHERE job_id = id) END manifest"
         " FROM jobs WHERE id = :id AND (:scope IS NULL OR tenant = :scope)");
     sql_i64(&sql, ":id", id);
     sql_i64(&sql, ":with_spec", with_spec);

@@ -70,3 +70,15 @@ enum status result_record_drop_parts(struct records *records, int64_t job_id, st
     sql_i64(&sql, ":id", job_id);
     return sql_run(&sql, NULL, error);
 }
+
+enum status result_record_expire_exports(struct records *records, int64_t time_ms,
+                                         int64_t *removed_out, struct error *error)
+{
+    struct sql sql;
+    sql_begin(&sql, records,
+              "DELETE FROM results WHERE created_ms < :time_ms"
+              " AND job_id IN (SELECT id FROM jobs WHERE stage = :stage)");
+    sql_i64(&sql, ":time_ms", time_ms);
+    sql_i64(&sql, ":stage", API__STAGE__STAGE_EXPORT);
+    return sql_run(&sql, removed_out, error);
+}

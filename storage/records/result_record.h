@@ -20,6 +20,9 @@ enum status result_record_get(struct records *records, struct scope scope, int64
 /* Of the shards of a job, in their order. */
 enum status result_record_parts(struct records *records, int64_t job_id, struct arena *arena,
                                 Api__ResultList *list, struct error *error);
+/* Of jobs of stage export that ended before `time_ms`: their blobs are garbage then. */
+enum status result_record_expire_exports(struct records *records, int64_t time_ms,
+                                         int64_t *removed_out, struct error *error);
 enum status result_record_drop_parts(struct records *records, int64_t job_id, struct error *error);
 
 #endif

@@ -70,6 +70,15 @@ says "a model of the service is exported by name" "fetching model.safetensors" t
 expect "as a directory of Transformers" test -s exported/model.safetensors
 says "an adapter is fetched with its parent" "fetching adapter_model.safetensors" tailor model export thin merged --format hf --merge
 expect "each is fetched once" bash -c "! tailor model export local/thin@1 peft --format peft 2>&1 | grep fetching"
+mv merged merged-here && mv peft peft-here
+says "a worker exports as a job" "merged" tailor model export thin merged --format hf --merge --job
+expect "to the same files" diff -r merged merged-here
+says "to PEFT too" "peft" tailor model export thin peft --format peft --job
+expect "with what the adapter stands on" diff -r peft peft-here
+refuses "not over what is there" 5 "merged exists" tailor model export thin merged --format hf --merge --job
+refuses "a job whose model cannot be exported so fails, and says why" 1 "merge" tailor model export thin no --format hf --job
+expect "and leaves nothing here" test ! -e no
+refuses "a base is no reward model" 2 "is a base" tailor model export tiny no --format hf --job
 expect "as an adapter of PEFT" test -s peft/adapter/adapter_model.safetensors
 cached=$(dirname "$(ls "${TAILOR_CACHE:-$HOME/.cache/tailor}"/models/*/adapter_config.json)")
 cp "$cached/adapter_model.safetensors" whole && mv "$cached" "$cached.part"

@@ -63,6 +63,10 @@ class Program:
     def alive(self):
         return self.process.poll() is None
 
+    def crashed(self):
+        """It ended by a fault of its own: what nobody here does to it."""
+        return self.process.poll() in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE)
+
     def signal(self, number):
         if self.alive():
             os.kill(self.pid, number)
@@ -160,6 +164,8 @@ class Cluster:
         return self
 
     def __exit__(self, kind, *_):
+        programs = [self.coordinator] + [worker.program for worker in self.workers]
+        crashed = [f"{program.log} ended with {program.process.returncode}" for program in programs if program.crashed()]
         for worker in self.workers:
             worker.program.kill()
             if worker.relay:
@@ -168,10 +174,12 @@ class Cluster:
             self.coordinator.kill()
         if self.mounted:
             subprocess.run(["umount", self.data], check=True)
-        if kind is not None or "FAULT_KEEP" in os.environ:
+        if crashed or kind is not None or "FAULT_KEEP" in os.environ:
             print(f"# what the programs wrote: {self.dir}")
         else:
             shutil.rmtree(self.dir, ignore_errors=True)
+        if crashed:
+            raise AssertionError("; ".join(crashed))
 
     def add_worker(self, slots):
         worker = Worker(self, len(self.workers) + 1, slots)

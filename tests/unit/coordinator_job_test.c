@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * job_state, failure, fence, backoff, waiting.
+ * job_state, failure, fence, backoff, waiting, and the list of jobs.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "coordinator/backoff.h"
 #include "coordinator/fence.h"
+#include "coordinator/job.h"
 #include "coordinator/job_state.h"
 #include "coordinator/waiting.h"
 #include "tests/test.h"
@@ -237,6 +238,30 @@ TEST(a_wait_is_a_sentence)
     waiting_sentence(&wait, 126000, &text);
     EXPECT_CONTAINS(", 10", text.data);
     buf_release(&text);
+}
+
+/* Of jobs 1 … 40 the odd ones have ended. */
+static bool is_even(void *argument, uint64_t id)
+{
+    const struct job *job = job_list_find(argument, id);
+    EXPECT(job != NULL && job->id == id);
+    return job == NULL || job->finished_ms == 0;
+}
+
+TEST(who_decides_what_a_sweep_keeps_may_look_all_jobs_up)
+{
+    enum { JOBS = 40 };
+    struct job_list list = {0};
+    for (uint64_t id = 1; id <= JOBS; id++) {
+        struct job *job = job_create(id, "acme");
+        job->finished_ms = id % 2 == 1 ? 1000 : 0;
+        job_list_add(&list, job);
+    }
+    job_list_sweep(&list, is_even, &list);
+    EXPECT_I64(JOBS / 2, list.count);
+    for (uint64_t id = 1; id <= JOBS; id++)
+        EXPECT((job_list_find(&list, id) != NULL) == (id % 2 == 0));
+    job_list_release(&list);
 }
 
 TEST_MAIN()

@@ -111,8 +111,9 @@ TEST(a_value_of_the_wrong_kind_is_told_what_it_must_be)
             "s.yaml:4: checkpoint.every is soon: it must be a duration such as 90s, 10m or 1h30m");
     refused(GENERAL "checkpoint: {every: 400d}\n",
             "s.yaml:4: checkpoint.every is 400d: it must be from 0 to 365d");
-    refused("stage: custom\n", "s.yaml:1: stage is custom: it must be one of lm, general, "
-                               "customize, evaluate, score, admit, serve; did you mean customize?");
+    refused("stage: custom\n",
+            "s.yaml:1: stage is custom: it must be one of lm, general, "
+            "customize, evaluate, score, admit, serve, export; did you mean customize?");
     refused(GENERAL "name: a b\n", "s.yaml:4: name is a b: it must be letters, digits, - _ and ., "
                                    "with a letter or digit first");
     refused(GENERAL "labels: [a]\n",
@@ -133,8 +134,8 @@ TEST(a_value_of_the_wrong_kind_is_told_what_it_must_be)
 
 TEST(what_is_missing_is_named)
 {
-    refused("", "s.yaml: stage is missing: write lm, general, customize, evaluate, score, admit or "
-                "serve");
+    refused("", "s.yaml: stage is missing: write lm, general, customize, evaluate, score, admit, "
+                "serve or export");
     refused("stage: general\n", "s.yaml: from is missing: name the base to start from");
     refused("stage: evaluate\n", "s.yaml: from is missing: name the model");
     refused("stage: lm\nfrom: b\n", "s.yaml: data.train is missing: name the data to train on");

@@ -254,7 +254,8 @@ static enum status bundle_model(struct bundle *bundle, struct error *error)
     return publish(bundle, MARK_MODEL, error);
 }
 
-/* Of a shard what it leaves to be put together; of anything else rows, figures, a report. */
+/* Of a shard what it leaves to be put together; of anything else rows, figures, a report, a model
+ * in another form. */
 static enum status bundle_result(struct bundle *bundle, struct error *error)
 {
     char path[PATH_MAX];
@@ -268,6 +269,8 @@ static enum status bundle_result(struct bundle *bundle, struct error *error)
     TRY(take_tree(bundle, path, "rows/", 0, error));
     TRY(take_copy(bundle, "result.json", error));
     TRY(take_copy(bundle, "report.json", error));
+    path_join(path, sizeof(path), it->dir, "export");
+    TRY(take_tree(bundle, path, "export/", 0, error));
     path_join(path, sizeof(path), it->dir, "result.json");
     note_result(bundle->attempt, path);
     return publish(bundle, MARK_RESULT, error);

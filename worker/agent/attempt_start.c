@@ -147,6 +147,15 @@ static enum status spec_resolve(struct attempt *it, json_t *spec, struct error *
     return replace_sources(it, json_object_get(json_object_get(data, "enrich"), "sources"), error);
 }
 
+static bool measures(const char *stage)
+{
+    static const char *const stages[] = {"evaluate", "score", "admit", "export"};
+    for (size_t i = 0; stage != NULL && i < sizeof(stages) / sizeof(stages[0]); i++)
+        if (strcmp(stage, stages[i]) == 0)
+            return true;
+    return false;
+}
+
 static enum status spec_write(struct attempt *it, struct error *error)
 {
     char path[PATH_MAX];
@@ -159,8 +168,7 @@ static enum status spec_write(struct attempt *it, struct error *error)
     const json_t *resources = json_object_get(spec, "resources");
     const char *device = json_string_value(json_object_get(resources, "device"));
     it->on_gpu = device != NULL && strcmp(device, "cuda") == 0;
-    it->measures = stage != NULL && (strcmp(stage, "evaluate") == 0 ||
-                                     strcmp(stage, "score") == 0 || strcmp(stage, "admit") == 0);
+    it->measures = measures(stage);
     enum status status = spec_resolve(it, spec, error);
     if (status == STATUS_OK)
         status = json_write_file(path, spec, error);

@@ -132,7 +132,11 @@ static enum status export_write(struct exporting *exporting, const struct stagin
     char model_dir[MODEL_PATH_MAX];
     char adapter_dir[MODEL_PATH_MAX];
     bool peft = exporting->options->format == EXPORT_PEFT;
-    TRY(final_path(staging, final, error));
+    if (exporting->options->named != NULL) {
+        snprintf(final, sizeof(final), "%s", exporting->options->named);
+    } else {
+        TRY(final_path(staging, final, error));
+    }
     path_join(model_dir, sizeof(model_dir), staging->temporary, peft ? "parent" : "");
     TRY(classifier_write(exporting, model_dir, error));
     if (peft) {

@@ -32,6 +32,7 @@ enum export_format { EXPORT_HF, EXPORT_PEFT };
 struct export_options {
     enum export_format format;
     bool merge;
+    const char *named;       /* where it will lie, for what names it; NULL: in `out` */
     enum weight_dtype dtype; /* of a model's weights; an adapter's stay fp32 */
 };
 

@@ -8,6 +8,7 @@
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/limits.h"
+#include "worker/trainer/export_checked.h"
 #include "worker/trainer/measure.h"
 #include "worker/trainer/progress.h"
 #include "worker/trainer/relay.h"
@@ -168,8 +169,26 @@ static enum status texts_open(struct measure *m, struct error *error)
     return status;
 }
 
+/* Stage export reads no texts: the model itself is opened by who writes it. */
+static enum status export(struct measure *m, struct error *error) {
+    char out[4096]; const struct spec *spec = m->spec;
+    const struct export_options options =
+        {.format = spec->export.format == SPEC_LAYOUT_PEFT ? EXPORT_PEFT : EXPORT_HF,
+         .merge = spec->export.merge,
+         .named = spec->export.path,
+         .dtype = spec->export.dtype == SPEC_WIDTH_BF16 ? WEIGHT_DTYPE_BF16 : WEIGHT_DTYPE_F32};
+    path_join(out, sizeof(out), m->run, "export");
+    if (dir_exists(out)){/* of an attempt that was cut off */
+                         TRY(dir_remove(out, error));}
+TRY(export_checked(spec->from, &options, (int)m->arguments.threads, out, error));
+return measure_write_result(m, json_object(), error);
+}
+
 static enum status measure(struct measure *m, struct error *error)
 {
+    if (m->spec->stage == SPEC_STAGE_EXPORT) {
+        return export(m, error);
+    }
     bool computes = m->spec->stage != SPEC_STAGE_ADMIT && (m->shard > 0 || m->shards == 0);
     TRY(dirs_make(m, error));
     TRY(computes ? examiner_open(m->spec->from, &m->arguments, NULL, &m->examiner, error)

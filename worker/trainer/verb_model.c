@@ -11,10 +11,9 @@
 #include "lib/text.h"
 #include "worker/data/tokenizer.h"
 #include "worker/model/card.h"
-#include "worker/model/export.h"
 #include "worker/model/gguf.h"
 #include "worker/model/tokenizer_dir.h"
-#include "worker/trainer/scorer.h"
+#include "worker/trainer/export_checked.h"
 #include "worker/trainer/verbs.h"
 
 /* ---- check
@@ -129,35 +128,9 @@ enum status verb_import_gguf(const struct arguments *arguments, struct error *er
     return STATUS_OK;
 }
 
-static enum status score_row(void *context, struct model *model, const int32_t *ids, int32_t count,
-                             double *score_out, struct error *error)
-{
-    (void)context;
-    const struct model_config *c = &model->config;
-    struct pass_capacity capacity = {
-        .S = count, .R = 1, .row_tokens_max = count, .all_tokens = true};
-    struct scratch_shape shape = {.S = count,
-                                  .C = c->C,
-                                  .H = c->H,
-                                  .G = c->G,
-                                  .D = c->D,
-                                  .F = c->F,
-                                  .V = c->V,
-                                  .row_tokens_max = count,
-                                  .lora_rank = model->lora.r};
-    struct activations *acts;
-    TRY(model->device->ops->scratch_reserve(model->device, &shape, error));
-    TRY(activations_create(model->device, c, &model->lora, &capacity, &acts, error));
-    struct scorer scorer = {.model = model, .acts = acts, .pooling = model->format.pooling};
-    *score_out = scorer_row(&scorer, ids, count);
-    activations_free(acts);
-    return STATUS_OK;
-}
-
 enum status verb_export(const struct arguments *arguments, struct error *error)
 {
     const char *dir, *out;
-    struct device *device;
     TRY(arguments_need(arguments, 0, "the model's directory", &dir, error));
     TRY(arguments_need(arguments, 1, "the directory to write", &out, error));
     if (arguments->format == NULL) {
@@ -169,9 +142,7 @@ enum status verb_export(const struct arguments *arguments, struct error *error)
         .dtype = arguments->dtype != NULL && strcmp(arguments->dtype, "bf16") == 0
                      ? WEIGHT_DTYPE_BF16
                      : WEIGHT_DTYPE_F32};
-    TRY(device_open(&(struct device_options){.threads = (int)arguments->threads}, &device, error));
-    enum status status = model_export(device, dir, &options, score_row, NULL, out, error);
-    device_close(device);
+    enum status status = export_checked(dir, &options, (int)arguments->threads, out, error);
     if (status == STATUS_OK && !arguments->quiet) {
         printf("%s\n", out);
     }
