@@ -24,7 +24,8 @@ extern const struct command cmd_model_list, cmd_model_versions, cmd_model_add, c
     cmd_model_history, cmd_model_rollback, cmd_model_rm, cmd_share_list, cmd_share_add,
     cmd_share_rm;
 extern const struct command cmd_tenant_create, cmd_tenant_list, cmd_tenant_show, cmd_tenant_quota,
-    cmd_tenant_usage, cmd_token_create, cmd_token_list, cmd_token_rotate, cmd_token_revoke;
+    cmd_tenant_usage, cmd_token_create, cmd_token_list, cmd_token_rotate, cmd_token_revoke,
+    cmd_webhook_add, cmd_webhook_list, cmd_webhook_resume, cmd_webhook_remove;
 extern const struct command cmd_worker_list, cmd_worker_show, cmd_worker_drain, cmd_worker_undrain,
     cmd_worker_forget, cmd_worker_join_token, cmd_queue_list, cmd_queue_pause, cmd_queue_resume,
     cmd_cluster_status, cmd_cluster_top, cmd_cluster_events, cmd_cluster_audit, cmd_cluster_df,

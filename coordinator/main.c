@@ -21,7 +21,7 @@ struct options {
     const char *data, *workers, *advertise, *http, *tls_cert, *tls_key, *restore;
     const char *heartbeat, *lost_after, *stop_after, *backoff, *start_after, *yield_after,
         *keep_events, *metrics_tenants, *gc_every, *gc_grace;
-    bool no_preemption, insecure, version;
+    bool no_preemption, insecure, webhook_private, version;
     struct option_list host;
 };
 
@@ -43,6 +43,8 @@ static const struct option_row ROWS[] = {
      "--http in the clear off loopback too: a proxy that speaks TLS is in front"},
     {"host", 0, OPTION_LIST, FIELD(host), "NAME",
      "a further name that browsers may ask --http by; may repeat"},
+    {"webhook-private", 0, OPTION_FLAG, FIELD(webhook_private), NULL,
+     "webhooks may post into private networks, and by http"},
     {"restore", 0, OPTION_STRING, FIELD(restore), "BACKUP",
      "fill --data, which must be empty, from a backup; then end"},
     {"heartbeat", 0, OPTION_STRING, FIELD(heartbeat), "TIME", "how often workers speak; 1s"},
@@ -216,6 +218,7 @@ int main(int argc, char **argv)
                                      .certificate = given.tls_cert,
                                      .key = given.tls_key,
                                      .insecure = given.insecure,
+                                     .webhook_private = given.webhook_private,
                                      .hosts = &given.host};
     serve(&options, &http);
     return 0;

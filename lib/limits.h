@@ -81,4 +81,13 @@
 #define SCORES_OF_TENANT_MAX 32         /* … and for one tenant's models */
 #define SCORE_PATIENCE_MS    30000      /* until who asked is told that no answer came */
 
+/* Webhooks. Waits of 1 s, 2 s … 1 h are two hours; 72 more of an hour make three days. */
+#define WEBHOOKS_OF_TENANT_MAX 16
+#define WEBHOOK_ATTEMPTS_MAX   84      /* at one event, before the webhook is stopped */
+#define WEBHOOK_WAIT_MS_MAX    3600000 /* between two of them */
+#define WEBHOOK_DEADLINE_MS    15000   /* of one, from the name's lookup to the last byte */
+#define WEBHOOK_THREADS        8       /* that wait for receivers */
+#define WEBHOOK_FLIGHTS_MAX    64      /* attempts at the same time: a socket each */
+#define WEBHOOK_EVENTS_SCANNED 4096    /* of the log by one statement: about a millisecond */
+
 #endif

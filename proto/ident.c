@@ -15,15 +15,11 @@
 static const struct {
     const char *prefix, *noun;
 } KINDS[IDENT_KIND_COUNT] = {
-    [IDENT_JOB] = {"j", "job"},
-    [IDENT_BATCH] = {"b", "batch"},
-    [IDENT_WORKER] = {"w", "worker"},
-    [IDENT_TOKEN] = {"t", "token"},
-    [IDENT_TENANT] = {"tenant", "tenant"},
-    [IDENT_BASE] = {"base", "base"},
-    [IDENT_DATASET] = {"d", "dataset"},
-    [IDENT_MODEL] = {"m", "model"},
-    [IDENT_MODEL_VERSION] = {"mv", "model version"},
+    [IDENT_JOB] = {"j", "job"},         [IDENT_BATCH] = {"b", "batch"},
+    [IDENT_WORKER] = {"w", "worker"},   [IDENT_TOKEN] = {"t", "token"},
+    [IDENT_WEBHOOK] = {"h", "webhook"}, [IDENT_TENANT] = {"tenant", "tenant"},
+    [IDENT_BASE] = {"base", "base"},    [IDENT_DATASET] = {"d", "dataset"},
+    [IDENT_MODEL] = {"m", "model"},     [IDENT_MODEL_VERSION] = {"mv", "model version"},
 };
 
 void ident_format(enum ident_kind kind, int64_t id, char out[IDENT_TEXT_MAX])

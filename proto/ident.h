@@ -27,6 +27,7 @@ enum ident_kind {
     IDENT_BATCH,
     IDENT_WORKER,
     IDENT_TOKEN,
+    IDENT_WEBHOOK,
     IDENT_TENANT,
     IDENT_BASE,
     IDENT_DATASET,

@@ -18,6 +18,7 @@
 #include "coordinator/api/live.h"
 #include "coordinator/api/sse.h"
 #include "coordinator/api/token.h"
+#include "coordinator/api/webhooks.h"
 #include "lib/check.h"
 #include "lib/file.h"
 #include "lib/limits.h"
@@ -180,6 +181,7 @@ enum status api_open(const struct api_options *options, struct coordinator *coor
     }
     api->board = board_create(api);
     api->lives = lives_create(api);
+    api->webhooks = webhooks_start(api, options->webhook_private);
     struct first_token *first = mem_alloc(sizeof(*first));
     path_join(first->path, sizeof(first->path), options->data, "admin-token");
     coordinator_write(coordinator, first_token_run, on_first_token, first);
@@ -197,6 +199,7 @@ void api_stop(struct api *api)
     api->stopping = true;
     connections_stop(api->connections);
     sse_stop(api);
+    webhooks_stop(api->webhooks);
 }
 
 void api_close(struct api *api)
@@ -206,6 +209,7 @@ void api_close(struct api *api)
         event_base_loop(api->base, EVLOOP_NONBLOCK); /* the last answers leave */
     evhttp_free(api->http);
     connections_free(api->connections);
+    webhooks_free(api->webhooks);
     lives_free(api->lives);
     board_free(api->board);
     tls_close(api->tls);

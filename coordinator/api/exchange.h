@@ -50,6 +50,7 @@ struct api {
     int32_t stream_count;
     struct board *board; /* what every tab sees */
     struct lives *lives; /* the tabs */
+    struct webhooks *webhooks;
     char address[128];
     char machine[256];               /* this machine's own name */
     const struct option_list *hosts; /* further names that it is asked by */

@@ -55,6 +55,10 @@ exchange_run tenants_read, tenant_read, tokens_read, token_create, token_rotate,
 exchange_run usage_check;
 exchange_start tenant_create, tenant_quota, usage_start;
 
+/* ---- on_webhooks.c ---- */
+exchange_run webhooks_read, webhook_add, webhook_resume, webhook_remove;
+exchange_start webhook_changed;
+
 /* ---- on_login.c ---- */
 exchange_run session_read, session_end;
 exchange_start login_code, login_take, session_ended;

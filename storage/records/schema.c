@@ -175,6 +175,14 @@ static const char *const MIGRATIONS[] = {
 
     /* 6: jobs whose log files quote data that were removed, until those files are gone */
     "CREATE TABLE stale_logs (job_id INTEGER PRIMARY KEY REFERENCES jobs (id)) STRICT;",
+
+    /* 7: who is told of events. The secret signs, so it is kept itself, not its digest. */
+    "CREATE TABLE webhooks (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL REFERENCES"
+    "  tenants (name), url TEXT NOT NULL, events TEXT, created_ms INTEGER NOT NULL,"
+    "  secret TEXT NOT NULL, event_number INTEGER NOT NULL, delivered INTEGER NOT NULL,"
+    "  failed_attempts INTEGER NOT NULL, tried_ms INTEGER, next_ms INTEGER, status_code INTEGER,"
+    "  cause TEXT, stopped_ms INTEGER) STRICT;"
+    "CREATE INDEX webhooks_of_tenant ON webhooks (tenant, id);",
 };
 
 const char *schema_migration(int version)
