@@ -133,7 +133,13 @@ def messages():
         yield f"line{i}", bytes([255, number]) + f"{path.replace('{id}', 'j-1')}?limit=5\n{{}}".encode()
 
 
+FORM = (b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n--b\r\nContent-Disposition: form-data; '
+        b'name="file"; filename="a.jsonl"\r\nContent-Type: text/plain\r\n\r\n{}\n\r\n--b--\r\n')
+
+
 def seeds():
+    yield "multipart_fuzz", "form", b"multipart/form-data; boundary=b\n" + FORM
+    yield "multipart_fuzz", "quoted", b'multipart/form-data; charset=x; boundary="b"\nbefore\r\n' + FORM
     for kind in ("base", "rm"):
         for model in sorted(os.listdir(os.path.join(DATA, "models"))):
             yield "config_fuzz", f"{model}.{kind}", b"\0" + read("models", model, kind, "config.json")
