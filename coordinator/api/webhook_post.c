@@ -87,6 +87,7 @@ static void set_options(CURL *curl, struct transfer *it, struct curl_slist *head
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)WEBHOOK_DEADLINE_MS);
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L); /* a lookup that hangs is left behind */
     curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_socket);
     curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, it);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);

@@ -32,6 +32,7 @@ struct flight {
     struct buf body;
     char id[WEBHOOK_ID_SIZE], signature[WEBHOOK_SIGNATURE_SIZE];
     int64_t number; /* the event's */
+    struct flight *next;
 };
 
 struct webhooks {
@@ -43,6 +44,7 @@ struct webhooks {
     struct event *timer;
     struct watch watch;
     struct background *threads[WEBHOOK_THREADS];
+    struct flight *unwritten;          /* told, and the records could not take it yet */
     int64_t busy[WEBHOOK_FLIGHTS_MAX]; /* ids of webhooks with a flight */
     int busy_count;
 };
@@ -81,16 +83,33 @@ static enum status outcome_write(struct records *records, void *argument, struct
     return webhook_record_outcome(records, ((struct flight *)argument)->webhook, error);
 }
 
+/* While the disk is full its webhook stays busy: told anew in the meantime, the receiver would get
+ * the same event once a second. */
 static void on_written(void *argument, enum status status, const struct error *error)
 {
     struct flight *flight = argument;
     struct webhooks *it = flight->webhooks;
+    if (status == STATUS_IO && !atomic_load(&it->stopping)) {
+        flight->next = it->unwritten;
+        it->unwritten = flight;
+        return;
+    }
     if (status != STATUS_OK && status != STATUS_NOT_FOUND) /* it was removed meanwhile */
         log_warn("webhook h-%lld: what came of it is not recorded, it is told again: %s",
                  (long long)flight->webhook->id, error->text);
     not_busy(it, flight->webhook->id);
     flight_free(flight);
     webhooks_look(it);
+}
+
+static void write_again(struct webhooks *it)
+{
+    struct flight *flight = it->unwritten, *next;
+    it->unwritten = NULL;
+    for (; flight != NULL; flight = next) {
+        next = flight->next;
+        coordinator_write(it->api->coordinator, outcome_write, on_written, flight);
+    }
 }
 
 /* 1 s, 2 s, 4 s … an hour, a quarter more or less. */
@@ -276,17 +295,18 @@ void webhooks_look(struct webhooks *it)
     coordinator_read(it->api->coordinator, look_read, on_looked, look);
 }
 
-static void on_timer(evutil_socket_t none, short what, void *argument)
+static void on_news(void *argument)
 {
     struct webhooks *it = argument;
-    (void)none, (void)what;
     if (it->any)
         webhooks_look(it);
 }
 
-static void on_news(void *argument)
+static void on_timer(evutil_socket_t none, short what, void *argument)
 {
-    on_timer(-1, 0, argument);
+    (void)none, (void)what;
+    write_again(argument);
+    on_news(argument);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -321,6 +341,7 @@ void webhooks_stop(struct webhooks *it)
     coordinator_watch_stop(it->api->coordinator, &it->watch);
     for (int i = 0; i < WEBHOOK_THREADS; i++)
         background_stop(it->threads[i]);
+    write_again(it); /* the last chance of what was told */
 }
 
 void webhooks_free(struct webhooks *it)

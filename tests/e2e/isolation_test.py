@@ -18,7 +18,7 @@ from api import expect, failures, must, upload
 
 OWNER = "canaryco"  # the tenant's own name is one too
 CANARIES = ["canaryco", "canary-job", "canary-label", "canary-data", "canary-file", "canary-model", "canary-token",
-            "canary-title", "canary-alias", "canary-text"]
+            "canary-title", "canary-alias", "canary-text", "canary-hook"]
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 RANK = {"VIEWER": 1, "SUBMITTER": 2, "TENANT_ADMIN": 3, "ADMIN": 4}
 tokens, things = {}, {}
@@ -67,6 +67,8 @@ def make_things(mine):
             "name": "canary-job", "labels": {"team": "canary-label"}, "stage": "general", "from": "tiny",
             "data": {"train": "canary-data"}, "output": {"model": "canary-model"}, "train": {"seed": number}}})
         things["job"] = reply["job"]["id"]
+    # Its name leads nowhere (RFC 2606), so nobody is told.
+    things["webhook"] = must("POST", "/v1/webhooks", mine, {"url": "https://canary-hook.invalid/"})["id"]
 
 
 # ---- the table ---------------------------------------------------------------------------------------------
@@ -76,6 +78,7 @@ BODIES = {
     "SHARE_PUT": {"kind": "model", "name": "canary-model", "grantee": "globex", "right": "read"},
     "TOKEN_CREATE": {"name": "mine", "role": "viewer", "tenant": OWNER}, "TENANT_CREATE": {"name": OWNER},
     "TOKEN_ROTATE": {"grace_ms": 0}, "QUEUE_PAUSE": {"reason": "x"},
+    "WEBHOOK_ADD": {"url": "https://example.com/", "tenant": OWNER},
 }
 
 
@@ -85,6 +88,7 @@ def rows():
         found = re.findall(r'^ROUTE\((\w+), (\w+), "([^"]+)", \w+, \w+, (\w+), (\w+)', f.read(), re.M)
     for name, method, path, role, kind in found:
         ids = {"JOB": (things["job"], "j-99999"), "TOK": (things["token"], "t-99999"), "BAT": ("b-1", "b-99999"),
+               "WEB": (things["webhook"], "h-99999"),
                "WOR": ("w-1", "w-99999")}.get(name[:3], ("1", "99999"))
         names = {"DATASET": "canary-data", "MODEL": "canary-model", "TENANT": OWNER, "BASE": "tiny",
                  "QUEUE": "default", "PAGE": "app.js"}.get(name.split("_")[0], "x")
@@ -102,7 +106,7 @@ def rows():
 
 
 def is_the_owners(name, path):
-    return OWNER in path or (name[:3] in ("JOB", "TOK") and ("/j-" in path or "/t-" in path))
+    return OWNER in path or any(id in path for id in ("/j-", "/t-", "/h-"))
 
 
 def leaks(asked, answer):
@@ -153,7 +157,7 @@ def test_another_tenant_finds_nothing_by_any_route():
                 expect(403, code, f"{name} {own} as {holder}")
             elif name in LISTS:  # what is shared would stand here
                 expect((code, reply), ask(name, method, none, holder), f"{name}: nobody's list and the owner's")
-            elif is_the_owners(name, own) or name in ("JOB_SUBMIT", "TOKEN_CREATE"):
+            elif is_the_owners(name, own) or name in ("JOB_SUBMIT", "TOKEN_CREATE", "WEBHOOK_ADD"):
                 expect(404, code, f"{name} {own} as {holder} {str(reply)[:200]}")
                 same_as_nothing(name, method, own, none, holder, body, reply)
     if tried < 130:
@@ -165,7 +169,7 @@ def same_as_nothing(name, method, own, none, holder, body, reply):
     if own == none:
         return
     code, unknown = ask(name, method, none, holder, body)
-    plain = lambda text: re.sub(r"[jt]-\d+|nobody|canaryco|canary-data|canary-model", "X", text)
+    plain = lambda text: re.sub(r"[jth]-\d+|nobody|canaryco|canary-data|canary-model", "X", text)
     expect((404, plain(unknown["error"]["message"])), (code, plain(reply["error"]["message"])),
            f"{name}: nothing's sentence and the owner's")
 
@@ -219,6 +223,7 @@ def test_zz_the_owner_has_what_it_had_and_the_log_has_no_secret():
     mine = tokens["owner"]
     expect("cancelled", must("GET", f"/v1/jobs/{things['job']}", mine)["state"], "the job, as its owner left it")
     expect(1, must("GET", f"/v1/tenants/{OWNER}/models/canary-model/versions/canary-alias", mine)["version"], "the model")
+    expect([things["webhook"]], [h["id"] for h in must("GET", "/v1/webhooks", mine)["webhooks"]], "the webhook")
     expect("canary-file.jsonl", must("GET", f"/v1/tenants/{OWNER}/datasets/canary-data", mine).get("file"), "the data")
     expect(None, must("GET", f"/v1/tenants/{OWNER}", mine).get("queued_jobs_max"), "the quota")
     with open(api.server.log) as f:

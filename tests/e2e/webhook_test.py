@@ -6,8 +6,10 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
 import shutil
 import sys
+import tempfile
 import threading
 import time
 
@@ -15,18 +17,20 @@ import api
 from api import expect, expect_in, failures, must, tokens
 
 OPTIONS = ["--webhook-private"]
+FAIL = os.path.join(tempfile.mkdtemp(prefix="webhook_test."), "fail")  # lib/failpoint.h: what is to fail from now on
 
 
 class Receiver:
     """Keeps what it was told. answers: the codes of the first requests; 200 afterwards. pause_s: before each answer."""
 
     def __init__(self, answers=(), pause_s=0.0):
-        self.answers, self.pause_s, self.told = list(answers), pause_s, []
+        self.answers, self.pause_s, self.told, self.asked = list(answers), pause_s, [], 0
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.asked += 1
                 time.sleep(outer.pause_s)
                 code = outer.answers.pop(0) if outer.answers else 200
                 outer.told.append((code, dict(self.headers), body))
@@ -168,6 +172,23 @@ def test_a_killed_coordinator_loses_no_event_of_a_receiver():
     must("DELETE", f"/v1/webhooks/{hook['id']}", tokens["tenant_admin"])
 
 
+def test_a_full_disk_repeats_nothing():
+    receiver = Receiver(pause_s=1)
+    before = events_of(tokens["viewer"])
+    hook = add(receiver.url)
+    some_events(1)
+    wanted = [n for n in events_of(tokens["viewer"]) if n not in before]
+    until(lambda: receiver.asked == 1, "the first is under way")
+    with open(FAIL, "w") as f:
+        f.write("records_commit:1+:full")
+    time.sleep(4)  # it was taken, which cannot be recorded
+    expect(1, receiver.asked, "times it was told with a full disk")
+    os.remove(FAIL)
+    until(lambda: receiver.numbers() == wanted, f"the events {wanted}, got {receiver.numbers()}")
+    expect(wanted, receiver.numbers(), "each once, behind the full disk too")
+    must("DELETE", f"/v1/webhooks/{hook['id']}", tokens["tenant_admin"])
+
+
 def test_a_stop_does_not_wait_for_receivers():
     receiver = Receiver(pause_s=12)
     hook = add(receiver.url)
@@ -210,6 +231,7 @@ def test_zz_the_coordinators_own_network_is_closed_unless_it_is_opened():
 
 
 def main():
+    os.environ["TAILOR_FAIL"] = "@" + FAIL
     api.server = api.Server(sys.argv[1])
     api.server.stop()
     api.server.start(*OPTIONS)
@@ -229,6 +251,7 @@ def main():
     finally:
         api.server.stop()
         shutil.rmtree(api.server.data)
+        shutil.rmtree(os.path.dirname(FAIL))
     print(f"{passed} passed, {failed} failed")
     return bool(failed)
 
