@@ -78,6 +78,7 @@ BODIES = {
     "SHARE_PUT": {"kind": "model", "name": "canary-model", "grantee": "globex", "right": "read"},
     "TOKEN_CREATE": {"name": "mine", "role": "viewer", "tenant": OWNER}, "TENANT_CREATE": {"name": OWNER},
     "TOKEN_ROTATE": {"grace_ms": 0}, "QUEUE_PAUSE": {"reason": "x"},
+    "OPENAI_JOB_CREATE": {"model": "tiny", "training_file": "file-canary-data"},
     "WEBHOOK_ADD": {"url": "https://example.com/", "tenant": OWNER},
 }
 
@@ -93,9 +94,11 @@ def rows():
         names = {"DATASET": "canary-data", "MODEL": "canary-model", "TENANT": OWNER, "BASE": "tiny",
                  "QUEUE": "default", "PAGE": "app.js"}.get(name.split("_")[0], "x")
         own = (path.replace("{tenant}", OWNER).replace("{name}", names).replace("{version}", "1")
-               .replace("{digest}", things["digest"]).replace("{id}", ids[0]))
+               .replace("{digest}", things["digest"]).replace("{id}", ids[0])
+               .replace("{file}", "file-canary-data").replace("{job}", "ft" + things["job"].replace("j-", "job-")))
         none = (path.replace("{tenant}", "nobody").replace("{name}", "nobody").replace("{version}", "1")
-                .replace("{digest}", things["digest"]).replace("{id}", ids[1]))
+                .replace("{digest}", things["digest"]).replace("{id}", ids[1])
+                .replace("{file}", "file-nobody").replace("{job}", "ftjob-99999"))
         body = {"DATASET_ADD": {"digest": things["digest"]}, "MODEL_ADD": {"manifest": things["manifest"]},
                 "BASE_ADD": {"name": "b", "manifest": things["manifest"]},
                 "JOB_SUBMIT": {"spec": {"stage": "general", "from": "tiny", "tenant": OWNER,
@@ -106,7 +109,7 @@ def rows():
 
 
 def is_the_owners(name, path):
-    return OWNER in path or any(id in path for id in ("/j-", "/t-", "/h-"))
+    return OWNER in path or any(id in path for id in ("/j-", "/t-", "/h-", "/ftjob-", "/file-"))
 
 
 def leaks(asked, answer):
@@ -124,6 +127,7 @@ def ask(name, method, path, holder, body=None):
     return code, reply
 
 
+OF_THE_BODY = ("JOB_SUBMIT", "TOKEN_CREATE", "WEBHOOK_ADD", "OPENAI_JOB_CREATE")  # which says whose
 LISTS = ("DATASET_LIST", "MODEL_LIST", "MODEL_HISTORY", "MODEL_VERSIONS")
 STRANGERS = ("none", "no token of ours", "expired", "revoked", "rotated out", "a join token")
 FOREIGN = {"foreign viewer": 1, "foreign submitter": 2, "foreign tenant_admin": 3}
@@ -157,7 +161,7 @@ def test_another_tenant_finds_nothing_by_any_route():
                 expect(403, code, f"{name} {own} as {holder}")
             elif name in LISTS:  # what is shared would stand here
                 expect((code, reply), ask(name, method, none, holder), f"{name}: nobody's list and the owner's")
-            elif is_the_owners(name, own) or name in ("JOB_SUBMIT", "TOKEN_CREATE", "WEBHOOK_ADD"):
+            elif is_the_owners(name, own) or name in OF_THE_BODY:
                 expect(404, code, f"{name} {own} as {holder} {str(reply)[:200]}")
                 same_as_nothing(name, method, own, none, holder, body, reply)
     if tried < 130:
@@ -169,7 +173,7 @@ def same_as_nothing(name, method, own, none, holder, body, reply):
     if own == none:
         return
     code, unknown = ask(name, method, none, holder, body)
-    plain = lambda text: re.sub(r"[jth]-\d+|nobody|canaryco|canary-data|canary-model", "X", text)
+    plain = lambda text: re.sub(r"[jth]-\d+|ftjob-\d+|nobody|canaryco|canary-data|canary-model", "X", text)
     expect((404, plain(unknown["error"]["message"])), (code, plain(reply["error"]["message"])),
            f"{name}: nothing's sentence and the owner's")
 
