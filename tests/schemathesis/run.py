@@ -33,7 +33,8 @@ def fill():
                                                   "right": "use"})
     must("POST", "/v1/queues/default:resume", admin, {})
     spare = [must("POST", "/v1/tokens", own, {"name": f"spare-{i}", "role": "viewer"})["id"] for i in range(8)]
-    return {"jobs": jobs, "batches": [batch], "tokens": spare, "workers": ["w-1"], "tenant": ["acme", "globex"],
+    hook = must("POST", "/v1/webhooks", api.server.admin, {"url": "https://example.com/", "tenant": "acme"})["id"]
+    return {"jobs": jobs, "webhooks": [hook], "file": ["file-tickets", "file-used"], "job": ["ftjob-1", "ftjob-2"], "batches": [batch], "tokens": spare, "workers": ["w-1"], "tenant": ["acme", "globex"],
             "names": ["tickets", "used", "support", "tiny", "acme", "default", "app.js"], "version": ["1", "2", "prod"],
             "digest": [tokens["data"], manifest]}
 
