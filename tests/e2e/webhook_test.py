@@ -173,7 +173,7 @@ def test_a_killed_coordinator_loses_no_event_of_a_receiver():
 
 
 def test_a_full_disk_repeats_nothing():
-    receiver = Receiver(pause_s=1)
+    receiver = Receiver(pause_s=2)
     before = events_of(tokens["viewer"])
     hook = add(receiver.url)
     some_events(1)
@@ -181,7 +181,7 @@ def test_a_full_disk_repeats_nothing():
     until(lambda: receiver.asked == 1, "the first is under way")
     with open(FAIL, "w") as f:
         f.write("records_commit:1+:full")
-    time.sleep(4)  # it was taken, which cannot be recorded
+    time.sleep(6)  # it was taken, which cannot be recorded
     expect(1, receiver.asked, "times it was told with a full disk")
     os.remove(FAIL)
     until(lambda: receiver.numbers() == wanted, f"the events {wanted}, got {receiver.numbers()}")
