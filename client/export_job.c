@@ -31,7 +31,7 @@ static void write_spec(const char *model, const struct offline_options *options,
     if (options->dtype != NULL) {
         json_object_set_new(export, "dtype", json_string(options->dtype));
     }
-    json_object_set_new(export, "path", json_string(path));
+    json_object_set_new(export, "destination", json_string(path));
     json_object_set_new(spec, "stage", json_string("export"));
     json_object_set_new(spec, "from", json_string(model));
     json_object_set_new(spec, "export", export);

@@ -18,6 +18,7 @@
 
 enum {
     LOOK_MS = 1000,   /* waits end between events too */
+    SOON_MS = 100,    /* behind an event */
     BEHIND_MAX = 512, /* a place is moved over events of other kinds when it is so far behind */
     GONE = 410        /* the receiver's word for: never again */
 };
@@ -41,7 +42,7 @@ struct webhooks {
     atomic_bool stopping;
     bool looks, again; /* a look is under way; another is wanted behind it */
     bool any;          /* the last look found a webhook that is not stopped */
-    struct event *timer;
+    struct event *timer, *soon;
     struct watch watch;
     struct background *threads[WEBHOOK_THREADS];
     struct flight *unwritten;          /* told, and the records could not take it yet */
@@ -295,11 +296,19 @@ void webhooks_look(struct webhooks *it)
     coordinator_read(it->api->coordinator, look_read, on_looked, look);
 }
 
+static void on_soon(evutil_socket_t none, short what, void *argument)
+{
+    (void)none, (void)what;
+    webhooks_look(argument);
+}
+
+/* Events that come one after the other share a look. */
 static void on_news(void *argument)
 {
     struct webhooks *it = argument;
-    if (it->any)
-        webhooks_look(it);
+    const struct timeval soon = {.tv_usec = SOON_MS * 1000};
+    if (it->any && !evtimer_pending(it->soon, NULL))
+        evtimer_add(it->soon, &soon);
 }
 
 static void on_timer(evutil_socket_t none, short what, void *argument)
@@ -322,7 +331,8 @@ struct webhooks *webhooks_start(struct api *api, bool private)
     for (int i = 0; i < WEBHOOK_THREADS; i++)
         it->threads[i] = background_start("webhook", api->base, NULL, NULL);
     it->timer = event_new(api->base, -1, EV_PERSIST, on_timer, it);
-    CHECK(it->timer != NULL);
+    it->soon = evtimer_new(api->base, on_soon, it);
+    CHECK(it->timer != NULL && it->soon != NULL);
     event_add(it->timer, &every);
     coordinator_watch_start(api->coordinator, &it->watch);
     webhooks_look(it);
@@ -338,6 +348,7 @@ void webhooks_stop(struct webhooks *it)
 {
     atomic_store(&it->stopping, true);
     event_free(it->timer);
+    event_free(it->soon);
     coordinator_watch_stop(it->api->coordinator, &it->watch);
     for (int i = 0; i < WEBHOOK_THREADS; i++)
         background_stop(it->threads[i]);

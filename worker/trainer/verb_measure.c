@@ -175,7 +175,7 @@ static enum status export(struct measure *m, struct error *error) {
     const struct export_options options =
         {.format = spec->export.format == SPEC_LAYOUT_PEFT ? EXPORT_PEFT : EXPORT_HF,
          .merge = spec->export.merge,
-         .named = spec->export.path,
+         .named = spec->export.destination,
          .dtype = spec->export.dtype == SPEC_WIDTH_BF16 ? WEIGHT_DTYPE_BF16 : WEIGHT_DTYPE_F32};
     path_join(out, sizeof(out), m->run, "export");
     if (dir_exists(out)){/* of an attempt that was cut off */
