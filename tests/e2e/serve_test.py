@@ -246,11 +246,14 @@ def test_h_an_adapter_from_outside_is_served_and_started_from():
     version = must("GET", "/v1/tenants/acme/models/support/versions/1", tokens["submitter"])
     directory = os.path.join(api.server.data, "outside")
     shutil.copytree(fetch_model(version["manifest"], into), directory)
-    with open(os.path.join(directory, "tailor.json")) as f:
-        card = json.load(f)
-    card["parent"]["path"] = "/where/it/was/trained"
-    with open(os.path.join(directory, "tailor.json"), "w") as f:
-        json.dump(card, f)
+    for name, named in (("tailor.json", lambda card: card["parent"].update(path="/where/it/was/trained")),
+                        ("adapter_config.json", lambda card: card.update(base_model_name_or_path="/where/it/was/trained"))):
+        with open(os.path.join(directory, name), "r+") as f:
+            card = json.load(f)
+            named(card)
+            f.seek(0)
+            f.truncate()
+            json.dump(card, f)
     expect_in("--parent NAME@VERSION", client("submitter", "model", "add", "adopted", directory, "--tenant", "acme",
                                               code=2), "an adapter alone")
     expect_in("--parent: there is no model", client("submitter", "model", "add", "adopted", directory, "--tenant", "acme", "--parent",
