@@ -97,7 +97,7 @@ static enum status upload_row(struct work *it, int row, struct arena *arena, str
     }
     struct service service = *in->service;
     service.arena = arena;
-    const struct upload upload = {&service, spec->tenant ? spec->tenant : in->tenant, true};
+    const struct upload upload = {&service, spec->tenant ? spec->tenant : in->tenant, true, NULL};
     TRY(upload_spec(&upload, spec, error));
     for (int i = 0; i < count; i++) {
         struct place *place = place_find(it, paths[i]);

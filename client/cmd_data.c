@@ -249,7 +249,7 @@ static enum status add_in(struct arena *arena, const struct call *call, struct e
     }
     TRY(put_columns(arena, &options->column, request, error));
     request->file = arena_strdup(arena, path_base(call->arguments[1]));
-    const struct upload upload = {&service, request->tenant, call->globals->quiet};
+    const struct upload upload = {&service, request->tenant, call->globals->quiet, NULL};
     TRY(upload_file(&upload, call->arguments[1], digest, error));
     request->digest = digest;
     TRY(service_call(&service, ROUTE_DATASET_ADD, message, &reply, error));

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client/commands.h"
+#include "client/model_files.h"
 #include "client/remote.h"
 #include "client/upload.h"
 #include "lib/file.h"
@@ -212,26 +213,61 @@ static const struct remote add_remote = {.route = ROUTE_MODEL_ADD,
                                          .own = true,
                                          REMOTE_COLUMNS(version_columns)};
 
+/* Its files, with a card that finds the parent where a worker puts it: beside, by its digest. */
+static enum status upload_adapter(struct upload *upload, const char *dir, const char *parent,
+                                  char digest_out[SHA256_HEX_SIZE], struct error *error)
+{
+    json_t *version;
+    struct buf card = {0};
+    if (model_version(upload->service, parent, &version, error) != STATUS_OK) {
+        return error_prefix(error, "--parent");
+    }
+    enum status status = model_card_over(dir, remote_text(version, "manifest"), &card, error);
+    upload->card = &card;
+    if (status == STATUS_OK) {
+        status = upload_dir(upload, dir, digest_out, error);
+    }
+    upload->card = NULL;
+    buf_release(&card);
+    json_decref(version);
+    return status;
+}
+
+static enum status check_parent(const char *dir, const char *parent, struct error *error)
+{
+    char adapter[4096];
+    path_join(adapter, sizeof(adapter), dir, "adapter_config.json");
+    if (file_exists(adapter) && parent == NULL) {
+        return error_set(error, STATUS_USAGE,
+                         "%s is an adapter, which is no model without its parent: say which model "
+                         "of the service it was trained over, --parent NAME@VERSION, or make a "
+                         "whole one (tailor model export --merge)",
+                         dir);
+    }
+    if (!file_exists(adapter) && parent != NULL) {
+        return error_set(error, STATUS_USAGE,
+                         "--parent: %s is no adapter (it has no adapter_config.json)", dir);
+    }
+    return STATUS_OK;
+}
+
 static enum status add_in(struct arena *arena, const struct call *call, struct error *error)
 {
     struct service service;
     ProtobufCMessage *request;
-    char digest[SHA256_HEX_SIZE], adapter[4096];
+    char digest[SHA256_HEX_SIZE];
+    const char *dir = call->arguments[1];
     TRY(remote_open(arena, call, &service, error));
     TRY(remote_request(call, &service, &add_remote, &request, error));
     Api__ModelAddRequest *add = (Api__ModelAddRequest *)request;
-    path_join(adapter, sizeof(adapter), call->arguments[1], "adapter_config.json");
-    if (file_exists(adapter)) {
-        return error_set(error, STATUS_UNSUPPORTED,
-                         "%s is an adapter, which is no model without its parent: tailor model "
-                         "export --merge makes one",
-                         call->arguments[1]);
-    }
+    TRY(check_parent(dir, add->parent, error));
     if (!add->tenant) {
         return error_set(error, STATUS_USAGE, "say whose model it is: --tenant NAME");
     }
-    const struct upload upload = {&service, add->tenant, call->globals->quiet};
-    TRY(upload_dir(&upload, call->arguments[1], digest, error));
+    service.profile.tenant = add->tenant; /* whose the parent is, if that is not said */
+    struct upload upload = {&service, add->tenant, call->globals->quiet, NULL};
+    TRY(add->parent ? upload_adapter(&upload, dir, add->parent, digest, error)
+                    : upload_dir(&upload, dir, digest, error));
     add->manifest = digest;
     return remote_show(call, &service, &add_remote, request, error);
 }
@@ -241,13 +277,19 @@ static enum status add_run(const struct call *call, struct error *error)
     return remote_within(add_in, call, error);
 }
 
+static const struct option_row add_rows[] = {
+    REMOTE_ROW("parent", 0, OPTION_STRING, parent, "NAME@VERSION",
+               "of an adapter: the model of the service that it was trained over"),
+    REMOTE_ROWS,
+};
+
 const struct command cmd_model_add = {
     .noun = "model",
     .verb = "add",
     .summary = "Give the service a model of this machine, as a model's next version",
     .example = "tailor model add hh ./general/model",
     .arguments = {{.placeholder = "NAME"}, {.placeholder = "DIR"}},
-    OPTION_ROWS(plain_rows),
+    OPTION_ROWS(add_rows),
     .options_size = sizeof(struct remote_options),
     .remote = &add_remote,
     .run = add_run};

@@ -162,7 +162,7 @@ static enum status base_add_in(struct arena *arena, const struct call *call, str
     struct addition it;
     TRY(remote_open(arena, call, &it.service, error));
     TRY(remote_request(call, &it.service, call->command->remote, &it.request, error));
-    const struct upload upload = {&it.service, CLUSTER, call->globals->quiet};
+    const struct upload upload = {&it.service, CLUSTER, call->globals->quiet, NULL};
     TRY(upload_base(arena, &upload, call->arguments[1], it.digest, error));
     return finish_addition(call, &it, "manifest", error);
 }

@@ -112,7 +112,7 @@ static enum status build(const struct call *call, const struct service *service,
     if (!tenant) {
         return error_set(error, STATUS_USAGE, "say whose job it is: --tenant NAME");
     }
-    const struct upload upload = {service, tenant, call->globals->quiet};
+    const struct upload upload = {service, tenant, call->globals->quiet, NULL};
     TRY(upload_spec(&upload, spec, error));
     spec_json(spec, &text);
     request->spec = arena_strdup(arena, text.data);

@@ -44,8 +44,8 @@ static enum status latest_find(const struct service *service, Api__ObjectRequest
     return STATUS_OK;
 }
 
-static enum status version_find(const struct service *service, const char *text,
-                                json_t **version_out, struct error *error)
+enum status model_version(const struct service *service, const char *text, json_t **version_out,
+                          struct error *error)
 {
     Api__ObjectRequest *request = service_request(service, ROUTE_MODEL_VERSION);
     const char *tenant = service->profile.tenant;
@@ -93,27 +93,56 @@ static enum status base_files(const struct service *service, const char *name, b
     return status;
 }
 
-/* The card of an adapter names its parent as it lay where it was trained; here it is a neighbour.
- */
-static enum status name_parent(const char *dir, const char *parent_dir, struct error *error)
+/* The card of an adapter names its parent as it lay where it was trained; where it goes, the parent
+ * is a neighbour. *moved_out: it was none before. */
+static enum status card_over(const char *path, const char *parent, json_t **card_out,
+                             bool *moved_out, struct error *error)
 {
-    char path[PATH_SIZE], neighbour[PATH_SIZE];
+    char neighbour[PATH_SIZE];
     struct buf text = {0};
-    json_t *card = NULL;
-    path_join(path, sizeof(path), dir, "tailor.json");
-    path_join(neighbour, sizeof(neighbour), "..", strrchr(parent_dir, '/') + 1);
+    *card_out = NULL;
+    path_join(neighbour, sizeof(neighbour), "..", parent);
     enum status status = file_read(path, (size_t)MIB * 16, &text, error);
     if (status == STATUS_OK) {
-        status = json_read(path, text.data, text.length, &card, error);
+        status = json_read(path, text.data, text.length, card_out, error);
     }
-    json_t *parent = json_object_get(card, "parent");
-    if (status == STATUS_OK && strcmp(remote_text(parent, "path"), neighbour) != 0) {
-        json_object_set_new(parent, "path", json_string(neighbour));
-        status = json_write_file(path, card, error);
-    }
-    json_decref(card);
     buf_release(&text);
+    TRY(status);
+    json_t *named = json_object_get(*card_out, "parent");
+    *moved_out = strcmp(remote_text(named, "path"), neighbour) != 0;
+    if (!json_is_object(named)) {
+        json_decref(*card_out);
+        return error_set(error, STATUS_FORMAT,
+                         "%s: parent: it does not say which model the adapter was trained over",
+                         path);
+    }
+    json_object_set_new(named, "path", json_string(neighbour));
+    return STATUS_OK;
+}
+
+static enum status name_parent(const char *dir, const char *parent_dir, struct error *error)
+{
+    char path[PATH_SIZE];
+    json_t *card;
+    bool moved;
+    path_join(path, sizeof(path), dir, "tailor.json");
+    TRY(card_over(path, strrchr(parent_dir, '/') + 1, &card, &moved, error));
+    enum status status = moved ? json_write_file(path, card, error) : STATUS_OK;
+    json_decref(card);
     return status;
+}
+
+enum status model_card_over(const char *dir, const char *parent, struct buf *card_out,
+                            struct error *error)
+{
+    char path[PATH_SIZE];
+    json_t *card;
+    bool moved;
+    path_join(path, sizeof(path), dir, "tailor.json");
+    TRY(card_over(path, parent, &card, &moved, error));
+    json_append(card_out, card);
+    json_decref(card);
+    return STATUS_OK;
 }
 
 static enum status version_files(const struct service *service, const char *reference, bool quiet,
@@ -125,7 +154,7 @@ static enum status version_files(const struct service *service, const char *refe
         return error_set(error, STATUS_LIMIT, "%s: adapters over adapters over adapters",
                          reference);
     }
-    TRY(version_find(service, reference, &version, error));
+    TRY(model_version(service, reference, &version, error));
     enum status status = fetch(service, remote_text(version, "tenant"),
                                remote_text(version, "manifest"), quiet, dir_out, error);
     if (status == STATUS_OK && json_is_true(json_object_get(version, "adapter"))) {

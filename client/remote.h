@@ -49,7 +49,7 @@ struct remote_options {
     const char *after, *limit, *stage, *queue, *pool, *role, *title, *weight, *rank, *key, *since;
     const char *running_slots_max, *queued_jobs_max, *bytes_max, *slot_hours_month_max, *grace;
     const char *reason, *with, *right, *out, *worst, *from, *domain, *rows, *shards_of, *shards;
-    const char *tensorboard, *events;
+    const char *tensorboard, *events, *parent;
     struct option_list state, label, set, column;
     bool follow, dry_run, wait, job, shared, watch, yes, no_wait;
 };

@@ -17,8 +17,9 @@
 
 struct upload {
     const struct service *service;
-    const char *tenant; /* whose store; "cluster": of the bases */
-    bool quiet;         /* no line on stderr for each file */
+    const char *tenant;     /* whose store; "cluster": of the bases */
+    bool quiet;             /* no line on stderr for each file */
+    const struct buf *card; /* of a directory: what goes as its tailor.json; NULL: the file */
 };
 
 enum status upload_file(const struct upload *upload, const char *path,

@@ -60,7 +60,7 @@ static enum status upload_from(const struct upload *upload, struct spec *spec, s
     if (file_exists(adapter)) {
         return error_set(error, STATUS_UNSUPPORTED,
                          "from: %s is an adapter, which is no model without its parent: start from "
-                         "a model of the service (tailor model list)",
+                         "a model of the service (tailor model add --parent makes it one)",
                          spec->from);
     }
     TRY(upload_dir(upload, spec->from, digest, error));

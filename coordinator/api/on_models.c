@@ -2,6 +2,7 @@
  *
  * on_models: models, their versions and aliases, and who may use what.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "coordinator/api/handlers.h"
@@ -94,6 +95,32 @@ enum status version_read(struct records *records, struct exchange *exchange, str
     return STATUS_OK;
 }
 
+/* An adapter stands on a version that is fixed now, whatever an alias means later. */
+static enum status add_parent(struct records *records, struct exchange *exchange,
+                              const Api__ModelAddRequest *request, Api__ModelVersion *version,
+                              struct error *error)
+{
+    char text[REFERENCE_TEXT_MAX];
+    struct reference reference;
+    Api__ModelVersion *parent;
+    enum status status = reference_parse(request->parent, &reference, error);
+    if (status == STATUS_OK && reference.tenant[0] == '\0')
+        snprintf(reference.tenant, sizeof(reference.tenant), "%s", request->tenant);
+    if (status == STATUS_OK)
+        status = model_record_version(records, SCOPE_TENANT(request->tenant),
+                                      API__SHARE_RIGHT__SHARE_RIGHT_USE, &reference,
+                                      &exchange->arena, &parent, error);
+    if (status != STATUS_OK)
+        return error_prefix(error, "parent");
+    reference.version = parent->version;
+    reference.alias[0] = '\0';
+    reference_format(&reference, text);
+    version->parent = arena_strdup(&exchange->arena, text);
+    version->parent_digest = parent->manifest;
+    version->has_adapter = version->adapter = true;
+    return STATUS_OK;
+}
+
 enum status model_add(struct records *records, struct exchange *exchange, struct error *error)
 {
     const Api__ModelAddRequest *request = exchange->request;
@@ -104,6 +131,8 @@ enum status model_add(struct records *records, struct exchange *exchange, struct
     version->manifest = request->manifest;
     version->has_created_ms = version->has_version = true;
     version->created_ms = coordinator_now_ms();
+    if (request->parent != NULL)
+        TRY(add_parent(records, exchange, request, version, error));
     return model_record_add_version(records, version, &version->version, error);
 }
 

@@ -9,6 +9,7 @@
 #include "proto/api.pb-c.h"
 #include "storage/records/sql.h"
 
+/* What a job made comes before what a tenant says of the same bytes. */
 enum status lineage_record_parent(struct records *records, const char *manifest, bool *found_out,
                                   char parent_out[SHA256_HEX_SIZE], struct error *error)
 {
@@ -17,7 +18,7 @@ enum status lineage_record_parent(struct records *records, const char *manifest,
     Api__ModelVersion *version = message_new(&arena, &api__model_version__descriptor);
     sql_begin(&sql, records,
               "SELECT parent_digest FROM model_versions WHERE manifest = :manifest"
-              " AND parent_digest IS NOT NULL LIMIT 1");
+              " AND parent_digest IS NOT NULL ORDER BY job_id IS NULL, id LIMIT 1");
     sql_text(&sql, ":manifest", manifest);
     enum status status = sql_one(&sql, &arena, &version->base, error);
     *found_out = status == STATUS_OK && version->parent_digest != NULL;

@@ -9,6 +9,7 @@ queue that is full and a model that nothing serves get clean answers.
 import concurrent.futures
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,6 +239,40 @@ def test_h_a_tenant_scores_with_its_own_models_and_what_it_may_use():
     theirs = score("acme", "support", {"texts": ["x"]}, "foreign_submitter")[2]["error"]["message"]
     nothing = score("acme", "nothing", {"texts": ["x"]}, "foreign_submitter")[2]["error"]["message"]
     expect(nothing.replace("nothing", "support"), theirs, "another's model and none")
+
+
+def test_h_an_adapter_from_outside_is_served_and_started_from():
+    into = os.path.join(api.server.data, "models")
+    version = must("GET", "/v1/tenants/acme/models/support/versions/1", tokens["submitter"])
+    directory = os.path.join(api.server.data, "outside")
+    shutil.copytree(fetch_model(version["manifest"], into), directory)
+    for name, named in (("tailor.json", lambda card: card["parent"].update(path="/where/it/was/trained")),
+                        ("adapter_config.json", lambda card: card.update(base_model_name_or_path="/where/it/was/trained"))):
+        with open(os.path.join(directory, name), "r+") as f:
+            card = json.load(f)
+            named(card)
+            f.seek(0)
+            f.truncate()
+            json.dump(card, f)
+    expect_in("--parent NAME@VERSION", client("submitter", "model", "add", "adopted", directory, "--tenant", "acme",
+                                              code=2), "an adapter alone")
+    expect_in("--parent: there is no model", client("submitter", "model", "add", "adopted", directory, "--tenant", "acme", "--parent",
+                                 "acme/none@1", code=3), "a parent that is not there")
+    code, _, reply = api.server.call("POST", "/v1/tenants/acme/models/adopted", tokens["submitter"],
+                                     {"manifest": version["manifest"], "parent": "globex/sales@1"})
+    expect((404, True), (code, "parent: there is no model" in str(reply)), f"a parent of another tenant: {reply}")
+    client("submitter", "model", "add", "adopted", directory, "--tenant", "acme", "--parent", "general@1")
+    row = must("GET", "/v1/tenants/acme/models/adopted/versions/1", tokens["submitter"])
+    expect(("acme/general@1", True), (row.get("parent"), row.get("adapter")), "what is recorded")
+    code, _, reply = score("acme", "adopted", {"rows": ROWS}, "submitter")
+    expect(200, code, reply)
+    expect(offline("acme", "support", ROWS), [r.get("score") for r in reply["results"]], "the bits of where it is from")
+    train("acme", {"stage": "evaluate", "from": "adopted", "data": {"eval": "law"}}, tokens["submitter"])
+    train("acme", {"stage": "customize", "from": "adopted", "data": {"train": "law", "enrich": {"share": 0}},
+                   "adapter": {"type": "lora", "r": 2}, "train": {"batch_groups": 4, "max_steps": 1},
+                   "output": {"model": "further"}}, tokens["submitter"])
+    expect(409, api.server.call("DELETE", "/v1/tenants/acme/models/general", tokens["tenant_admin"])[0],
+           "the parent goes while adapters stand on it")
 
 
 def test_i_mistakes_are_named():
