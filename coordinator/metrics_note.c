@@ -84,7 +84,7 @@ void metrics_note_training(struct coordinator *coordinator, struct job *job,
                            const Wire__MetricReport *report)
 {
     struct metrics *metrics = &coordinator->metrics;
-    double bytes = value_of(report, "since_line.reduce_bytes");
+    double bytes = value_of(report, "reduce_bytes");
     job->heard_ms = coordinator->now_ms;
     if (isnan(value_of(report, "since_line.steps")))
         return; /* an evaluation's line */

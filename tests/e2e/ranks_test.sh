@@ -28,7 +28,7 @@ import json, sys
 run = sys.argv[1]
 for line in open(run + "/metrics.jsonl"):
     row = json.loads(line)
-    for key in ("tokens_per_second", "pairs_per_second", "step_seconds", "reduce_hidden_seconds"):
+    for key in ("tokens_per_second", "pairs_per_second", "step_seconds", "reduce_hidden_seconds", "reduce_bytes"):
         row.pop(key, None)
     print(json.dumps(row))
 result = json.load(open(run + "/result.json"))

@@ -72,7 +72,7 @@ def figures(metrics, points_path):
     expect(float(len(lines)), got['tailor_step_seconds_count{phase="forward"}'], "steps whose phases were reported")
     expect(True, abs(total(lines, "step_seconds.forward") - got['tailor_step_seconds_sum{phase="forward"}']) < 1e-6, "seconds")
     expect(8.0, got["tailor_allreduce_seconds_count"], "lines of the job with two ranks")
-    expect(total(lines, "since_line.reduce_bytes"), got["tailor_allreduce_bytes_total"], "bytes summed between ranks")
+    expect(total(lines, "reduce_bytes"), got["tailor_allreduce_bytes_total"], "bytes summed between ranks")
     expect(True, got["tailor_allreduce_bytes_total"] > 0, "there are some")
     expect(True, got["tailor_checkpoint_write_seconds_count"] >= 2, "checkpoints of both jobs")
     expect(got["tailor_checkpoint_write_seconds_count"], got['tailor_step_seconds_count{phase="checkpoint"}'], "checkpoints")

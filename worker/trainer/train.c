@@ -207,9 +207,6 @@ static json_t *since_json(const struct training *t)
     json_object_set_new(since, "steps", json_integer(t->since.steps));
     json_object_set_new(since, "tokens", json_integer(t->since.tokens));
     json_object_set_new(since, "nonfinite_steps", json_integer(t->since.nonfinite));
-    if (gang_world(t->session->gang) > 1) {
-        put(since, "reduce_bytes", t->since.reduce_bytes);
-    }
     return since;
 }
 
@@ -256,6 +253,7 @@ static json_t *metrics_line(const struct training *t, const struct step_result *
     json_object_set_new(line, "step_seconds", phases);
     if (gang_world(t->session->gang) > 1) {
         put(line, "reduce_hidden_seconds", result->reduce_hidden_seconds);
+        put(line, "reduce_bytes", t->since.reduce_bytes); /* since the last line, too */
     }
     json_object_set_new(line, "since_line", since_json(t));
     return line;
