@@ -7,8 +7,7 @@
 #include "client/tensorboard.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,7 +74,7 @@ static void put_bytes(struct buf *out, int field, const void *data, size_t lengt
     buf_append(out, data, length);
 }
 
-/* Hosts are little-endian, as the formats are (lib/check.h). */
+/* Numbers go as they lie in memory: the formats are little-endian, and so is all we run on. */
 static void put_head(struct buf *out, double wall_time_s, int64_t step)
 {
     put_key(out, EVENT_WALL_TIME, WIRE_64);

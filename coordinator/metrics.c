@@ -171,9 +171,10 @@ void metrics_observe(struct metrics *metrics, enum metric metric, int label, dou
         series->buckets[i] += seconds <= bounds[i];
 }
 
-double metrics_value(const struct metrics *metrics, enum metric metric, int label)
+void metrics_observe_named(struct metrics *metrics, enum metric metric, const char *label,
+                           double seconds)
 {
-    return metrics->series[metric][label].sum;
+    metrics_observe(metrics, metric, label_named(metric, label), seconds);
 }
 
 /* ---- text ------------------------------------------------------------------------------------ */

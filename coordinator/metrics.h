@@ -48,7 +48,8 @@ void metrics_count(struct metrics *metrics, enum metric metric, int label, doubl
 void metrics_count_named(struct metrics *metrics, enum metric metric, const char *label,
                          double amount);
 void metrics_observe(struct metrics *metrics, enum metric metric, int label, double seconds);
-double metrics_value(const struct metrics *metrics, enum metric metric, int label);
+void metrics_observe_named(struct metrics *metrics, enum metric metric, const char *label,
+                           double seconds);
 
 /* One family with its HELP, its TYPE and every sample. */
 void metrics_write(const struct metrics *metrics, enum metric metric, struct buf *out);

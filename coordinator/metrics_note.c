@@ -108,7 +108,5 @@ void metrics_note_checkpoint(struct coordinator *coordinator, const Wire__Checkp
     if (!report->has_seconds)
         return;
     metrics_observe(metrics, METRIC_CHECKPOINT_WRITE, 0, report->seconds);
-    for (int i = 0; metrics_label(METRIC_STEP, i) != NULL; i++)
-        if (strcmp(metrics_label(METRIC_STEP, i), "checkpoint") == 0)
-            metrics_observe(metrics, METRIC_STEP, i, report->seconds);
+    metrics_observe_named(metrics, METRIC_STEP, "checkpoint", report->seconds);
 }

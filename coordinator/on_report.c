@@ -234,7 +234,6 @@ static void on_stamped(struct coordinator *coordinator, struct member *member,
         is_final_report(attempt))
         cluster_ranks_gone(&coordinator->cluster, report.worker, report.job, report.term,
                            coordinator->now_ms);
-    coordinator->counters.duplicates += verdict == FENCE_DUPLICATE;
     commit_and_ack(change, coordinator, member, attempt->stamp, RESULT_OF[verdict],
                    verdict == FENCE_ACCEPT ? refusal : NULL);
     cycle_soon(coordinator);

@@ -78,7 +78,7 @@ struct names { /* interned: number ↔ text; 0 is none */
 };
 
 struct counters {
-    int64_t duplicates, cycles, unauthenticated, backup_ms;
+    int64_t cycles, unauthenticated, backup_ms;
 };
 
 struct coordinator {

@@ -58,7 +58,7 @@ if [ "$mode" != quick ]; then
     part "the goldens on the C reference" env TAILOR_ISA=ref ctest --test-dir "$build" -j "$(nproc)" -L golden
     part "the goldens on AVX2" env TAILOR_ISA=avx2 ctest --test-dir "$build" -j "$(nproc)" -L golden
     # End-to-end tests wait more than they compute: the next build uses what they leave.
-    nice -n 19 bash -c "$(declare -f build_in); root='$root' build_in '$build-asan' -DTAILOR_SANITIZE=address,undefined" >"$build/asan.log" 2>&1 &
+    { renice -n 19 "$BASHPID"; build_in "$build-asan" -DTAILOR_SANITIZE=address,undefined; } >"$build/asan.log" 2>&1 &
     asan=$!
     for script in "$root"/tests/e2e/*_test.sh; do
         part "end to end: $(basename "$script" .sh)" bash "$script" "$build"

@@ -9,8 +9,6 @@
  * form of OpenAI's preference data, or any other that tailor reads. One body holds at most 8 MiB:
  * larger files are uploaded in chunks (`tailor data add`) and are files here all the same.
  */
-#include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "coordinator/api/handlers.h"
@@ -19,14 +17,13 @@
 #include "lib/limits.h"
 #include "lib/sha256.h"
 #include "lib/text.h"
-#include "storage/records/blob_record.h"
 #include "storage/records/dataset_record.h"
 
-enum { NAME_DIGITS = 24, FILES_PER_READ = 200 };
+enum { NAME_DIGITS = 24 };
 
 struct file_upload {
+    Api__DatasetAddRequest add; /* the first: it is the exchange's request once it is uploaded */
     Api__Upload upload;
-    Api__DatasetAddRequest add;
     const char *data;
     bool known; /* the dataset is there: exchange->reply */
 };
@@ -231,13 +228,6 @@ enum status openai_file_take(struct records *records, struct exchange *exchange,
     return status;
 }
 
-/* From dataset_resolve on the exchange's state is the admission's; its request is still ours. */
-static const struct file_upload *upload_of(const struct exchange *exchange)
-{
-    return (const struct file_upload *)((const char *)exchange->request -
-                                        offsetof(struct file_upload, add));
-}
-
 static enum status resolve(struct records *records, void *argument, struct error *error)
 {
     return dataset_resolve(records, argument, error);
@@ -250,7 +240,8 @@ static void on_resolved(void *argument, enum status status, const struct error *
         exchange_done(exchange, status, error);
         return;
     }
-    ((Api__Dataset *)exchange->reply)->bytes = upload_of(exchange)->upload.bytes;
+    const struct file_upload *it = exchange->request;
+    ((Api__Dataset *)exchange->reply)->bytes = it->upload.bytes;
     dataset_add(exchange);
 }
 

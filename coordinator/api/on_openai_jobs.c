@@ -218,8 +218,7 @@ enum status openai_events_read(struct records *records, struct exchange *exchang
 
 /* ---- starting one ---------------------------------------------------------------------------- */
 
-/* OpenAI's name of a hyperparameter, and the spec's field; "": what it means does not exist here.
- */
+/* OpenAI's name of a hyperparameter, and the spec's field; NULL: there is none, and why. */
 static const struct {
     const char *name, *field, *why;
 } HYPERPARAMETERS[] = {

@@ -11,7 +11,6 @@
 
 #include "coordinator/api/handlers.h"
 #include "coordinator/api/page_files.h"
-#include "lib/sha256.h"
 
 #define POLICY                                                                                     \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "              \
@@ -20,11 +19,9 @@
 /* Has who asks this file already? */
 static bool is_there(struct exchange *exchange, const struct page_file *file)
 {
-    char digest[SHA256_HEX_SIZE];
     const char *has =
         evhttp_find_header(evhttp_request_get_input_headers(exchange->http), "If-None-Match");
-    sha256_hex(file->begin, (size_t)(file->end - file->begin), digest);
-    exchange->tag = arena_printf(&exchange->arena, "\"%.32s\"", digest);
+    exchange->tag = arena_printf(&exchange->arena, "\"%.32s\"", page_file_digest(file));
     return has != NULL && strcmp(has, exchange->tag) == 0;
 }
 

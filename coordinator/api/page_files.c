@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "lib/sha256.h"
+
 #define JAVASCRIPT "text/javascript; charset=utf-8"
 
 /* clang-format off */
@@ -48,4 +50,13 @@ const struct page_file *page_file_find(const char *name)
         if (strcmp(files[i].name, name) == 0)
             return &files[i];
     return NULL;
+}
+
+const char *page_file_digest(const struct page_file *file)
+{
+    static char digests[sizeof(files) / sizeof(*files)][SHA256_HEX_SIZE];
+    char *digest = digests[file - files];
+    if (digest[0] == '\0')
+        sha256_hex(file->begin, (size_t)(file->end - file->begin), digest);
+    return digest;
 }

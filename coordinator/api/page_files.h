@@ -15,5 +15,7 @@ struct page_file {
 
 /* NULL: there is none of that name. */
 const struct page_file *page_file_find(const char *name);
+/* Of its bytes, 64 hex digits, computed once. Loop thread. */
+const char *page_file_digest(const struct page_file *file);
 
 #endif

@@ -183,17 +183,9 @@ struct look {
     Api__WebhookList *live;
     Api__Event **events; /* of each of these, or NULL */
     int64_t *scanned;
-    struct flight *moves; /* those whose place only moves on */
 };
 
-static bool is_due(const struct look *look, const Api__Webhook *webhook)
-{
-    return !is_busy(look->webhooks, webhook->id) &&
-           (!webhook->has_next_ms || webhook->next_ms <= look->now_ms);
-}
-
-/* Who is busy changes on the loop alone, which waits for nothing here; what is read of it twice is
- * looked at again before a flight begins. */
+/* On the database's thread; who is busy is known to the loop alone, which looks at that later. */
 static enum status look_read(struct records *records, void *argument, struct error *error)
 {
     struct look *look = argument;
@@ -271,7 +263,7 @@ static void on_looked(void *argument, enum status status, const struct error *er
                        i < look->live->n_webhooks && it->busy_count < WEBHOOK_FLIGHTS_MAX;
          i++) {
         const Api__Webhook *webhook = look->live->webhooks[i];
-        if (!is_due(look, webhook))
+        if (is_busy(it, webhook->id)) /* nothing was read for one that waits */
             continue;
         if (look->events[i] != NULL)
             take_off(it, webhook, look->events[i]);

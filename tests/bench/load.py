@@ -17,21 +17,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 import api  # noqa: E402
-from wrk import headers, wrk  # noqa: E402
+import wrk  # noqa: E402
 
 IDLE, SLOW = 500, 500
-SUBMIT = """
-local n = 0
-request = function()
-  n = n + 1
-  wrk.headers["Idempotency-Key"] = "load-" .. n
-  return wrk.format("POST", "/v1/jobs", wrk.headers, BODY)
-end
-"""
-
-
-def url(path):
-    return f"http://{api.server.host}:{api.server.port}{path}"
 
 
 def samples():
@@ -81,7 +69,7 @@ def told(name, got):
           f"{got['errors']} errors", flush=True)
 
 
-def start_worker(build, work, cores):
+def start_worker(build, work):
     join = api.must("POST", "/v1/workers:join-token", api.server.admin)["token"]
     log = open(os.path.join(work, "worker.log"), "w")
     return subprocess.Popen([os.path.join(build, "tailor-worker"), "--data", os.path.join(work, "worker"), "--join", join,
@@ -111,8 +99,7 @@ def train(token, base, work):
     api.must("POST", "/v1/bases", api.server.admin,
              {"name": "base", "manifest": api.upload_directory("cluster", base, api.server.admin)})
     digest = api.upload("acme", open(data + "/general.train.jsonl", "rb").read(), token)
-    added = api.must("POST", "/v1/tenants/acme/datasets/train", token, {"digest": digest, "file": "general.train.jsonl",
-                                                                         "from": "base"})
+    api.must("POST", "/v1/tenants/acme/datasets/train", token, {"digest": digest, "file": "general.train.jsonl", "from": "base"})
     while api.must("GET", "/v1/tenants/acme/datasets/train", token)["state"] == "admitting":
         time.sleep(0.2)
     spec = {"stage": "general", "from": "base", "data": {"train": ["train"]}, "model": {"template": "dsp"},
@@ -120,7 +107,7 @@ def train(token, base, work):
     job = api.must("POST", "/v1/jobs", token, {"spec": spec})["job"]["id"]
     while api.must("GET", f"/v1/jobs/{job}", token).get("step", 0) < 2:
         time.sleep(0.5)
-    return added["job_id"], job
+    return job
 
 
 def crowd(stop):
@@ -144,7 +131,7 @@ def beside_a_crowd(token, job, seconds, work):
     thread = threading.Thread(target=crowd, args=(stop,))
     thread.start()
     time.sleep(2)
-    got = wrk(url(f"/v1/jobs/{job}"), 4, seconds, headers(token), work)
+    got = wrk.wrk(api.server, f"/v1/jobs/{job}", 4, seconds, wrk.headers(token), work)
     stop.set()
     thread.join()
     return got
@@ -169,19 +156,19 @@ def main():
             api.must("POST", "/v1/queues/later:pause", api.server.admin, {})
             rounds = 0
             while api.must("GET", "/v1/cluster", api.tokens["admin"])["jobs_queued"] < given.jobs and rounds < 100:
-                wrk(url("/v1/jobs"), 16, 1, headers(token) + f"BODY = [[{body}]]\n" + SUBMIT.replace("load-", f"load{rounds}-"), work)
+                wrk.wrk(api.server, "/v1/jobs", 16, 1, wrk.submits(token, body, f"load{rounds}"), work)
                 rounds += 1
             print(f"{api.must('GET', '/v1/cluster', api.tokens['admin'])['jobs_queued']} jobs are queued", flush=True)
-            worker = start_worker(given.build, work, last)
-            _, job = train(token, given.base, work)
+            worker = start_worker(given.build, work)
+            job = train(token, given.base, work)
             pin_trainer(last)
             time.sleep(5)
             watch(f"nobody asks, {given.seconds} s", lambda: time.sleep(given.seconds))
             for path in (f"/v1/jobs/{job}", f"/v1/jobs/{job}/metrics?limit=100", "/v1/jobs?limit=100"):
                 told(path, watch(f"256 connections, {given.seconds} s",
-                                 lambda: wrk(url(path), 256, given.seconds, headers(token), work)))
+                                 lambda: wrk.wrk(api.server, path, 256, given.seconds, wrk.headers(token), work)))
             told("4 connections alone", watch(f"4 connections, {given.seconds} s",
-                                              lambda: wrk(url(f"/v1/jobs/{job}"), 4, given.seconds, headers(token), work)))
+                                              lambda: wrk.wrk(api.server, f"/v1/jobs/{job}", 4, given.seconds, wrk.headers(token), work)))
             told("4 connections beside the crowd", watch(f"4 connections beside {IDLE} idle and {SLOW} slow ones, {given.seconds} s",
                                                          lambda: beside_a_crowd(token, job, given.seconds, work)))
             watch(f"nobody asks, {given.seconds} s", lambda: time.sleep(given.seconds))

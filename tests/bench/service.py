@@ -15,21 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 import api  # noqa: E402
-from wrk import headers, wrk  # noqa: E402
-
-# Every request its own key, as a client makes one for each job.
-SUBMIT = """
-local n = 0
-request = function()
-  n = n + 1
-  wrk.headers["Idempotency-Key"] = KEY .. n
-  return wrk.format("POST", "/v1/jobs", wrk.headers, BODY)
-end
-"""
-
-
-def url(path):
-    return f"http://{api.server.host}:{api.server.port}{path}"
+import wrk  # noqa: E402
 
 
 def jobs_queued():
@@ -42,8 +28,7 @@ def submits(seconds, work):
     body = json.dumps({"spec": api.spec()})
     before, acknowledged = jobs_queued(), 0
     for clients in (1, 16):
-        script = headers(token) + f"KEY = 'k{clients}-'\nBODY = [[{body}]]\n" + SUBMIT
-        got = wrk(url("/v1/jobs"), clients, seconds, script, work)
+        got = wrk.wrk(api.server, "/v1/jobs", clients, seconds, wrk.submits(token, body, f"k{clients}"), work)
         acknowledged += got["count"] - got["errors"]
         print(f"durable submits, {clients:2} clients: {got['count'] / got['seconds']:8.0f}/s   p50 {got['p50_ms']:.2f} ms   "
               f"p99 {got['p99_ms']:.2f} ms   {got['errors']} errors", flush=True)
@@ -62,7 +47,7 @@ def pages(jobs, there, seconds, work):
         api.submit()
         there += 1
     for path in ("/v1/jobs?limit=100", "/v1/jobs?limit=100&state=queued&stage=general"):
-        got = wrk(url(path), 1, seconds, headers(token), work)
+        got = wrk.wrk(api.server, path, 1, seconds, wrk.headers(token), work)
         print(f"a page of {there} jobs, {path}: p50 {got['p50_ms']:.2f} ms   p99 {got['p99_ms']:.2f} ms", flush=True)
 
 

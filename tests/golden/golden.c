@@ -258,17 +258,7 @@ struct golden_stepper *golden_stepper(struct model *model, const struct dataset 
                                      .all_tokens = true,
                                      .imitation = true};
     struct model_config *c = &model->config;
-    struct scratch_shape shape = {.S = capacity.S,
-                                  .C = c->C,
-                                  .H = c->H,
-                                  .G = c->G,
-                                  .D = c->D,
-                                  .F = c->F,
-                                  .V = c->V,
-                                  .row_tokens_max = capacity.row_tokens_max,
-                                  .lora_rank = model->lora.r,
-                                  .backward = true,
-                                  .cross_entropy = true};
+    struct scratch_shape shape = pass_scratch(c, &capacity, model->lora.r);
     struct device *device = golden_device();
     must(device->ops->scratch_reserve(device, &shape, &error), &error);
     must(activations_create(device, c, &model->lora, &capacity, &s->acts, &error), &error);

@@ -77,15 +77,7 @@ static bool scene_open(struct scene *scene, const struct device_options *options
                                         &(struct params_heads){.score = true}, TOKENS_MAX);
     struct pass_capacity capacity = {
         .S = TEXTS * TOKENS_MAX, .R = TEXTS, .row_tokens_max = TOKENS_MAX, .all_tokens = true};
-    struct scratch_shape shape = {.S = capacity.S,
-                                  .C = config.C,
-                                  .H = config.H,
-                                  .G = config.G,
-                                  .D = config.D,
-                                  .F = config.F,
-                                  .V = config.V,
-                                  .row_tokens_max = TOKENS_MAX,
-                                  .lora_rank = R_MAX};
+    struct scratch_shape shape = pass_scratch(&config, &capacity, R_MAX);
     CHECK(scene->device->ops->scratch_reserve(scene->device, &shape, &error) == STATUS_OK);
     CHECK(activations_create(scene->device, &config, &widest, &capacity, &scene->acts, &error) ==
           STATUS_OK);

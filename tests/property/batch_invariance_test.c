@@ -127,14 +127,7 @@ static void scoring_open(struct scoring *scoring, struct device *device, bool qw
                                      .R = BATCH_MAX,
                                      .row_tokens_max = TOKENS_MAX,
                                      .all_tokens = true};
-    struct scratch_shape shape = {.S = capacity.S,
-                                  .C = c->C,
-                                  .H = c->H,
-                                  .G = c->G,
-                                  .D = c->D,
-                                  .F = c->F,
-                                  .V = c->V,
-                                  .row_tokens_max = TOKENS_MAX};
+    struct scratch_shape shape = pass_scratch(c, &capacity, 0);
     CHECK(device->ops->scratch_reserve(device, &shape, &error) == STATUS_OK);
     CHECK(activations_create(device, c, &scoring->model->lora, &capacity, &scoring->acts, &error) ==
           STATUS_OK);

@@ -150,17 +150,7 @@ static void bench_open(struct bench *b, struct device *device, struct arena *are
                                      .backward = true,
                                      .all_tokens = true,
                                      .imitation = true};
-    struct scratch_shape shape = {.S = capacity.S,
-                                  .C = c->C,
-                                  .H = c->H,
-                                  .G = c->G,
-                                  .D = c->D,
-                                  .F = c->F,
-                                  .V = c->V,
-                                  .row_tokens_max = capacity.row_tokens_max,
-                                  .lora_rank = b->model->lora.r,
-                                  .backward = true,
-                                  .cross_entropy = true};
+    struct scratch_shape shape = pass_scratch(c, &capacity, b->model->lora.r);
     CHECK(device->ops->scratch_reserve(device, &shape, &error) == STATUS_OK);
     b->stepper = (struct stepper){.model = b->model,
                                   .loss = &b->loss,

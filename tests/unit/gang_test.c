@@ -163,16 +163,7 @@ static void bench_open(struct bench *b, const struct gang *gang, bool cut_state,
                                      .backward = true,
                                      .imitation = true,
                                      .prefix = TOKENS};
-    struct scratch_shape shape = {.S = 64,
-                                  .C = c->C,
-                                  .H = c->H,
-                                  .G = c->G,
-                                  .D = c->D,
-                                  .F = c->F,
-                                  .V = c->V,
-                                  .row_tokens_max = TOKENS,
-                                  .backward = true,
-                                  .cross_entropy = true};
+    struct scratch_shape shape = pass_scratch(c, &capacity, 0);
     struct optimizer_config config = {.beta1 = 0.9,
                                       .beta2 = 0.999,
                                       .epsilon = 1e-8,

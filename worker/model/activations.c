@@ -201,6 +201,22 @@ static void stage_constants(struct activations *a, const struct model_config *c)
     mem_free(list);
 }
 
+struct scratch_shape pass_scratch(const struct model_config *c,
+                                  const struct pass_capacity *capacity, int32_t lora_rank)
+{
+    return (struct scratch_shape){.S = capacity->S,
+                                  .C = c->C,
+                                  .H = c->H,
+                                  .G = c->G,
+                                  .D = c->D,
+                                  .F = c->F,
+                                  .V = c->V,
+                                  .row_tokens_max = capacity->row_tokens_max,
+                                  .lora_rank = lora_rank,
+                                  .backward = capacity->backward,
+                                  .cross_entropy = capacity->imitation};
+}
+
 enum status activations_create(struct device *device, const struct model_config *config,
                                const struct lora_config *lora, const struct pass_capacity *capacity,
                                struct activations **activations_out, struct error *error)

@@ -110,6 +110,9 @@ struct activations {
 /* Bytes for the memory ledger; kept_out may be NULL. */
 size_t activations_bytes(const struct model_config *config, const struct lora_config *lora,
                          const struct pass_capacity *capacity, size_t *kept_out);
+/* The scratch that ops need beside such passes; lora_rank 0: of a model without adapters. */
+struct scratch_shape pass_scratch(const struct model_config *config,
+                                  const struct pass_capacity *capacity, int32_t lora_rank);
 enum status activations_create(struct device *device, const struct model_config *config,
                                const struct lora_config *lora, const struct pass_capacity *capacity,
                                struct activations **activations_out, struct error *error);

@@ -103,15 +103,7 @@ enum status examiner_reserve(struct examiner *e, int32_t tokens, int32_t rows,
                                                                           : e->lora_rank};
     struct pass_capacity capacity = {
         .S = tokens, .R = rows, .row_tokens_max = row_tokens_max, .all_tokens = all};
-    struct scratch_shape shape = {.S = tokens,
-                                  .C = c->C,
-                                  .H = c->H,
-                                  .G = c->G,
-                                  .D = c->D,
-                                  .F = c->F,
-                                  .V = c->V,
-                                  .row_tokens_max = row_tokens_max,
-                                  .lora_rank = lora.r};
+    struct scratch_shape shape = pass_scratch(c, &capacity, lora.r);
     activations_free(e->acts);
     e->acts = NULL;
     TRY(e->device->ops->scratch_reserve(e->device, &shape, error));

@@ -11,15 +11,7 @@ static enum status score_row(void *context, struct model *model, const int32_t *
     const struct model_config *c = &model->config;
     struct pass_capacity capacity = {
         .S = count, .R = 1, .row_tokens_max = count, .all_tokens = true};
-    struct scratch_shape shape = {.S = count,
-                                  .C = c->C,
-                                  .H = c->H,
-                                  .G = c->G,
-                                  .D = c->D,
-                                  .F = c->F,
-                                  .V = c->V,
-                                  .row_tokens_max = count,
-                                  .lora_rank = model->lora.r};
+    struct scratch_shape shape = pass_scratch(c, &capacity, model->lora.r);
     struct activations *acts;
     TRY(model->device->ops->scratch_reserve(model->device, &shape, error));
     TRY(activations_create(model->device, c, &model->lora, &capacity, &acts, error));

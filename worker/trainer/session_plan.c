@@ -190,17 +190,7 @@ void session_plan(struct session *s)
     int64_t groups =
         spec->train.batch_groups < capacity->S ? spec->train.batch_groups : capacity->S;
     capacity->R = (int32_t)(groups * (capacity->R < 1 ? 1 : capacity->R));
-    s->scratch = (struct scratch_shape){.S = capacity->S,
-                                        .C = c->C,
-                                        .H = c->H,
-                                        .G = c->G,
-                                        .D = c->D,
-                                        .F = c->F,
-                                        .V = c->V,
-                                        .row_tokens_max = capacity->row_tokens_max,
-                                        .lora_rank = s->model->lora.r,
-                                        .backward = true,
-                                        .cross_entropy = capacity->imitation};
+    s->scratch = pass_scratch(c, capacity, s->model->lora.r);
     s->packed_uses = kept_weights_uses(s->device, capacity->S, true);
     memory_trim();
     session_plan_ledger(s);
