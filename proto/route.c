@@ -40,6 +40,15 @@ static const struct {
 #include "proto/routes.def"
 };
 
+/* The kinds of the table. */
+enum { PART_IS_TEXT = false, PART_IS_FILE = true };
+
+static const struct route_part PARTS[] = {
+#define ROUTE_PART(id, part, kind) {ROUTE_##id, #part, PART_IS_##kind},
+#include "proto/routes.def"
+};
+enum { PART_COUNT = sizeof(PARTS) / sizeof(PARTS[0]) };
+
 static const struct route_answer ANSWERS[] = {
 #define ROUTE_ANSWER(id, code, type) {ROUTE_##id, code, type},
 #include "proto/routes.def"
@@ -73,6 +82,11 @@ bool route_needs(enum route_id id, const char *field)
         if (NEEDS[i].id == id && strcmp(NEEDS[i].field, field) == 0)
             return true;
     return false;
+}
+
+const struct route_part *route_part_at(int index)
+{
+    return index < PART_COUNT ? &PARTS[index] : NULL;
 }
 
 const struct route_answer *route_answer_at(int index)

@@ -22,7 +22,7 @@ enum route_id {
 };
 
 enum route_method { ROUTE_GET, ROUTE_POST, ROUTE_PUT, ROUTE_DELETE };
-enum route_body { ROUTE_BODY_NONE, ROUTE_BODY_JSON, ROUTE_BODY_BYTES };
+enum route_body { ROUTE_BODY_NONE, ROUTE_BODY_JSON, ROUTE_BODY_BYTES, ROUTE_BODY_FORM };
 
 struct route {
     enum route_id id;
@@ -52,6 +52,15 @@ const char *route_method_name(enum route_method method);
 const ProtobufCMessageDescriptor *route_error_type(void);
 /* Does the request need this field, which is not in the path? */
 bool route_needs(enum route_id id, const char *field);
+
+/* A part of a form. */
+struct route_part {
+    enum route_id id;
+    const char *name;
+    bool file; /* bytes; else text */
+};
+
+const struct route_part *route_part_at(int index); /* NULL behind the last */
 
 /* What a route answers besides 200 with its reply as JSON. */
 struct route_answer {

@@ -130,15 +130,38 @@ static bool write_object(const struct route *route, struct buf *out)
     return needed;
 }
 
+/* Every part has to be there. */
+static void write_form(const struct route *route, struct buf *out)
+{
+    struct buf required = {0};
+    const struct route_part *part;
+    const char *comma = "";
+    buf_append_string(out, "{\"type\":\"object\",\"properties\":{");
+    for (int i = 0; (part = route_part_at(i)) != NULL; i++) {
+        if (part->id != route->id)
+            continue;
+        buf_printf(out, "%s\"%s\":{\"type\":\"string\"%s}", comma, part->name,
+                   part->file ? ",\"format\":\"binary\"" : "");
+        buf_printf(&required, "%s\"%s\"", comma, part->name);
+        comma = ",";
+    }
+    buf_printf(out, "},\"required\":[%s]}", required.data);
+    buf_release(&required);
+}
+
 static void write_body(const struct route *route, struct buf *out)
 {
     if (route->body == ROUTE_BODY_NONE)
         return;
     buf_printf(out, "\"requestBody\":{\"description\":\"At most %zu bytes.\",\"content\":{",
                route->bytes_max);
-    bool needed = route->body == ROUTE_BODY_BYTES;
-    if (needed) {
+    bool needed = true;
+    if (route->body == ROUTE_BODY_BYTES) {
         buf_append_string(out, "\"application/octet-stream\":{\"schema\":{}}");
+    } else if (route->body == ROUTE_BODY_FORM) {
+        buf_append_string(out, "\"multipart/form-data\":{\"schema\":");
+        write_form(route, out);
+        buf_append_char(out, '}');
     } else {
         buf_append_string(out, "\"application/json\":{\"schema\":");
         needed = write_object(route, out);

@@ -27,7 +27,8 @@ free_kib() { df --output=avail -k "$1" | tail -1; }
 fill() { # fill DIR KIB: all but so much
     local left
     left=$(($(free_kib "$1") - $2))
-    head -c $((left * 1024)) /dev/zero >"$1/ballast" 2>/dev/null || true
+    fallocate -l $((left > 16384 ? left - 16384 : 1))K "$1/ballast" # at once: the job must not end before
+    head -c 16M /dev/zero 2>/dev/null | head -c $((left * 1024 - $(stat -c %s "$1/ballast"))) >>"$1/ballast" 2>/dev/null || true
 }
 
 tailord --data "$work/hub/d" --workers 127.0.0.1:0 --http 127.0.0.1:0 --heartbeat 0.2s --lost-after 5s --backoff 0.1s \
@@ -47,7 +48,7 @@ stage: general
 from: tiny
 data: {train: [general]}
 output: {model: hh}
-train: {batch_groups: 8, max_steps: 200, learning_rate: 1e-3}
+train: {batch_groups: 8, max_steps: 400, learning_rate: 1e-3}
 model: {template: dsp, max_length: 160}
 checkpoint: {every: 0s, every_steps: 10}
 YAML

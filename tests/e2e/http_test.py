@@ -458,6 +458,11 @@ def test_openapi_has_every_route_with_its_needs_and_answers():
         needed = body.get("schema", {}).get("required", []) + [
             p["name"] for p in operations[name]["parameters"] if p.get("required")]
         expect(True, field in needed, f"{name} needs {field}")
+    for name, part, kind in re.findall(r"^ROUTE_PART\((\w+), (\w+), (\w+)\)", table, re.M):
+        form = operations[name]["requestBody"]["content"].get("multipart/form-data", {}).get("schema", {})
+        expect((True, kind == "FILE"),
+               (part in form.get("required", []), form.get("properties", {}).get(part, {}).get("format") == "binary"),
+               f"{name}: its form has {part}")
     for name, code, kind in re.findall(r'^ROUTE_ANSWER\((\w+), (\d+), "([^"]+)"\)', table, re.M):
         expect(True, kind in operations[name]["responses"].get(code, {}).get("content", {}), f"{name}: {code} {kind}")
 

@@ -170,24 +170,27 @@ static enum status texts_open(struct measure *m, struct error *error)
 }
 
 /* Stage export reads no texts: the model itself is opened by who writes it. */
-static enum status export(struct measure *m, struct error *error) {
-    char out[4096]; const struct spec *spec = m->spec;
-    const struct export_options options =
-        {.format = spec->export.format == SPEC_LAYOUT_PEFT ? EXPORT_PEFT : EXPORT_HF,
-         .merge = spec->export.merge,
-         .named = spec->export.destination,
-         .dtype = spec->export.dtype == SPEC_WIDTH_BF16 ? WEIGHT_DTYPE_BF16 : WEIGHT_DTYPE_F32};
+static enum status export_write(struct measure *m, struct error *error)
+{
+    char out[4096];
+    const struct spec *spec = m->spec;
+    const struct export_options options = {
+        .format = spec->export.format == SPEC_LAYOUT_PEFT ? EXPORT_PEFT : EXPORT_HF,
+        .merge = spec->export.merge,
+        .named = spec->export.destination,
+        .dtype = spec->export.dtype == SPEC_WIDTH_BF16 ? WEIGHT_DTYPE_BF16 : WEIGHT_DTYPE_F32};
     path_join(out, sizeof(out), m->run, "export");
-    if (dir_exists(out)){/* of an attempt that was cut off */
-                         TRY(dir_remove(out, error));}
-TRY(export_checked(spec->from, &options, (int)m->arguments.threads, out, error));
-return measure_write_result(m, json_object(), error);
+    if (dir_exists(out)) { /* of an attempt that was cut off */
+        TRY(dir_remove(out, error));
+    }
+    TRY(export_checked(spec->from, &options, (int)m->arguments.threads, out, error));
+    return measure_write_result(m, json_object(), error);
 }
 
 static enum status measure(struct measure *m, struct error *error)
 {
     if (m->spec->stage == SPEC_STAGE_EXPORT) {
-        return export(m, error);
+        return export_write(m, error);
     }
     bool computes = m->spec->stage != SPEC_STAGE_ADMIT && (m->shard > 0 || m->shards == 0);
     TRY(dirs_make(m, error));

@@ -256,7 +256,7 @@ TEST(what_a_rank_lacks_is_told_to_all)
         {"TAILOR_EMULATE_FAIL", "cudaStreamCreateWithFlags:1", STATUS_UNSUPPORTED,
          "no GPU can be used"},
         {"TAILOR_EMULATE_FAIL", "cudaMalloc:1", STATUS_COMMUNICATION, "for sums: emulated failure"},
-        {"TAILOR_EMULATE_FAIL", "cudaStreamQuery:9", STATUS_COMMUNICATION, "rank 2 failed: CUDA: "},
+        {"TAILOR_EMULATE_FAIL", "cudaStreamQuery:3", STATUS_COMMUNICATION, "rank 2 failed: CUDA: "},
     };
     for (size_t i = 0; i < sizeof(refusals) / sizeof(*refusals) && !test_failed(); i++) {
         ranks_finish(ranks_start(COMM_TCP, WORLD, STEP_MS, refusal_body, (void *)&refusals[i]));
