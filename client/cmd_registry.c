@@ -3,15 +3,13 @@
  * What the service keeps to train from: bases and datasets. (cmd_models.c: models; cmd_base.c looks
  * at files of this machine; cmd_data.c gives data to the service.)
  */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/commands.h"
 #include "client/path.h"
 #include "client/remote.h"
-#include "client/trainer.h"
 #include "client/upload.h"
+#include "client/wait.h"
 #include "lib/file.h"
 
 #define CLUSTER "cluster" /* whose uploads bases are */
@@ -103,68 +101,70 @@ const struct command cmd_data_rm = {
     REMOTE_COMMAND};
 
 /* ---- what is added is uploaded first ---- */
-struct addition {
-    struct service service;
-    ProtobufCMessage *request;
-    char digest[SHA256_HEX_SIZE];
-};
-
-static enum status finish_addition(const struct call *call, struct addition *it,
-                                   const char *digest_field, struct error *error)
+/* Until its job has made it; what became of the job stands in the base. */
+static enum status await_base(const struct call *call, const struct service *service, json_t **base,
+                              struct error *error)
 {
-    const struct remote *remote = call->command->remote;
-    json_t *reply;
-    TRY(remote_put(&it->service, it->request, digest_field,
-                   arena_strdup(it->service.arena, it->digest), error));
-    TRY(service_call(&it->service, remote->route, it->request, &reply, error));
-    enum status status = remote_print(call, remote, reply, error);
-    json_decref(reply);
-    return status;
+    Api__ObjectRequest *request = service_request(service, ROUTE_BASE_SHOW);
+    const struct wait wait = {.quiet = call->globals->quiet};
+    enum status status = wait_for_job(service, remote_text(*base, "job_id"), &wait, error);
+    if (status != STATUS_OK && status != STATUS_FAILED && status != STATUS_CANCELLED) {
+        return status;
+    }
+    request->name = arena_strdup(service->arena, remote_text(*base, "name"));
+    json_decref(*base);
+    *base = NULL;
+    return service_call(service, ROUTE_BASE_SHOW, &request->base, base, error);
 }
 
-/* A GGUF file becomes a Hugging Face directory first, here, in `dir`/base: the service keeps those
- * alone. */
-static enum status import_gguf(struct arena *arena, const char *file, const char *dir,
-                               const char **base_out, struct error *error)
+/* A directory goes among the cluster's blobs, a GGUF file among those of the tenant whose job makes
+ * a base of it. */
+static enum status upload_base(const struct call *call, const struct service *service,
+                               const char *path, Api__BaseAddRequest *request, struct error *error)
 {
-    struct trainer *trainer = arena_new(arena, struct trainer);
-    *trainer = (struct trainer){0};
-    *base_out = arena_printf(arena, "%s/base", dir);
-    trainer_add(trainer, "import-gguf");
-    trainer_add(trainer, "--");
-    trainer_add(trainer, file);
-    trainer_add(trainer, *base_out);
-    return trainer_run(trainer, error);
-}
-
-static enum status upload_base(struct arena *arena, const struct upload *upload, const char *path,
-                               char digest_out[SHA256_HEX_SIZE], struct error *error)
-{
-    char dir[] = "/tmp/tailor-base-XXXXXX";
-    const char *base;
-    if (dir_exists(path)) {
-        return upload_dir(upload, path, digest_out, error);
+    char *digest = arena_array(service->arena, char, SHA256_HEX_SIZE);
+    const bool whole = dir_exists(path);
+    const char *tenant = whole ? CLUSTER : service->profile.tenant;
+    const struct upload upload = {service, tenant, call->globals->quiet, NULL};
+    if (whole) {
+        request->manifest = digest;
+        return upload_dir(&upload, path, digest, error);
     }
     TRY(path_check("FILE", path, error));
-    if (!mkdtemp(dir)) {
-        return error_set(error, STATUS_IO, "%s: %s", dir, strerror(errno));
+    if (!tenant) {
+        return error_set(error, STATUS_USAGE, "say whose job makes a base of it: --tenant NAME");
     }
-    enum status status = import_gguf(arena, path, dir, &base, error);
-    if (status == STATUS_OK) {
-        status = upload_dir(upload, base, digest_out, error);
-    }
-    dir_remove(dir, NULL);
-    return status;
+    request->gguf = digest;
+    request->tenant = (char *)tenant; /* protobuf-c knows no const */
+    return upload_file(&upload, path, digest, error);
 }
 
 static enum status base_add_in(struct arena *arena, const struct call *call, struct error *error)
 {
-    struct addition it;
-    TRY(remote_open(arena, call, &it.service, error));
-    TRY(remote_request(call, &it.service, call->command->remote, &it.request, error));
-    const struct upload upload = {&it.service, CLUSTER, call->globals->quiet, NULL};
-    TRY(upload_base(arena, &upload, call->arguments[1], it.digest, error));
-    return finish_addition(call, &it, "manifest", error);
+    const struct remote_options *options = call->options;
+    const struct remote *remote = call->command->remote;
+    struct service service;
+    ProtobufCMessage *message;
+    json_t *base;
+    TRY(remote_open(arena, call, &service, error));
+    TRY(remote_request(call, &service, remote, &message, error));
+    Api__BaseAddRequest *request = (Api__BaseAddRequest *)message;
+    TRY(upload_base(call, &service, call->arguments[1], request, error));
+    TRY(service_call(&service, ROUTE_BASE_ADD, message, &base, error));
+    enum status status = STATUS_OK;
+    if (!options->no_wait && strcmp(remote_text(base, "state"), "importing") == 0) {
+        status = await_base(call, &service, &base, error);
+    }
+    if (status == STATUS_OK) {
+        status = remote_print(call, remote, base, error);
+    }
+    if (status == STATUS_OK && strcmp(remote_text(base, "state"), "rejected") == 0) {
+        fflush(stdout);
+        status = error_set(error, STATUS_FAILED, "%s is no base: %s", request->name,
+                           remote_text(base, "message"));
+    }
+    json_decref(base);
+    return status;
 }
 
 static enum status base_add_run(const struct call *call, struct error *error)
@@ -175,16 +175,21 @@ static enum status base_add_run(const struct call *call, struct error *error)
 static const struct remote base_add_remote = {
     .route = ROUTE_BASE_ADD, .fields = {"name"}, REMOTE_COLUMNS(base_columns)};
 
+static const struct option_row add_rows[] = {
+    REMOTE_ROW("no-wait", 0, OPTION_FLAG, no_wait, NULL, "not until a worker has made it"),
+    REMOTE_ROWS,
+};
+
 const struct command cmd_base_add = {
     .noun = "base",
     .verb = "add",
     .summary = "Give the service a pretrained model, for all tenants",
     .details =
-        "DIR is a Hugging Face directory; look at it first with tailor base check. A GGUF file\n"
-        "is turned into one on the way.",
+        "DIR is a Hugging Face directory; look at it first with tailor base check. Of a GGUF file\n"
+        "a worker makes one: a job of the tenant, for which this waits; exit code 1 when it fails.",
     .example = "tailor base add smollm2 ./SmolLM2-135M",
     .arguments = {{.placeholder = "NAME"}, {.placeholder = "DIR|FILE.gguf"}},
-    OPTION_ROWS(plain_rows),
+    OPTION_ROWS(add_rows),
     .options_size = sizeof(struct remote_options),
     .remote = &base_add_remote,
     .run = base_add_run};

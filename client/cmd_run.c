@@ -270,12 +270,13 @@ static enum status run_in(struct arena *arena, const struct call *call, struct e
     TRY(spec_read(arena, file, overrides->items, overrides->count, &spec, error));
     if (spec->stage == SPEC_STAGE_EVALUATE || spec->stage == SPEC_STAGE_SCORE ||
         spec->stage == SPEC_STAGE_ADMIT || spec->stage == SPEC_STAGE_SERVE ||
-        spec->stage == SPEC_STAGE_EXPORT) {
+        spec->stage == SPEC_STAGE_IMPORT || spec->stage == SPEC_STAGE_EXPORT) {
         return error_set(error, STATUS_USAGE, "tailor run trains: for stage %s see tailor %s -h",
                          spec_choice_name("stage", (int)spec->stage),
                          spec->stage == SPEC_STAGE_SCORE    ? "model score"
                          : spec->stage == SPEC_STAGE_ADMIT  ? "data report"
                          : spec->stage == SPEC_STAGE_SERVE  ? "serve"
+                         : spec->stage == SPEC_STAGE_IMPORT ? "base add"
                          : spec->stage == SPEC_STAGE_EXPORT ? "model export"
                                                             : "evaluate");
     }

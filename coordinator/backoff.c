@@ -8,7 +8,7 @@
 #include "lib/check.h"
 #include "lib/rng.h"
 
-int64_t backoff_ms(const struct backoff *backoff, int32_t failures, uint64_t job, uint64_t seed)
+int64_t backoff_ms(const struct backoff *backoff, int32_t failures, uint64_t who, uint64_t seed)
 {
     CHECK(failures >= 1);
     CHECK(backoff->base_ms >= 2 && backoff->base_ms <= backoff->max_ms);
@@ -17,6 +17,6 @@ int64_t backoff_ms(const struct backoff *backoff, int32_t failures, uint64_t job
         full *= 2;
     }
     full = full < backoff->max_ms ? full : backoff->max_ms;
-    double jitter = rng_uniform(seed, rng_stream("backoff") ^ job, (uint64_t)failures);
+    double jitter = rng_uniform(seed, rng_stream("backoff") ^ who, (uint64_t)failures);
     return full / 2 + (int64_t)(jitter * (double)(full - full / 2));
 }

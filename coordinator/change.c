@@ -213,7 +213,7 @@ static void result_row(struct change *change, const struct job *job, const char 
     Api__Result *result = message_new(&change->arena, &api__result__descriptor);
     result->has_job_id = result->has_bytes = result->has_created_ms = true;
     result->job_id = (int64_t)job->id;
-    result->tenant = text_of(change, job->tenant);
+    result->tenant = text_of(change, job_store(job));
     result->manifest = text_of(change, manifest);
     result->bytes = bytes;
     result->figures = text_of(change, figures);

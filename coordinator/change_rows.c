@@ -15,6 +15,7 @@
 #include "proto/ident.h"
 #include "proto/message.h"
 #include "storage/records/attempt_record.h"
+#include "storage/records/blob_record.h"
 #include "storage/records/dataset_record.h"
 #include "storage/records/event_record.h"
 #include "storage/records/job_record.h"
@@ -69,12 +70,39 @@ static enum status write_verdict(struct records *records, const struct change_ro
     return status;
 }
 
+/* What an import leaves is the base itself. */
+static enum status write_base(struct records *records, const struct change_row *row,
+                              struct error *error)
+{
+    bool has;
+    Api__Base base = API__BASE__INIT;
+    base.has_state = base.has_job_id = base.has_bytes = true;
+    base.state = API__BASE_STATE__BASE_STATE_READY;
+    base.job_id = row->result->job_id;
+    base.manifest = row->result->manifest;
+    base.bytes = row->result->bytes;
+    TRY(blob_record_has(records, row->result->tenant, base.manifest, &has, error));
+    if (!has)
+        return error_set(error, STATUS_NOT_FOUND, "the base %.12s… is not in the store",
+                         base.manifest);
+    return base_record_judge(records, &base, error);
+}
+
 static enum status write_result(struct records *records, const struct change_row *row,
                                 struct error *error)
 {
+    if (row->job->stage == API__STAGE__STAGE_IMPORT)
+        return write_base(records, row, error);
     TRY(result_record_put(records, row->result, error));
     return row->job->stage == API__STAGE__STAGE_ADMIT ? write_verdict(records, row, error)
                                                       : STATUS_OK;
+}
+
+static char *why_not(const Api__Job *job, struct arena *arena)
+{
+    return arena_strdup(arena, job->state == API__JOB_STATE__JOB_STATE_CANCELLED ? "cancelled"
+                               : job->failure_message != NULL ? job->failure_message
+                                                              : "its job failed");
 }
 
 /* An admission that came to no verdict accepts nothing. */
@@ -85,11 +113,20 @@ static enum status write_no_verdict(struct records *records, const Api__Job *job
     dataset.has_state = dataset.has_job_id = true;
     dataset.state = API__DATASET_STATE__DATASET_STATE_REJECTED;
     dataset.job_id = job->id;
-    dataset.message = arena_printf(arena, "it could not be judged (%s): add it again",
-                                   job->state == API__JOB_STATE__JOB_STATE_CANCELLED ? "cancelled"
-                                   : job->failure_message != NULL ? job->failure_message
-                                                                  : "its job failed");
+    dataset.message =
+        arena_printf(arena, "it could not be judged (%s): add it again", why_not(job, arena));
     return dataset_record_judge(records, &dataset, error);
+}
+
+static enum status write_no_base(struct records *records, const Api__Job *job, struct arena *arena,
+                                 struct error *error)
+{
+    Api__Base base = API__BASE__INIT;
+    base.has_state = base.has_job_id = true;
+    base.state = API__BASE_STATE__BASE_STATE_REJECTED;
+    base.job_id = job->id;
+    base.message = why_not(job, arena);
+    return base_record_judge(records, &base, error);
 }
 
 static enum status write_job(struct records *records, const struct change_row *row,
@@ -100,10 +137,12 @@ static enum status write_job(struct records *records, const struct change_row *r
     overlay(arena, &job->base, &row->job->base);
     if (job->state == API__JOB_STATE__JOB_STATE_SUCCEEDED)
         forget_failure(job);
-    if (job->stage == API__STAGE__STAGE_ADMIT &&
-        (job->state == API__JOB_STATE__JOB_STATE_FAILED ||
-         job->state == API__JOB_STATE__JOB_STATE_CANCELLED))
+    bool in_vain = job->state == API__JOB_STATE__JOB_STATE_FAILED ||
+                   job->state == API__JOB_STATE__JOB_STATE_CANCELLED;
+    if (in_vain && job->stage == API__STAGE__STAGE_ADMIT)
         TRY(write_no_verdict(records, job, arena, error));
+    if (in_vain && job->stage == API__STAGE__STAGE_IMPORT)
+        TRY(write_no_base(records, job, arena, error));
     return job_record_update(records, job, row->from, error);
 }
 

@@ -74,7 +74,7 @@ static Wire__Assign *assign_make(struct coordinator *coordinator, struct arena *
     assign->term = (int64_t)command->term;
     assign->world = command->gang_ranks;
     assign->command = (int64_t)command->number;
-    assign->tenant = arena_strdup(arena, job->tenant);
+    assign->tenant = job_store(job)[0] != '\0' ? arena_strdup(arena, job_store(job)) : NULL;
     assign->n_ranks = assign->n_slots = (size_t)command->ranks;
     assign->ranks = arena_array(arena, int64_t, command->ranks);
     assign->slots = arena_array(arena, int64_t, command->ranks);

@@ -26,6 +26,11 @@ struct job *job_create(uint64_t id, const char *tenant)
     return job;
 }
 
+const char *job_store(const struct job *job)
+{
+    return job->stage == API__STAGE__STAGE_IMPORT ? "" : job->tenant;
+}
+
 void job_free(struct job *job)
 {
     char *const texts[] = {job->output_model, job->output_alias,    job->serves,

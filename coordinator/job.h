@@ -44,7 +44,10 @@ struct job {
 enum { JOB_NEWS_MS = 60000 };
 
 struct job *job_create(uint64_t id, const char *tenant);
-void job_free(struct job *job);                    /* of no list */
+void job_free(struct job *job); /* of no list */
+/* Whose blobs its output is: the cluster's ("") of stage import, which makes a base; else its
+ * tenant's. */
+const char *job_store(const struct job *job);
 void text_replace(char **text, const char *value); /* frees the old, copies the new (NULL: none) */
 
 struct job_list {

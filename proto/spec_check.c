@@ -44,9 +44,9 @@ enum status spec_check_stage(const struct spec *spec, const struct spec_given *g
                              struct error *error)
 {
     if (spec->stage == SPEC_STAGE_UNSET) {
-        return bad(
-            given, error, "stage",
-            "is missing: write lm, general, customize, evaluate, score, admit, serve or export");
+        return bad(given, error, "stage",
+                   "is missing: write lm, general, customize, evaluate, score, admit, serve, "
+                   "import or export");
     }
     const char *stage = spec_choice_name("stage", (int)spec->stage);
     if ((spec->preset == SPEC_PRESET_PAPER_GENERAL && spec->stage != SPEC_STAGE_GENERAL) ||
@@ -109,7 +109,8 @@ static enum status check_data(const struct spec *spec, const struct spec_given *
         }
     }
     bool trains = SPEC_IN_TRAINING & 1u << spec->stage;
-    bool needs_none = spec->stage == SPEC_STAGE_SERVE || spec->stage == SPEC_STAGE_EXPORT;
+    bool needs_none = spec->stage == SPEC_STAGE_SERVE || spec->stage == SPEC_STAGE_IMPORT ||
+                      spec->stage == SPEC_STAGE_EXPORT;
     if (trains && spec->data.train.count == 0) {
         return bad(given, error, "data.train", "is missing: name the data to train on");
     }

@@ -24,7 +24,7 @@ static const struct handler HANDLERS[ROUTE_COUNT] = {
     [ROUTE_BATCH_CANCEL] = {.write = batch_cancel_write, .start = batch_cancel_start},
     [ROUTE_BATCH_RETRY] = {.read = batch_retry_read, .start = batch_check_start},
     [ROUTE_JOB_ROWS] = {.read = job_result_read, .start = rows_page},
-    [ROUTE_BASE_ADD] = {.write = base_add},
+    [ROUTE_BASE_ADD] = {.read = base_resolve, .start = base_add},
     [ROUTE_BASE_LIST] = {.read = bases_read},
     [ROUTE_BASE_SHOW] = {.read = base_read},
     [ROUTE_BASE_REMOVE] = {.write = base_remove, .start = object_removed},

@@ -26,8 +26,11 @@ exchange_start rows_page;
 /* Answers with the job as it is in the records now. */
 void job_answer(struct exchange *exchange, int64_t id);
 
-/* ---- on_data.c: bases, datasets, uploads ---- */
-exchange_run bases_read, base_read, base_add, base_remove;
+/* ---- on_bases.c ---- */
+exchange_run bases_read, base_read, base_resolve, base_remove;
+exchange_start base_add;
+
+/* ---- on_data.c: datasets, uploads ---- */
 exchange_run datasets_read, dataset_read, dataset_remove, upload_check;
 exchange_run blob_check;
 exchange_start object_removed, upload_show, upload_put, blob_read;

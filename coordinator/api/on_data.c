@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * on_data: bases, datasets, and the uploads that both come from.
+ * on_data: datasets, and the uploads that they and bases come from.
  *
  * A dataset is registered when its file is in the store (on_admission.c). Bases belong to the
- * cluster: their files are uploaded under the tenant name "cluster", which is no tenant, by an
- * admin.
+ * cluster (on_bases.c): their files are uploaded under the tenant name "cluster", which is no
+ * tenant, by an admin.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -28,41 +28,6 @@ enum status need_blob(struct records *records, const char *tenant, const char *d
         return error_set(error, STATUS_NOT_FOUND, "%s: %.12s… has not been uploaded", field,
                          digest);
     return STATUS_OK;
-}
-
-/* ---- bases ----------------------------------------------------------------------------------- */
-
-enum status bases_read(struct records *records, struct exchange *exchange, struct error *error)
-{
-    return base_record_list(records, &exchange->arena, exchange_reply(exchange), error);
-}
-
-enum status base_read(struct records *records, struct exchange *exchange, struct error *error)
-{
-    Api__Base *base;
-    TRY(base_record_get(records, ((const Api__ObjectRequest *)exchange->request)->name,
-                        &exchange->arena, &base, error));
-    exchange->reply = base;
-    return STATUS_OK;
-}
-
-enum status base_add(struct records *records, struct exchange *exchange, struct error *error)
-{
-    const Api__BaseAddRequest *request = exchange->request;
-    Api__Base *base = exchange_reply(exchange);
-    TRY(need_blob(records, "", request->manifest, "manifest", error));
-    base->name = request->name;
-    base->manifest = request->manifest;
-    base->has_state = base->has_created_ms = base->has_id = true;
-    base->state = API__BASE_STATE__BASE_STATE_READY;
-    base->created_ms = coordinator_now_ms();
-    return base_record_insert(records, base, &base->id, error);
-}
-
-enum status base_remove(struct records *records, struct exchange *exchange, struct error *error)
-{
-    return base_record_remove(records, ((const Api__ObjectRequest *)exchange->request)->name,
-                              &exchange->arena, exchange_reply(exchange), error);
 }
 
 /* ---- datasets -------------------------------------------------------------------------------- */

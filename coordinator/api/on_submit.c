@@ -79,6 +79,9 @@ enum status submit_resolve(struct records *records, struct exchange *exchange, s
         return error_set(error, STATUS_USAGE, "tenant: the request says %s and the spec %s",
                          request->tenant, resolution->spec->tenant);
     TRY(exchange_tenant(exchange, given, &resolution->tenant, error));
+    if (resolution->spec->stage == SPEC_STAGE_IMPORT)
+        return error_set(error, STATUS_USAGE,
+                         "stage: an import comes with its base: tailor base add NAME FILE.gguf");
     digest_request(resolution->spec, resolution->tenant, submit->request_digest);
     TRY(resolve_spec(records, resolution, error));
     submit->submission.idempotency_key = request->idempotency_key;
@@ -112,6 +115,8 @@ enum status retry_resolve(struct records *records, struct exchange *exchange, st
                          (long long)old->shard_of);
     if (old->stage == API__STAGE__STAGE_ADMIT)
         return error_set(error, STATUS_CONFLICT, "it judged a dataset: add the data again");
+    if (old->stage == API__STAGE__STAGE_IMPORT)
+        return error_set(error, STATUS_CONFLICT, "it made a base: add the base again");
     TRY(resolve_again(records, resolution, old, error));
     return old->has_batch_id ? find_batch_row(records, exchange, old, submit, error) : STATUS_OK;
 }

@@ -10,6 +10,7 @@
 #include "coordinator/api/exchange.h"
 #include "coordinator/api/webhook_post.h"
 #include "coordinator/background.h"
+#include "coordinator/backoff.h"
 #include "lib/check.h"
 #include "lib/limits.h"
 #include "lib/log.h"
@@ -113,16 +114,12 @@ static void write_again(struct webhooks *it)
     }
 }
 
-/* 1 s, 2 s, 4 s … an hour, a quarter more or less. */
+/* Up to 1 s, 2 s, 4 s … an hour. */
 static int64_t wait_ms(const struct webhooks *it, const Api__Webhook *webhook)
 {
-    int64_t wait = 1000;
-    for (int64_t i = 1; i < webhook->failed_attempts && wait < WEBHOOK_WAIT_MS_MAX; i++)
-        wait *= 2;
-    wait = wait < WEBHOOK_WAIT_MS_MAX ? wait : WEBHOOK_WAIT_MS_MAX;
-    double jitter = rng_uniform(it->api->seed, rng_stream("webhook") ^ (uint64_t)webhook->id,
-                                (uint64_t)webhook->failed_attempts);
-    return (int64_t)((double)wait * (0.75 + 0.5 * jitter));
+    static const struct backoff backoff = {1000, WEBHOOK_WAIT_MS_MAX};
+    return backoff_ms(&backoff, (int32_t)webhook->failed_attempts,
+                      rng_stream("webhook") ^ (uint64_t)webhook->id, it->api->seed);
 }
 
 static void judge(const struct webhooks *it, struct flight *flight)

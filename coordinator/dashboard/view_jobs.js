@@ -8,7 +8,7 @@ import { table } from "./table.js";
 
 const JOBS_MAX = 20000, SHOW_MS = 250;
 const STATES = ["queued", "starting", "running", "pausing", "paused", "recovering", "cancelling", "succeeded", "failed", "cancelled"];
-const STAGES = ["lm", "general", "customize", "evaluate", "score", "admit", "serve", "export"];
+const STAGES = ["lm", "general", "customize", "evaluate", "score", "admit", "serve", "import", "export"];
 
 const number = (job) => Number(job.id.slice(2));
 const shown = (job) => (job.gate_decision === "held" ? "held" : job.state);

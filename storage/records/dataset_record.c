@@ -11,6 +11,7 @@
 
 #include "lib/check.h"
 #include "lib/limits.h"
+#include "proto/ident.h"
 #include "storage/records/blob_record.h"
 #include "storage/records/records_parts.h"
 #include "storage/records/sql.h"
@@ -211,6 +212,10 @@ enum status base_record_insert(struct records *records, const Api__Base *base, i
     char what[128];
     CHECK(base->name != NULL && base->has_state && base->has_created_ms);
     snprintf(what, sizeof(what), "the base %s", base->name);
+    sql_begin(&sql, records, "DELETE FROM bases WHERE name = :name AND state = :rejected");
+    sql_text(&sql, ":name", base->name);
+    sql_i64(&sql, ":rejected", API__BASE_STATE__BASE_STATE_REJECTED);
+    TRY(sql_run(&sql, NULL, error));
     sql_begin(&sql, records,
               "INSERT INTO bases (name, manifest, state, architecture, parameters, bytes, template,"
               " created_ms, job_id, message) VALUES (:name, :manifest, :state, :architecture,"
@@ -219,17 +224,32 @@ enum status base_record_insert(struct records *records, const Api__Base *base, i
     return sql_insert(&sql, what, id_out, error);
 }
 
-enum status base_record_update(struct records *records, const Api__Base *base, struct error *error)
+#define OWNER "base " /* of the pin; behind it the base's name */
+
+enum status base_record_keep_source(struct records *records, const char *name, const char *tenant,
+                                    const char *digest, struct error *error)
+{
+    char owner[sizeof(OWNER) + NAME_BYTES_MAX];
+    snprintf(owner, sizeof(owner), OWNER "%s", name);
+    return blob_record_pin(records, tenant, digest, owner, INT64_MAX, error);
+}
+
+enum status base_record_judge(struct records *records, const Api__Base *base, struct error *error)
 {
     struct sql sql;
-    CHECK(base->name != NULL && base->has_state);
+    CHECK(base->has_job_id && base->has_state);
     sql_begin(&sql, records,
-              "UPDATE bases SET manifest = :manifest, state = :state, architecture = :architecture,"
-              " parameters = :parameters, bytes = :bytes, template = :template, job_id = :job_id,"
-              " message = :message WHERE name = :name");
+              "UPDATE bases SET state = :state, manifest = :manifest, bytes = :bytes,"
+              " message = :message, job_id = :job_id WHERE state = :importing"
+              " AND name IN (SELECT name FROM job_inputs WHERE job_id = :job_id AND kind = 3)");
     sql_message(&sql, &base->base);
-    enum status status = sql_change(&sql, error);
-    return status == STATUS_NOT_FOUND ? no_base(base->name, error) : status;
+    sql_i64(&sql, ":importing", API__BASE_STATE__BASE_STATE_IMPORTING);
+    TRY(sql_run(&sql, NULL, error));
+    sql_begin(&sql, records,
+              "DELETE FROM blob_pins WHERE owner IN (SELECT '" OWNER "' || name FROM job_inputs"
+              "  WHERE job_id = :job_id AND kind = 3)");
+    sql_i64(&sql, ":job_id", base->job_id);
+    return sql_run(&sql, NULL, error);
 }
 
 enum status base_record_get(struct records *records, const char *name, struct arena *arena,

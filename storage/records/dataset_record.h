@@ -34,13 +34,19 @@ enum status dataset_record_remove(struct records *records, struct scope scope, c
                                   const char *name, struct arena *arena, Api__ReferrerList *list,
                                   struct error *error);
 
+/* A base that was rejected gives its name away. */
 enum status base_record_insert(struct records *records, const Api__Base *base, int64_t *id_out,
                                struct error *error);
-enum status base_record_update(struct records *records, const Api__Base *base, struct error *error);
 enum status base_record_get(struct records *records, const char *name, struct arena *arena,
                             Api__Base **base_out, struct error *error);
 enum status base_record_list(struct records *records, struct arena *arena, Api__BaseList *list,
                              struct error *error);
+/* Keeps the blob that a base is made of until base_record_judge. */
+enum status base_record_keep_source(struct records *records, const char *name, const char *tenant,
+                                    const char *digest, struct error *error);
+/* What became of the base that the job `base->job_id` makes (state, manifest, bytes, message), if
+ * it is being made; nothing else. */
+enum status base_record_judge(struct records *records, const Api__Base *base, struct error *error);
 /* STATUS_CONFLICT with the list while an active job or a model refers to it. */
 enum status base_record_remove(struct records *records, const char *name, struct arena *arena,
                                Api__ReferrerList *list, struct error *error);

@@ -497,7 +497,7 @@ def test_what_has_to_be_given_is_asked_for_by_name_after_the_role():
     for method, path, holder, body, field in (
             ("POST", "/v1/tokens", "tenant_admin", {"role": "viewer"}, "name"),
             ("POST", "/v1/tokens", "tenant_admin", {"name": "x"}, "role"),
-            ("POST", "/v1/tenants", "admin", {}, "name"), ("POST", "/v1/bases", "admin", {"name": "x"}, "manifest"),
+            ("POST", "/v1/tenants", "admin", {}, "name"), ("POST", "/v1/bases", "admin", {"manifest": "0" * 64}, "name"),
             ("POST", "/v1/jobs/j-1:priority", "tenant_admin", {}, "priority"),
             ("POST", "/v1/tenants/acme/models/x/versions/1:promote", "tenant_admin", {}, "alias"),
             ("DELETE", "/v1/tenants/acme/shares?name=x&grantee=globex", "tenant_admin", None, "kind"),

@@ -20,7 +20,7 @@ ALLOWED = {
     "storage/records": ["lib", "proto", "storage/files"],
     "client": ["lib", "proto"],
     "coordinator": ["lib", "proto", "storage/files", "storage/records", "coordinator/api/api.h"],
-    "coordinator/api": ["lib", "proto", "storage/records", "coordinator/background.h", "coordinator/coordinator.h", "coordinator/metrics_read.h", "coordinator/news.h"],
+    "coordinator/api": ["lib", "proto", "storage/records", "coordinator/background.h", "coordinator/backoff.h", "coordinator/coordinator.h", "coordinator/metrics_read.h", "coordinator/news.h"],
     "worker/ops": ["lib"],
     "worker/ops/ref": ["lib", "worker/ops"],
     "worker/ops/cpu": ["lib", "worker/ops"],

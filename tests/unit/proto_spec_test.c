@@ -113,7 +113,7 @@ TEST(a_value_of_the_wrong_kind_is_told_what_it_must_be)
             "s.yaml:4: checkpoint.every is 400d: it must be from 0 to 365d");
     refused("stage: custom\n",
             "s.yaml:1: stage is custom: it must be one of lm, general, "
-            "customize, evaluate, score, admit, serve, export; did you mean customize?");
+            "customize, evaluate, score, admit, serve, import, export; did you mean customize?");
     refused(GENERAL "name: a b\n", "s.yaml:4: name is a b: it must be letters, digits, - _ and ., "
                                    "with a letter or digit first");
     refused(GENERAL "labels: [a]\n",
@@ -135,7 +135,7 @@ TEST(a_value_of_the_wrong_kind_is_told_what_it_must_be)
 TEST(what_is_missing_is_named)
 {
     refused("", "s.yaml: stage is missing: write lm, general, customize, evaluate, score, admit, "
-                "serve or export");
+                "serve, import or export");
     refused("stage: general\n", "s.yaml: from is missing: name the base to start from");
     refused("stage: evaluate\n", "s.yaml: from is missing: name the model");
     refused("stage: lm\nfrom: b\n", "s.yaml: data.train is missing: name the data to train on");

@@ -308,11 +308,10 @@ TEST(a_base_is_of_the_whole_cluster)
                                              NEW(referrer_list), &error));
     EXPECT_I64(STATUS_NOT_FOUND,
                base_record_get(fixture.records, "smollm2-135m", &fixture.arena, &got, &error));
-    EXPECT_I64(STATUS_NOT_FOUND, base_record_update(fixture.records, &base, &error));
     records_fixture_close(&fixture);
 }
 
-/* ---- blobs ---- */
+/* How many blobs are garbage. */
 static int garbage(int64_t now_ms)
 {
     struct blob_row *rows;
@@ -322,6 +321,58 @@ static int garbage(int64_t now_ms)
     return count;
 }
 
+/* A base that the job j-1 makes of acme's blob "gguf". */
+static Api__Base *import_begin(const struct job_input *input)
+{
+    Api__Base *base = NEW(base);
+    Api__Job job = API__JOB__INIT;
+    struct job_submit submit = {.job = &job, .inputs = input, .input_count = 1};
+    bool created;
+    int64_t id;
+    base->name = "smollm2";
+    base->has_state = base->has_created_ms = 1;
+    base->state = API__BASE_STATE__BASE_STATE_IMPORTING;
+    EXPECT_I64(STATUS_OK,
+               base_record_keep_source(fixture.records, "smollm2", "acme", "gguf", &error));
+    EXPECT_I64(STATUS_OK, base_record_insert(fixture.records, base, &id, &error));
+    job.tenant = "acme";
+    job.spec = "{}";
+    job.spec_digest = "0";
+    job.has_stage = job.has_created_ms = 1;
+    job.stage = API__STAGE__STAGE_IMPORT;
+    EXPECT_I64(STATUS_OK, job_record_submit(fixture.records, &submit, &id, &created, &error));
+    base->has_job_id = true;
+    base->job_id = id;
+    return base;
+}
+
+TEST(a_base_is_judged_by_the_job_that_makes_it_once_and_gives_its_name_away_when_rejected)
+{
+    const struct blob_row file = {"acme", "gguf", 7};
+    struct job_input input = {.kind = API__OBJECT_KIND__OBJECT_KIND_BASE,
+                              .object = {.name = "smollm2"}};
+    Api__Base *got;
+    int64_t id;
+    records_fixture_open(&fixture);
+    EXPECT_I64(STATUS_OK, blob_record_put(fixture.records, &file, 100, &error));
+    EXPECT_I64(1, garbage(1000));
+    Api__Base *base = import_begin(&input);
+    EXPECT_I64(0, garbage(1000)); /* the file is kept for the job */
+    EXPECT_I64(STATUS_CONFLICT, base_record_insert(fixture.records, base, &id, &error));
+    base->state = API__BASE_STATE__BASE_STATE_REJECTED;
+    base->message = "no GGUF file";
+    EXPECT_I64(STATUS_OK, base_record_judge(fixture.records, base, &error));
+    EXPECT_I64(1, garbage(1000));
+    base->state = API__BASE_STATE__BASE_STATE_READY; /* too late */
+    EXPECT_I64(STATUS_OK, base_record_judge(fixture.records, base, &error));
+    REQUIRE(base_record_get(fixture.records, "smollm2", &fixture.arena, &got, &error) == STATUS_OK);
+    EXPECT_I64(API__BASE_STATE__BASE_STATE_REJECTED, got->state);
+    EXPECT_STR("no GGUF file", got->message);
+    EXPECT_I64(STATUS_OK, base_record_insert(fixture.records, base, &id, &error));
+    records_fixture_close(&fixture);
+}
+
+/* ---- blobs ---- */
 TEST(garbage_is_what_is_old_and_nothing_leads_to)
 {
     char manifest[SHA256_HEX_SIZE], part[SHA256_HEX_SIZE], lost[SHA256_HEX_SIZE];

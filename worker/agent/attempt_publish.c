@@ -254,14 +254,19 @@ static enum status bundle_model(struct bundle *bundle, struct error *error)
     return publish(bundle, MARK_MODEL, error);
 }
 
-/* Of a shard what it leaves to be put together; of anything else rows, figures, a report, a model
- * in another form. */
+/* Of a shard what it leaves to be put together; of an import the base; of anything else rows,
+ * figures, a report, a model in another form. */
 static enum status bundle_result(struct bundle *bundle, struct error *error)
 {
     char path[PATH_MAX];
     const struct attempt *it = bundle->attempt;
     if (it->shard > 0) {
         path_join(path, sizeof(path), it->dir, "shard");
+        TRY(take_tree(bundle, path, "", 0, error));
+        return publish(bundle, MARK_RESULT, error);
+    }
+    path_join(path, sizeof(path), it->dir, "import");
+    if (dir_exists(path)) { /* a base, and nothing else */
         TRY(take_tree(bundle, path, "", 0, error));
         return publish(bundle, MARK_RESULT, error);
     }

@@ -141,7 +141,8 @@ static enum status replace_sources(struct attempt *it, json_t *list, struct erro
 static enum status spec_resolve(struct attempt *it, json_t *spec, struct error *error)
 {
     json_t *data = json_object_get(spec, "data");
-    TRY(replace(it, spec, "from", false, error));
+    const char *stage = json_string_value(json_object_get(spec, "stage"));
+    TRY(replace(it, spec, "from", stage != NULL && strcmp(stage, "import") == 0, error));
     TRY(replace_sources(it, json_object_get(data, "train"), error));
     TRY(replace_sources(it, json_object_get(data, "eval"), error));
     return replace_sources(it, json_object_get(json_object_get(data, "enrich"), "sources"), error);
@@ -149,7 +150,7 @@ static enum status spec_resolve(struct attempt *it, json_t *spec, struct error *
 
 static bool measures(const char *stage)
 {
-    static const char *const stages[] = {"evaluate", "score", "admit", "export"};
+    static const char *const stages[] = {"evaluate", "score", "admit", "import", "export"};
     for (size_t i = 0; stage != NULL && i < sizeof(stages) / sizeof(stages[0]); i++)
         if (strcmp(stage, stages[i]) == 0)
             return true;

@@ -74,6 +74,12 @@ static void fail(struct transfer *transfer, enum status status, const struct err
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
+/* The cluster has no name among the tenants. */
+static char *whose(const struct transfer *transfer)
+{
+    return transfer->tenant[0] != '\0' ? (char *)transfer->tenant : NULL; /* it knows no const */
+}
+
 static bool ask(struct transfer *transfer, struct link *link, int64_t now_ms)
 {
     Wire__BlobGet get = WIRE__BLOB_GET__INIT;
@@ -90,7 +96,7 @@ static bool ask(struct transfer *transfer, struct link *link, int64_t now_ms)
         transfer->status = status;
         return false;
     }
-    get.tenant = (char *)transfer->tenant; /* protobuf-c knows no const */
+    get.tenant = whose(transfer);
     get.digest = (char *)digest;
     get.has_offset = get.has_bytes = true;
     get.offset = have;
@@ -123,7 +129,7 @@ static void send_chunk(struct transfer *transfer, struct link *link, int64_t off
                        uint8_t *data, size_t length, int64_t now_ms)
 {
     Wire__BlobChunk chunk = WIRE__BLOB_CHUNK__INIT;
-    chunk.tenant = (char *)transfer->tenant; /* protobuf-c knows no const */
+    chunk.tenant = whose(transfer);
     chunk.digest = transfer->items[0].digest;
     chunk.has_offset = chunk.has_size = chunk.has_data = true;
     chunk.offset = offset;

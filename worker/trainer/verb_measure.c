@@ -8,6 +8,7 @@
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/limits.h"
+#include "worker/model/gguf.h"
 #include "worker/trainer/export_checked.h"
 #include "worker/trainer/measure.h"
 #include "worker/trainer/progress.h"
@@ -31,14 +32,25 @@ const char *measure_name(const struct measure *m, int i)
     return source->name != NULL ? source->name : path_base(source->dataset);
 }
 
+/* The text with `name` where it has `path`; false: it has it nowhere. */
+static bool put_name(const char *text, const char *path, const char *name, struct buf *out)
+{
+    const char *at = strstr(text, path);
+    if (at != NULL) {
+        buf_printf(out, "%.*s%s%s", (int)(at - text), text, name, at + strlen(path));
+    }
+    return at != NULL;
+}
+
 void measure_words(const struct measure *m, const char *text, struct buf *out)
 {
-    for (int i = 0; i < m->spec->data.eval.count; i++) {
-        const char *path = m->spec->data.eval.items[i].dataset;
-        const char *at = strstr(text, path);
-        if (at != NULL) {
-            buf_printf(out, "%.*s%s%s", (int)(at - text), text, measure_name(m, i),
-                       at + strlen(path));
+    const struct spec *spec = m->spec;
+    if (spec->stage == SPEC_STAGE_IMPORT && spec->name != NULL &&
+        put_name(text, spec->from, spec->name, out)) {
+        return;
+    }
+    for (int i = 0; i < spec->data.eval.count; i++) {
+        if (put_name(text, spec->data.eval.items[i].dataset, measure_name(m, i), out)) {
             return;
         }
     }
@@ -187,8 +199,22 @@ static enum status export_write(struct measure *m, struct error *error)
     return measure_write_result(m, json_object(), error);
 }
 
+/* Stage import: the file is what the agent made of `from`. */
+static enum status import_write(struct measure *m, struct error *error)
+{
+    char out[4096];
+    path_join(out, sizeof(out), m->run, "import");
+    if (dir_exists(out)) { /* of an attempt that was cut off */
+        TRY(dir_remove(out, error));
+    }
+    return gguf_import(m->spec->from, out, error);
+}
+
 static enum status measure(struct measure *m, struct error *error)
 {
+    if (m->spec->stage == SPEC_STAGE_IMPORT) {
+        return import_write(m, error);
+    }
     if (m->spec->stage == SPEC_STAGE_EXPORT) {
         return export_write(m, error);
     }
