@@ -49,7 +49,8 @@ void webhook_message_id(const Api__Webhook *webhook, const Api__Event *event,
     snprintf(out, WEBHOOK_ID_SIZE, "msg_%" PRId64 "_%" PRId64, webhook->id, event->number);
 }
 
-void webhook_message_body(const Api__Event *event, struct buf *out)
+void webhook_message_body(const Api__Event *event, int64_t gap_from, int64_t gap_to,
+                          struct buf *out)
 {
     time_t seconds = (time_t)(event->time_ms / 1000);
     struct tm utc;
@@ -61,6 +62,8 @@ void webhook_message_body(const Api__Event *event, struct buf *out)
     buf_printf(out, ",\"timestamp\":\"%s.%03dZ\",\"data\":", time_text,
                (int)(event->time_ms % 1000));
     message_to_json(&event->base, out);
+    if (gap_from <= gap_to)
+        buf_printf(out, ",\"gap\":{\"from\":%" PRId64 ",\"to\":%" PRId64 "}", gap_from, gap_to);
     buf_append_char(out, '}');
 }
 

@@ -9,6 +9,9 @@
  * bytes
  *     {"type": "job_state", "timestamp": "2026-11-27T…Z", "data": {…the event as /v1/events has
  * it}}
+ *
+ * With "gap": {"from": 12, "to": 40} retention may have removed events of those numbers before they
+ * could be told: to a receiver that was stopped for longer than events are kept.
  */
 #ifndef TAILOR_COORDINATOR_API_WEBHOOK_MESSAGE_H
 #define TAILOR_COORDINATOR_API_WEBHOOK_MESSAGE_H
@@ -29,7 +32,9 @@ enum {
 void webhook_secret_make(char out[WEBHOOK_SECRET_SIZE]);
 void webhook_message_id(const Api__Webhook *webhook, const Api__Event *event,
                         char out[WEBHOOK_ID_SIZE]);
-void webhook_message_body(const Api__Event *event, struct buf *out);
+/* Gap: from `gap_from` to `gap_to`; none when that is less. */
+void webhook_message_body(const Api__Event *event, int64_t gap_from, int64_t gap_to,
+                          struct buf *out);
 /* `secret` in the form of webhook_secret_make(), of any length up to 64 bytes. */
 void webhook_message_sign(const char *secret, const char *id, int64_t timestamp_s, const char *body,
                           size_t length, char out[WEBHOOK_SIGNATURE_SIZE]);

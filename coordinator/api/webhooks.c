@@ -15,13 +15,15 @@
 #include "lib/limits.h"
 #include "lib/log.h"
 #include "lib/rng.h"
+#include "storage/records/event_record.h"
 #include "storage/records/webhook_record.h"
 
 enum {
-    LOOK_MS = 1000,   /* waits end between events too */
-    SOON_MS = 100,    /* behind an event */
-    BEHIND_MAX = 512, /* a place is moved over events of other kinds when it is so far behind */
-    GONE = 410        /* the receiver's word for: never again */
+    LOOK_MS = 1000,    /* waits end between events too */
+    SOON_MS = 100,     /* behind an event */
+    BEHIND_MAX = 512,  /* a place is moved over events of other kinds when it is so far behind */
+    MOVE_MS = 3600000, /* … and once an hour, so that no gap is told of them */
+    GONE = 410         /* the receiver's word for: never again */
 };
 
 /* One event on its way to one receiver; its own arena. */
@@ -43,6 +45,7 @@ struct webhooks {
     atomic_bool stopping;
     bool looks, again; /* a look is under way; another is wanted behind it */
     bool any;          /* the last look found a webhook that is not stopped */
+    int64_t moved_ms;  /* when all places were moved last */
     struct event *timer, *soon;
     struct watch watch;
     struct background *threads[WEBHOOK_THREADS];
@@ -180,13 +183,16 @@ struct look {
     Api__WebhookList *live;
     Api__Event **events; /* of each of these, or NULL */
     int64_t *scanned;
+    int64_t cut; /* the event up to which retention may have removed some */
 };
 
 /* On the database's thread; who is busy is known to the loop alone, which looks at that later. */
 static enum status look_read(struct records *records, void *argument, struct error *error)
 {
     struct look *look = argument;
+    int64_t newest;
     look->live = message_new(&look->arena, &api__webhook_list__descriptor);
+    TRY(event_record_bounds(records, &look->cut, &newest, error));
     TRY(webhook_record_live(records, &look->arena, look->live, error));
     look->events = arena_array(&look->arena, Api__Event *, (int64_t)look->live->n_webhooks + 1);
     look->scanned = arena_array(&look->arena, int64_t, (int64_t)look->live->n_webhooks + 1);
@@ -218,13 +224,15 @@ static struct background *quietest(const struct webhooks *it)
     return found;
 }
 
-static void take_off(struct webhooks *it, const Api__Webhook *webhook, const Api__Event *event)
+static void take_off(struct webhooks *it, const Api__Webhook *webhook, const Api__Event *event,
+                     int64_t cut)
 {
     struct flight *flight = flight_new(it, webhook);
     const int64_t now_s = coordinator_now_ms() / 1000;
     flight->number = event->number;
     webhook_message_id(webhook, event, flight->id);
-    webhook_message_body(event, &flight->body);
+    webhook_message_body(event, webhook->event_number + 1,
+                         cut < event->number ? cut : event->number - 1, &flight->body);
     webhook_message_sign(webhook->secret, flight->id, now_s, flight->body.data, flight->body.length,
                          flight->signature);
     flight->post = (struct webhook_post){.url = flight->webhook->url,
@@ -254,6 +262,8 @@ static void on_looked(void *argument, enum status status, const struct error *er
     struct webhooks *it = look->webhooks;
     if (status != STATUS_OK)
         log_warn("webhooks are not looked at: %s", error->text);
+    const bool all = look->now_ms - it->moved_ms >= MOVE_MS;
+    it->moved_ms = all && status == STATUS_OK ? look->now_ms : it->moved_ms;
     it->looks = false;
     it->any = status == STATUS_OK ? look->live->n_webhooks > 0 : it->any;
     for (size_t i = 0; status == STATUS_OK && !atomic_load(&it->stopping) &&
@@ -263,8 +273,8 @@ static void on_looked(void *argument, enum status status, const struct error *er
         if (is_busy(it, webhook->id)) /* nothing was read for one that waits */
             continue;
         if (look->events[i] != NULL)
-            take_off(it, webhook, look->events[i]);
-        else if (look->scanned[i] - webhook->event_number > BEHIND_MAX)
+            take_off(it, webhook, look->events[i], look->cut);
+        else if (look->scanned[i] - webhook->event_number > (all ? 0 : BEHIND_MAX))
             move_on(it, webhook, look->scanned[i]);
     }
     arena_release(&look->arena);

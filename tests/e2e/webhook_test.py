@@ -216,6 +216,26 @@ def test_what_is_no_receiver_is_refused():
         must("DELETE", f"/v1/webhooks/{hook['id']}", tokens["tenant_admin"])
 
 
+def test_zy_what_retention_cut_is_told_as_a_gap():
+    receiver = Receiver(answers=[410])
+    hook = add(receiver.url)
+    some_events(1)
+    until(lambda: shown(hook).get("stopped_ms"), "it is stopped")
+    cut = max(events_of(tokens["viewer"]))
+    api.server.stop()
+    api.server.start(*OPTIONS, "--keep-events", "0.2s")
+    until(lambda: cut not in events_of(tokens["viewer"]), "retention has cut")
+    must("POST", f"/v1/webhooks/{hook['id']}:resume", tokens["tenant_admin"], {})
+    some_events(1)
+    until(lambda: len(receiver.numbers()) >= 2, "resumed, it gets what there is")
+    first, second = receiver.taken()[:2]
+    expect(True, first["gap"]["from"] <= cut <= first["gap"]["to"] < first["data"]["number"], f"the gap: {first}")
+    expect(None, second.get("gap"), "of what follows")
+    must("DELETE", f"/v1/webhooks/{hook['id']}", tokens["tenant_admin"])
+    api.server.stop()
+    api.server.start(*OPTIONS)
+
+
 def test_zz_the_coordinators_own_network_is_closed_unless_it_is_opened():
     receiver = Receiver()
     hook = add(receiver.url)
