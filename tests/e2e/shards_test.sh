@@ -120,8 +120,11 @@ expect "have the verdict and the rows of one process" cmp twice.rows parts.rows
 refuses "and so have data that cannot be read" 1 "broken.jsonl:5" tailor data add broken broken.jsonl --shards 2
 refuses "not in more shards than there may be" 2 "shards" tailor data add parts twice.jsonl --shards 65
 { head -c $((128 << 20)) /dev/zero | tr '\0' '\n' && cat data/general.train.jsonl; } > large.jsonl
+messages() { curl -s "http://127.0.0.1:$port/metrics" | sed -n 's/^tailor_worker_messages_total{result="received"} //p'; }
+before=$(messages)
 says "a large file, of blank lines mostly" "accepted" tailor data add large large.jsonl
 rm large.jsonl
+expect "comes once to each worker, whose slots share it" test $(($(messages) - before)) -lt $((2 * 129 + 300))
 job=$(tailor data show large -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)["job_id"])')
 expect "is cut without being asked to, one for each slot" bash -c "tailor show $job -o json | grep -q '\"shards\":4'"
 job=$(tailor data show general -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)["job_id"])')

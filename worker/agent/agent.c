@@ -29,6 +29,7 @@ struct agent {
     struct credential credential;
     struct link link;
     struct cache cache;
+    struct transfer_arrivals arrivals;
     struct gpus gpus; /* none where the slots are CPUs */
     struct attempt_place place;
     struct attempt *attempts;
@@ -222,6 +223,7 @@ static void on_up(void *argument)
     list_running(agent, &arena, reattach);
     link_send(&agent->link, WORKER_REATTACH, reattach);
     arena_release(&arena);
+    agent->arrivals = (struct transfer_arrivals){0};
     for (struct attempt *it = agent->attempts; it != NULL; it = it->next) {
         transfer_again(&it->transfer);
         if (it->serving != NULL)
@@ -434,6 +436,7 @@ static enum status open_parts(struct agent *agent, struct error *error)
         .trainer_cuda = options->trainer_cuda != NULL ? agent->trainer_cuda : NULL,
         .gpus = &agent->gpus,
         .cache = &agent->cache,
+        .arrivals = &agent->arrivals,
         .link = &agent->link,
         .slots = options->slots,
         .pause_grace_ms = options->pause_grace_ms};

@@ -112,6 +112,7 @@ enum status attempt_create(const struct attempt_place *place, const Wire__Assign
     snprintf(it->dir, sizeof(it->dir), "%s/runs/%" PRId64 "-%" PRId64, place->data, it->job,
              it->term);
     it->transfer.cache = place->cache;
+    it->transfer.arrivals = place->arrivals;
     it->transfer.tenant = it->tenant;
     enum status status = ranks_make(it, assign, error);
     if (status == STATUS_OK)

@@ -46,6 +46,7 @@ struct attempt_place {
     const char *trainer_cuda;
     struct gpus *gpus;
     struct cache *cache;
+    struct transfer_arrivals *arrivals;
     struct link *link;
     int64_t slots;
     int64_t pause_grace_ms; /* from SIGTERM to SIGKILL */

@@ -165,7 +165,7 @@ static enum status spec_write(struct attempt *it, struct error *error)
     path_join(path, sizeof(path), it->dir, SPEC_FILE);
     const char *stage = json_string_value(json_object_get(spec, "stage"));
     if (stage != NULL && strcmp(stage, "serve") == 0 && it->serving == NULL)
-        it->serving = serving_create(it->place->cache);
+        it->serving = serving_create(it->place->cache, it->place->arrivals);
     const json_t *resources = json_object_get(spec, "resources");
     const char *device = json_string_value(json_object_get(resources, "device"));
     it->on_gpu = device != NULL && strcmp(device, "cuda") == 0;

@@ -42,11 +42,12 @@ struct serving {
     struct manifest *manifest;
 };
 
-struct serving *serving_create(const struct cache *cache)
+struct serving *serving_create(const struct cache *cache, struct transfer_arrivals *arrivals)
 {
     struct serving *serving = mem_alloc(sizeof(*serving));
     serving->cache = cache;
     serving->fetch.cache = cache;
+    serving->fetch.arrivals = arrivals;
     serving->fetch.tenant = serving->tenant;
     serving->manifest = mem_alloc(sizeof(*serving->manifest));
     return serving;

@@ -23,10 +23,11 @@
 struct attempt;
 struct serving;
 struct transfer;
+struct transfer_arrivals;
 
 enum { SERVING_ASKS_MAX = 128, SERVING_ASKS_BYTES_MAX = 64 << 20 };
 
-struct serving *serving_create(const struct cache *cache);
+struct serving *serving_create(const struct cache *cache, struct transfer_arrivals *arrivals);
 void serving_free(struct serving *serving); /* NULL is fine */
 /* A request: taken, or refused at once. */
 void serving_take(struct serving *serving, struct attempt *attempt, const Wire__ScoreAsk *ask);

@@ -80,6 +80,31 @@ static char *whose(const struct transfer *transfer)
     return transfer->tenant[0] != '\0' ? (char *)transfer->tenant : NULL; /* it knows no const */
 }
 
+static bool is_under_way(const struct transfer_arrivals *arrivals, const char *digest,
+                         int64_t offset, int64_t now_ms)
+{
+    for (int i = 0; i < TRANSFER_ARRIVALS_MAX; i++)
+        if (strcmp(arrivals->items[i].digest, digest) == 0)
+            return arrivals->items[i].offset == offset &&
+                   now_ms - arrivals->items[i].asked_ms < TRANSFER_RETRY_MS;
+    return false;
+}
+
+static void note_arrival(struct transfer_arrivals *arrivals, const char *digest, int64_t offset,
+                         int64_t now_ms)
+{
+    int i = 0;
+    while (i < TRANSFER_ARRIVALS_MAX && strcmp(arrivals->items[i].digest, digest) != 0)
+        i++;
+    if (i == TRANSFER_ARRIVALS_MAX) {
+        i = arrivals->next;
+        arrivals->next = (i + 1) % TRANSFER_ARRIVALS_MAX;
+        snprintf(arrivals->items[i].digest, sizeof(arrivals->items[i].digest), "%s", digest);
+    }
+    arrivals->items[i].offset = offset;
+    arrivals->items[i].asked_ms = now_ms;
+}
+
 static bool ask(struct transfer *transfer, struct link *link, int64_t now_ms)
 {
     Wire__BlobGet get = WIRE__BLOB_GET__INIT;
@@ -96,13 +121,19 @@ static bool ask(struct transfer *transfer, struct link *link, int64_t now_ms)
         transfer->status = status;
         return false;
     }
+    if (is_under_way(transfer->arrivals, digest, have, now_ms)) {
+        transfer->asked_ms = now_ms;
+        return false;
+    }
     get.tenant = whose(transfer);
     get.digest = (char *)digest;
     get.has_offset = get.has_bytes = true;
     get.offset = have;
     get.bytes = TRANSFER_CHUNK;
-    if (link_send(link, WORKER_BLOB_GET, &get))
+    if (link_send(link, WORKER_BLOB_GET, &get)) {
         transfer->asked_ms = now_ms;
+        note_arrival(transfer->arrivals, digest, have, now_ms);
+    }
     return false;
 }
 
@@ -251,7 +282,7 @@ void transfer_on_ack(struct transfer *transfer, const Wire__BlobAck *ack)
             refused(transfer, ack->message);
         else if (ack->complete)
             next(transfer);
-        else if (put)
+        else if (put && moved) /* else it is the answer to another who puts it */
             transfer->asked_ms = 0;
         else if (moved)
             transfer->awaited_ms = 0;

@@ -6,6 +6,10 @@
  * arrived where it should; so "this checkpoint's blobs are in the store: report it" is one entry.
  * One chunk is under way at a time and is asked for again after TRANSFER_RETRY_MS, so a coordinator
  * that went away only delays. Blobs that are there already cost one message, or none.
+ *
+ * Attempts of one worker often want the same blob (a base, a dataset). Every chunk is told to all
+ * of them, so one that is under way is asked for once: whom it comes for is noted in the worker's
+ * arrivals.
  */
 #ifndef TAILOR_WORKER_AGENT_TRANSFER_H
 #define TAILOR_WORKER_AGENT_TRANSFER_H
@@ -18,7 +22,17 @@ enum {
     TRANSFER_CHUNK = 1 << 20,
     TRANSFER_RETRY_MS = 5000,
     TRANSFER_AWAIT_MS = 250, /* between two questions */
-    TRANSFER_REFUSALS_MAX = 3
+    TRANSFER_REFUSALS_MAX = 3,
+    TRANSFER_ARRIVALS_MAX = 64 /* blobs; of more some chunks come twice */
+};
+
+/* Of each blob the chunk that was asked for last. All zero: none. */
+struct transfer_arrivals {
+    struct {
+        char digest[SHA256_HEX_SIZE];
+        int64_t offset, asked_ms;
+    } items[TRANSFER_ARRIVALS_MAX];
+    int next; /* to be overwritten */
 };
 
 /* AWAIT: another worker puts it; whether it is there is asked by a chunk without bytes. */
@@ -33,7 +47,8 @@ struct transfer_item {
 
 struct transfer {
     const struct cache *cache;
-    const char *tenant; /* borrowed */
+    struct transfer_arrivals *arrivals; /* borrowed, as the cache is */
+    const char *tenant;                 /* borrowed */
     struct transfer_item *items;
     int count, capacity;
     int64_t offset;   /* of the first item's next chunk */
