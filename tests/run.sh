@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# tests/run.sh          every test that needs no network and no Python package: at most 20 minutes on 2 cores
+# tests/run.sh          every test that needs no network and no Python package: 20 to 30 minutes on 2 cores
 # tests/run.sh quick    the unit, property and golden tests of one build: at most 2 minutes
 #
 # Installs Debian packages that are missing. Ends in "N passed, N failed" over all parts; exit 1 if any failed.
@@ -57,8 +57,14 @@ if [ "$mode" != quick ]; then
     part "format: clang-format" formatted
     part "the goldens on the C reference" env TAILOR_ISA=ref ctest --test-dir "$build" -j "$(nproc)" -L golden
     part "the goldens on AVX2" env TAILOR_ISA=avx2 ctest --test-dir "$build" -j "$(nproc)" -L golden
-    # End-to-end tests wait more than they compute: the next build uses what they leave.
-    { renice -n 19 "$BASHPID"; build_in "$build-asan" -DTAILOR_SANITIZE=address,undefined; } >"$build/asan.log" 2>&1 &
+    # End-to-end tests wait more than they compute: the next builds use what they leave.
+    {
+        renice -n 19 "$BASHPID"
+        build_in "$build-asan" -DTAILOR_SANITIZE=address,undefined
+        got=$?
+        bash "$root/tests/comm/tsan.sh" "$build-tsan" build
+        exit "$got"
+    } >"$build/asan.log" 2>&1 &
     asan=$!
     for script in "$root"/tests/e2e/*_test.sh; do
         part "end to end: $(basename "$script" .sh)" bash "$script" "$build"
