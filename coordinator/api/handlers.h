@@ -26,6 +26,14 @@ exchange_start rows_page;
 /* Answers with the job as it is in the records now. */
 void job_answer(struct exchange *exchange, int64_t id);
 
+struct resolution;
+/* The job that makes or judges an object, in one transaction with `before`, which adds that: the
+ * object, of this kind, stands last among what the job reads (`before` may name it there), and that
+ * is how the job's end finds it. */
+void object_job_submit(struct exchange *exchange, struct resolution *resolution,
+                       struct job_submission *submission, Api__ObjectKind kind, bool sharded,
+                       coordinator_run *before, coordinator_done *done);
+
 /* ---- on_bases.c ---- */
 exchange_run bases_read, base_read, base_resolve, base_remove;
 exchange_start base_add;

@@ -178,16 +178,6 @@ void dataset_add(struct exchange *exchange)
         coordinator_write(exchange->api->coordinator, insert, exchange_on_done, exchange);
         return;
     }
-    CHECK(resolution->input_count < REFERENCES_MAX);
-    resolution->inputs[resolution->input_count++].kind = API__OBJECT_KIND__OBJECT_KIND_DATASET;
-    resolution->job->submitter = exchange->caller.name;
-    it->submission = (struct job_submission){.caller = &exchange->caller,
-                                             .job = resolution->job,
-                                             .spec = resolution->spec,
-                                             .inputs = resolution->inputs,
-                                             .input_count = resolution->input_count,
-                                             .sharded = it->sharded,
-                                             .before = insert,
-                                             .before_argument = exchange};
-    coordinator_job_submit(exchange->api->coordinator, &it->submission, on_submitted, exchange);
+    object_job_submit(exchange, resolution, &it->submission, API__OBJECT_KIND__OBJECT_KIND_DATASET,
+                      it->sharded, insert, on_submitted);
 }

@@ -87,6 +87,10 @@ static enum status insert(struct records *records, void *argument, struct error 
 {
     struct import *it = ((struct exchange *)argument)->state;
     const struct resolution *resolution = &it->resolution;
+    if (resolution->input_count > 0) {
+        struct reference *object = &it->resolution.inputs[resolution->input_count - 1].object;
+        snprintf(object->name, sizeof(object->name), "%s", it->base->name);
+    }
     for (int i = 0; i < resolution->pin_count; i++)
         TRY(base_record_keep_source(records, it->base->name, resolution->tenant,
                                     resolution->pins[i], error));
@@ -104,7 +108,6 @@ static void on_submitted(void *argument, enum status status, const struct error 
     exchange_done(exchange, status, error);
 }
 
-/* The job names the base that it makes as something that it reads: that is how its end finds it. */
 void base_add(struct exchange *exchange)
 {
     struct import *it = exchange->state;
@@ -113,17 +116,6 @@ void base_add(struct exchange *exchange)
         coordinator_write(exchange->api->coordinator, insert, exchange_on_done, exchange);
         return;
     }
-    CHECK(resolution->input_count < REFERENCES_MAX);
-    struct job_input *input = &resolution->inputs[resolution->input_count++];
-    *input = (struct job_input){.kind = API__OBJECT_KIND__OBJECT_KIND_BASE};
-    snprintf(input->object.name, sizeof(input->object.name), "%s", it->base->name);
-    resolution->job->submitter = exchange->caller.name;
-    it->submission = (struct job_submission){.caller = &exchange->caller,
-                                             .job = resolution->job,
-                                             .spec = resolution->spec,
-                                             .inputs = resolution->inputs,
-                                             .input_count = resolution->input_count,
-                                             .before = insert,
-                                             .before_argument = exchange};
-    coordinator_job_submit(exchange->api->coordinator, &it->submission, on_submitted, exchange);
+    object_job_submit(exchange, resolution, &it->submission, API__OBJECT_KIND__OBJECT_KIND_BASE,
+                      false, insert, on_submitted);
 }

@@ -196,3 +196,21 @@ void submit_start(struct exchange *exchange)
     submit->submission.sharded = resolve_is_sharded(resolution->spec);
     coordinator_job_submit(exchange->api->coordinator, &submit->submission, on_submitted, exchange);
 }
+
+void object_job_submit(struct exchange *exchange, struct resolution *resolution,
+                       struct job_submission *submission, Api__ObjectKind kind, bool sharded,
+                       coordinator_run *before, coordinator_done *done)
+{
+    CHECK(resolution->input_count < REFERENCES_MAX);
+    resolution->inputs[resolution->input_count++] = (struct job_input){.kind = kind};
+    resolution->job->submitter = exchange->caller.name;
+    *submission = (struct job_submission){.caller = &exchange->caller,
+                                          .job = resolution->job,
+                                          .spec = resolution->spec,
+                                          .inputs = resolution->inputs,
+                                          .input_count = resolution->input_count,
+                                          .sharded = sharded,
+                                          .before = before,
+                                          .before_argument = exchange};
+    coordinator_job_submit(exchange->api->coordinator, submission, done, exchange);
+}

@@ -204,11 +204,15 @@ def p14(build, kills, seed):
         jobs, broken, adopted, number = [], [], [], 0
         cluster.coordinator.kill()
         cluster.start_armed()
-        for i in range(kills + 1):
+
+        def two_run():
+            nonlocal number
             while sum(it["state"] not in FINAL for it in cluster.look()) < 4:
                 number += 1
                 jobs.append(cluster.submit(f"away-{number}", steps=600, every=10))
-            until(lambda: sum(it["state"] == "running" for it in cluster.look()) >= 2, "jobs run")
+            return sum(it["state"] == "running" for it in cluster.look()) >= 2
+        for i in range(kills + 1):
+            until(two_run, "jobs run")
             # the last absence is longer than a lease, and shorter than stop_after
             adopted.append(away(cluster, jobs, i, 2 * cluster.lease_s if i == kills else cluster.random.uniform(0.0, 0.8)))
         ended = cluster.finish(seconds=180)

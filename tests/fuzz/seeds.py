@@ -101,12 +101,12 @@ def requests():
         query = "?offset=0&bytes=3" if kind == "BYTES" else "?limit=5&after=1&follow=true" if method == "GET" else ""
         length = f"Content-Length: {len(body)}\r\n" if body else ""
         for who in (b"", b"\1", b"\2"):
-            head = f"{method} {path}{query} HTTP/1.1\r\nHost: x\r\n{length}".encode()
+            head = f"{method} {path}{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}".encode()
             yield f"{name}.{len(who) and who[0]}", head + who + b"\r\n" + body.encode()
     for i, odd in enumerate((b"Transfer-Encoding: chunked\r\n\1\r\n3\r\nabc\r\n0\r\n\r\n", b"Content-Length: 1\r\n"
                              b"Content-Length: 2\r\n\1\r\nab", b"Expect: 100-continue\r\nContent-Length: 2\r\n\1\r\n{}",
                              b"X:\r\n folded\r\n\1\r\n")):
-        yield f"odd{i}", b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\n" + odd
+        yield f"odd{i}", b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n" + odd
 
 
 def rows_of(name):

@@ -8,19 +8,20 @@
  *
  * The first two read W's panels where they are kept (packed_weight.h).
  */
+#include "worker/ops/cpu/linear.h"
+
 #include "lib/check.h"
 #include "worker/ops/cpu/cpu.h"
-#include "worker/ops/cpu/gemm.h"
 #include "worker/ops/cpu/packed_weight.h"
 #include "worker/ops/cpu/ranges.h"
 #include "worker/ops/cpu/scratch.h"
 
-void OPS_FN(linear_forward)(struct device *device, real *y, int32_t ldy, const real *x, int32_t ldx,
-                            const real *w, const real *bias, int32_t rows, int32_t N, int32_t K,
-                            bool accumulate)
+struct gemm OPS_FN(linear_product_forward)(struct device *device, real *y, int64_t ldy,
+                                           const real *x, int64_t ldx, const real *w, int32_t rows,
+                                           int32_t N, int32_t K)
 {
     CHECK(ldy >= N && ldx >= K);
-    struct gemm product = {
+    return (struct gemm){
         .c = y,
         .ldc = ldy,
         .a = x,
@@ -30,22 +31,29 @@ void OPS_FN(linear_forward)(struct device *device, real *y, int32_t ldy, const r
         .b_k = 1,
         .b_n = K,
         .panels = OPS_FN(packed_weight)(device, w, N, K, WEIGHT_FORWARD),
-        .bias = bias,
         .M = rows,
         .N = N,
         .K = K,
-        .accumulate = accumulate,
         .bf16 = device->dtype == DTYPE_BF16,
     };
+}
+
+void OPS_FN(linear_forward)(struct device *device, real *y, int32_t ldy, const real *x, int32_t ldx,
+                            const real *w, const real *bias, int32_t rows, int32_t N, int32_t K,
+                            bool accumulate)
+{
+    struct gemm product = OPS_FN(linear_product_forward)(device, y, ldy, x, ldx, w, rows, N, K);
+    product.bias = bias;
+    product.accumulate = accumulate;
     OPS_FN(gemm)(device->pool, &product, OPS_FN(scratch_gemm)(device));
 }
 
-void OPS_FN(linear_backward_input)(struct device *device, real *dx, int32_t lddx, const real *dy,
-                                   int32_t lddy, const real *w, int32_t rows, int32_t N, int32_t K,
-                                   bool accumulate)
+struct gemm OPS_FN(linear_product_backward_input)(struct device *device, real *dx, int64_t lddx,
+                                                  const real *dy, int64_t lddy, const real *w,
+                                                  int32_t rows, int32_t N, int32_t K)
 {
     CHECK(lddx >= K && lddy >= N);
-    struct gemm product = {
+    return (struct gemm){
         .c = dx,
         .ldc = lddx,
         .a = dy,
@@ -58,9 +66,17 @@ void OPS_FN(linear_backward_input)(struct device *device, real *dx, int32_t lddx
         .M = rows,
         .N = K,
         .K = N,
-        .accumulate = accumulate,
         .bf16 = device->dtype == DTYPE_BF16,
     };
+}
+
+void OPS_FN(linear_backward_input)(struct device *device, real *dx, int32_t lddx, const real *dy,
+                                   int32_t lddy, const real *w, int32_t rows, int32_t N, int32_t K,
+                                   bool accumulate)
+{
+    struct gemm product =
+        OPS_FN(linear_product_backward_input)(device, dx, lddx, dy, lddy, w, rows, N, K);
+    product.accumulate = accumulate;
     OPS_FN(gemm)(device->pool, &product, OPS_FN(scratch_gemm)(device));
 }
 

@@ -17,8 +17,7 @@
 #include "lib/arena.h"
 #include "lib/check.h"
 #include "worker/ops/cpu/cpu.h"
-#include "worker/ops/cpu/gemm.h"
-#include "worker/ops/cpu/packed_weight.h"
+#include "worker/ops/cpu/linear.h"
 #include "worker/ops/cpu/ranges.h"
 #include "worker/ops/cpu/scratch.h"
 
@@ -156,24 +155,10 @@ void OPS_FN(lora_forward)(struct device *device, real *y, int32_t ldy, const rea
         }
     }
     if (y) {
-        product_with_tails(device,
-                           (struct gemm){
-                               .c = y,
-                               .ldc = ldy,
-                               .a = x,
-                               .a_row = ldx,
-                               .a_k = 1,
-                               .b = w,
-                               .b_k = 1,
-                               .b_n = K,
-                               .panels = OPS_FN(packed_weight)(device, w, N, K, WEIGHT_FORWARD),
-                               .bias = bias,
-                               .M = rows,
-                               .N = N,
-                               .K = K,
-                               .bf16 = device->dtype == DTYPE_BF16,
-                           },
-                           tails, (int64_t)lora->range_count * parts, tail_depth(lora, 1));
+        struct gemm base = OPS_FN(linear_product_forward)(device, y, ldy, x, ldx, w, rows, N, K);
+        base.bias = bias;
+        product_with_tails(device, base, tails, (int64_t)lora->range_count * parts,
+                           tail_depth(lora, 1));
     }
     mem_free(tails);
 }
@@ -267,24 +252,9 @@ void OPS_FN(lora_backward)(struct device *device, real *dx, int32_t lddx, const 
         }
     }
     if (dx) {
-        product_with_tails(
-            device,
-            (struct gemm){
-                .c = dx,
-                .ldc = lddx,
-                .a = dy,
-                .a_row = lddy,
-                .a_k = 1,
-                .b = w,
-                .b_k = K,
-                .b_n = 1,
-                .panels = OPS_FN(packed_weight)(device, w, N, K, WEIGHT_BACKWARD_INPUT),
-                .M = rows,
-                .N = K,
-                .K = N,
-                .bf16 = device->dtype == DTYPE_BF16,
-            },
-            tails, (int64_t)lora->range_count * parts, depth);
+        const struct gemm base =
+            OPS_FN(linear_product_backward_input)(device, dx, lddx, dy, lddy, w, rows, N, K);
+        product_with_tails(device, base, tails, (int64_t)lora->range_count * parts, depth);
     }
     mem_free(tails);
 }
