@@ -89,6 +89,31 @@ def check_cancel(token):
     expect("cancelled", must("GET", f"/v1/jobs/{job}", token)["state"], "the cancelled job")
 
 
+def check_stream(token):
+    """A dashboard's tab that follows a job: its points and lines, each once, in order, and the workers."""
+    body = spec("general", "tiny", "hh", "hh-test", "watched", 8)
+    body["model"] = TINY
+    job = must("POST", "/v1/jobs", token, {"spec": body})["job"]["id"]
+    connection, response = api.open_stream(f"/v1/stream?job={job}&logs=true", api.server.admin)
+    points, lines, workers, whole = [], [], [], None
+    for kind, _, data in read_events(response):
+        if kind == "metric":
+            points.append(data["point"])
+        elif kind == "log":
+            lines.append(data["line"])
+        elif kind == "workers":
+            workers.append(data)
+        elif kind == "jobs" and any(it["id"] == job and it["state"] == "succeeded" for it in data["jobs"]):
+            whole = [must("GET", f"/v1/jobs/{job}/{what}?limit=1000", token)[key]
+                     for what, key in (("metrics", "points"), ("logs", "lines"))]
+        if whole and len(points) >= len(whole[0]) and len(lines) >= len(whole[1]):
+            break
+    connection.close()
+    expect(whole, [points, lines], "points and lines of the stream, beside what is kept")
+    expect(True, len(whole[0]) >= 8 and len(whole[1]) > 0, f"{len(whole[0])} points and {len(whole[1])} lines")
+    expect(True, bool(workers) and "host" in json.dumps(workers[0]), f"the workers: {workers[:1]}")
+
+
 def main():
     build = sys.argv[1]
     api.server = server = api.Server(build)
@@ -110,7 +135,7 @@ def main():
         for name, file in (("hh", "general.train"), ("hh-test", "general.test"), ("lawyers", "lawyers.train"),
                            ("lawyers-test", "lawyers.test")):
             add_dataset(name, os.path.join(data, file + ".jsonl"), token)
-        for check in (check_general, check_customize, check_cancel):
+        for check in (check_general, check_customize, check_cancel, check_stream):
             before = len(api.failures)
             check(token)
             print(("ok " if before == len(api.failures) else "FAIL ") + check.__name__, flush=True)
@@ -125,7 +150,7 @@ def main():
         shutil.rmtree(server.data, ignore_errors=True)
     for text in api.failures:
         print("    " + text)
-    print(f"{3 - len(api.failures) if len(api.failures) < 3 else 0} passed, {len(api.failures)} failed")
+    print(f"{max(4 - len(api.failures), 0)} passed, {len(api.failures)} failed")
     sys.exit(1 if api.failures else 0)
 
 
