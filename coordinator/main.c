@@ -18,7 +18,7 @@
 #include "lib/text.h"
 
 struct options {
-    const char *data, *workers, *advertise, *http, *tls_cert, *tls_key, *restore;
+    const char *data, *workers, *advertise, *http, *tls_cert, *tls_key, *webhook_ca, *restore;
     const char *heartbeat, *lost_after, *stop_after, *backoff, *start_after, *yield_after,
         *keep_events, *metrics_tenants, *gc_every, *gc_grace;
     bool no_preemption, insecure, webhook_private, version;
@@ -45,6 +45,8 @@ static const struct option_row ROWS[] = {
      "a further name that browsers may ask --http by; may repeat"},
     {"webhook-private", 0, OPTION_FLAG, FIELD(webhook_private), NULL,
      "webhooks may post into private networks, and by http"},
+    {"webhook-ca", 0, OPTION_STRING, FIELD(webhook_ca), "FILE",
+     "PEM: who signs receivers' certificates; default: whom this machine trusts"},
     {"restore", 0, OPTION_STRING, FIELD(restore), "BACKUP",
      "fill --data, which must be empty, from a backup; then end"},
     {"heartbeat", 0, OPTION_STRING, FIELD(heartbeat), "TIME", "how often workers speak; 1s"},
@@ -219,6 +221,7 @@ int main(int argc, char **argv)
                                      .key = given.tls_key,
                                      .insecure = given.insecure,
                                      .webhook_private = given.webhook_private,
+                                     .webhook_ca = given.webhook_ca,
                                      .hosts = &given.host};
     serve(&options, &http);
     return 0;

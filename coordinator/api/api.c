@@ -133,6 +133,9 @@ static enum status listen_at(struct api *api, const struct api_options *options,
 
 static enum status secure(struct api *api, const struct api_options *options, struct error *error)
 {
+    if (options->webhook_ca != NULL && file_size(options->webhook_ca) <= 0)
+        return error_set(error, STATUS_NOT_FOUND, "--webhook-ca: %s: no file, or an empty one",
+                         options->webhook_ca);
     if ((options->certificate == NULL) != (options->key == NULL))
         return error_set(error, STATUS_USAGE, "--tls-cert and --tls-key go together");
     if (options->certificate == NULL)
@@ -181,7 +184,7 @@ enum status api_open(const struct api_options *options, struct coordinator *coor
     }
     api->board = board_create(api);
     api->lives = lives_create(api);
-    api->webhooks = webhooks_start(api, options->webhook_private);
+    api->webhooks = webhooks_start(api, options->webhook_private, options->webhook_ca);
     struct first_token *first = mem_alloc(sizeof(*first));
     path_join(first->path, sizeof(first->path), options->data, "admin-token");
     coordinator_write(coordinator, first_token_run, on_first_token, first);

@@ -30,7 +30,8 @@ struct api_options {
     const char *data;              /* DIR */
     const char *certificate, *key; /* PEM files: it speaks TLS; NULL: in the clear */
     bool insecure;                 /* in the clear off loopback too: a proxy in front speaks TLS */
-    bool webhook_private; /* webhooks may post to addresses that are not public, and by http */
+    bool webhook_private;   /* webhooks may post to addresses that are not public, and by http */
+    const char *webhook_ca; /* PEM file: who signs receivers' certificates; NULL: the system's */
     const struct option_list *hosts; /* names besides its own that browsers may ask it by */
 };
 

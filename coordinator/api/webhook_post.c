@@ -83,6 +83,8 @@ static void set_options(CURL *curl, struct transfer *it, struct curl_slist *head
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)post->body_length);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post->body);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, post->private ? "https,http" : "https");
+    if (post->ca != NULL)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, post->ca);
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);

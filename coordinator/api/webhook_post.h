@@ -21,6 +21,7 @@ struct webhook_post {
     size_t body_length;
     int64_t timestamp_s;
     bool private;                /* may it be an address that is not public? */
+    const char *ca;              /* PEM file: who signs certificates; NULL: the system's */
     const atomic_bool *given_up; /* true: it ends within a second */
     /* What came of it: */
     int64_t code;    /* HTTP's; 0: no answer */

@@ -42,6 +42,7 @@ struct flight {
 struct webhooks {
     struct api *api;
     bool private;
+    const char *ca;
     atomic_bool stopping;
     bool looks, again; /* a look is under way; another is wanted behind it */
     bool any;          /* the last look found a webhook that is not stopped */
@@ -242,6 +243,7 @@ static void take_off(struct webhooks *it, const Api__Webhook *webhook, const Api
                                          .body_length = flight->body.length,
                                          .timestamp_s = now_s,
                                          .private = it->private,
+                                         .ca = it->ca,
                                          .given_up = &it->stopping};
     flight->work =
         (struct work){.kind = WORK_WRITE, .run = post, .done = on_posted, .argument = flight};
@@ -319,13 +321,14 @@ static void on_timer(evutil_socket_t none, short what, void *argument)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-struct webhooks *webhooks_start(struct api *api, bool private)
+struct webhooks *webhooks_start(struct api *api, bool private, const char *ca)
 {
     struct webhooks *it = mem_alloc(sizeof(*it));
     const struct timeval every = {.tv_sec = LOOK_MS / 1000, .tv_usec = LOOK_MS % 1000 * 1000};
     webhook_post_start();
     it->api = api;
     it->private = private;
+    it->ca = ca;
     it->watch = (struct watch){.kind = WATCH_EVENTS, .wake = on_news, .argument = it};
     for (int i = 0; i < WEBHOOK_THREADS; i++)
         it->threads[i] = background_start("webhook", api->base, NULL, NULL);

@@ -19,8 +19,8 @@
 struct api;
 struct webhooks;
 
-/* private: receivers may be in the network that the coordinator stands in. */
-struct webhooks *webhooks_start(struct api *api, bool private);
+/* private: receivers may be in the network that the coordinator stands in. ca: see api.h. */
+struct webhooks *webhooks_start(struct api *api, bool private, const char *ca);
 bool webhooks_private(const struct webhooks *webhooks);
 void webhooks_look(struct webhooks *webhooks); /* there may be somebody to tell */
 /* Ends what is under way, within a second; what it was is told again after the next start. */

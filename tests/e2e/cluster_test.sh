@@ -167,6 +167,8 @@ make_certificate() { # make_certificate NAME: NAME.pem and NAME.key for 127.0.0.
 make_certificate one; cp one.pem live.pem; cp one.key live.key
 refuses "off loopback only with TLS" 1 "--tls-cert and --tls-key" timeout 20 tailord --data tls --http "0.0.0.0:$port" \
     --workers "127.0.0.1:$((port + 1))"
+refuses "an authority that is not there" 3 "no file" timeout 20 tailord --data tls --http "127.0.0.1:$port" --webhook-ca none.pem \
+    --workers "127.0.0.1:$((port + 1))"
 refuses "a key alone" 2 "go together" timeout 20 tailord --data tls --http "127.0.0.1:$port" --tls-key one.key \
     --workers "127.0.0.1:$((port + 1))"
 mkdir -p tls

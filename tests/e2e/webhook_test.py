@@ -8,6 +8,8 @@ import http.server
 import json
 import os
 import shutil
+import ssl
+import subprocess
 import sys
 import tempfile
 import threading
@@ -23,7 +25,7 @@ FAIL = os.path.join(tempfile.mkdtemp(prefix="webhook_test."), "fail")  # lib/fai
 class Receiver:
     """Keeps what it was told. answers: the codes of the first requests; 200 afterwards. pause_s: before each answer."""
 
-    def __init__(self, answers=(), pause_s=0.0):
+    def __init__(self, answers=(), pause_s=0.0, certificate=None):
         self.answers, self.pause_s, self.told, self.asked = list(answers), pause_s, [], 0
         outer = self
 
@@ -47,7 +49,12 @@ class Receiver:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.server.server_port}/hook"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            self.server.handle_error = lambda *_: None  # of who hangs up, since it does not trust us
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def taken(self):
@@ -232,6 +239,33 @@ def test_zy_what_retention_cut_is_told_as_a_gap():
     expect(True, first["gap"]["from"] <= cut <= first["gap"]["to"] < first["data"]["number"], f"the gap: {first}")
     expect(None, second.get("gap"), "of what follows")
     must("DELETE", f"/v1/webhooks/{hook['id']}", tokens["tenant_admin"])
+    api.server.stop()
+    api.server.start(*OPTIONS)
+
+
+def certificate_of(name):
+    """A key and a certificate that it has signed itself, in one file."""
+    path = os.path.join(os.path.dirname(FAIL), name + ".pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", path + ".key", "-out", path, "-days", "2",
+                    "-subj", "/CN=" + name, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, stderr=subprocess.DEVNULL)
+    with open(path, "a") as both, open(path + ".key") as key:
+        both.write(key.read())
+    return path
+
+
+def test_zx_https_is_spoken_with_whom_the_authority_has_signed():
+    ours, strange = certificate_of("ours"), certificate_of("strange")
+    trusted, stranger = Receiver(certificate=ours), Receiver(certificate=strange)
+    api.server.stop()
+    api.server.start(*OPTIONS, "--webhook-ca", ours)
+    hooks = [add(receiver.url) for receiver in (trusted, stranger)]
+    some_events(1)
+    until(lambda: len(trusted.numbers()) >= 2, "who is trusted is told")
+    until(lambda: shown(hooks[1]).get("failed_attempts", 0) > 0, "the other is tried in vain")
+    expect_in("certificate", shown(hooks[1]).get("cause"), "the cause")
+    expect([], stranger.told, "what it was told")
+    for hook in hooks:
+        must("DELETE", f"/v1/webhooks/{hook['id']}", tokens["tenant_admin"])
     api.server.stop()
     api.server.start(*OPTIONS)
 
