@@ -161,7 +161,8 @@ static void expect_http(const struct buf *answer)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char healthz[] = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    static const char healthz[] =
+        "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
     static int64_t inputs;
     struct buf request = {0}, answer = {0};
     if (coordinator == NULL)
