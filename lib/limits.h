@@ -81,9 +81,10 @@
 #define SCORES_OF_TENANT_MAX 32         /* … and for one tenant's models */
 #define SCORE_PATIENCE_MS    30000      /* until who asked is told that no answer came */
 
-/* Webhooks. Waits of 1 s, 2 s … 1 h are two hours; 72 more of an hour make three days. */
+/* Webhooks. Waits of up to 1 s, 2 s … 1 h, three quarters of that on average (backoff.h): 96 of the
+ * longest make three days. */
 #define WEBHOOKS_OF_TENANT_MAX 16
-#define WEBHOOK_ATTEMPTS_MAX   108 /* at one event, in three days, before the webhook is stopped */
+#define WEBHOOK_ATTEMPTS_MAX   108     /* at one event, before the webhook is stopped */
 #define WEBHOOK_WAIT_MS_MAX    3600000 /* between two of them */
 #define WEBHOOK_DEADLINE_MS    15000   /* of one, from the name's lookup to the last byte */
 #define WEBHOOK_THREADS        8       /* that wait for receivers */

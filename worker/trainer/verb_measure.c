@@ -181,6 +181,14 @@ static enum status texts_open(struct measure *m, struct error *error)
     return status;
 }
 
+/* Where a model is written: what an attempt that was cut off left there goes. */
+static enum status out_dir(const struct measure *m, const char *name, char *out, size_t size,
+                           struct error *error)
+{
+    path_join(out, size, m->run, name);
+    return dir_exists(out) ? dir_remove(out, error) : STATUS_OK;
+}
+
 /* Stage export reads no texts: the model itself is opened by who writes it. */
 static enum status export_write(struct measure *m, struct error *error)
 {
@@ -191,10 +199,7 @@ static enum status export_write(struct measure *m, struct error *error)
         .merge = spec->export.merge,
         .named = spec->export.destination,
         .dtype = spec->export.dtype == SPEC_WIDTH_BF16 ? WEIGHT_DTYPE_BF16 : WEIGHT_DTYPE_F32};
-    path_join(out, sizeof(out), m->run, "export");
-    if (dir_exists(out)) { /* of an attempt that was cut off */
-        TRY(dir_remove(out, error));
-    }
+    TRY(out_dir(m, "export", out, sizeof(out), error));
     TRY(export_checked(spec->from, &options, (int)m->arguments.threads, out, error));
     return measure_write_result(m, json_object(), error);
 }
@@ -203,10 +208,7 @@ static enum status export_write(struct measure *m, struct error *error)
 static enum status import_write(struct measure *m, struct error *error)
 {
     char out[4096];
-    path_join(out, sizeof(out), m->run, "import");
-    if (dir_exists(out)) { /* of an attempt that was cut off */
-        TRY(dir_remove(out, error));
-    }
+    TRY(out_dir(m, "import", out, sizeof(out), error));
     return gguf_import(m->spec->from, out, error);
 }
 
